@@ -1,0 +1,5 @@
+"""Run drtool as `python -m drtool`."""
+
+from drtool.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Real servers on loopback ports, started from packages, for the demo, the tests and the bench."""

@@ -1,0 +1,68 @@
+"""The object store seam: named bytes, written once. The docstrings are the contract that every store keeps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of one object, as a listing tells it.
+
+    size is in bytes. modified is UTC by the store's clock. version is the store's id of this version, or None
+    where the store keeps no versions. A delete marker has size 0 and no content.
+    """
+
+    name: str
+    size: int
+    modified: datetime
+    version: str | None = None
+    latest: bool = True
+    delete_marker: bool = False
+
+
+class ObjectStore(Protocol):
+    """Named bytes below one prefix of one store. Safe to use from many threads.
+
+    Names are relative, `/`-separated, of `[a-zA-Z0-9._-]` parts, at most 512 bytes (`check_name`).
+    Every method raises StoreUnavailable when the store cannot be reached or refuses (wrong credentials,
+    missing bucket: each its own message and hint), and never answers with part of the truth.
+    """
+
+    def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
+        """Store value under name, atomically and durably: a reader sees all of it or none.
+
+        sha256 is the 32-byte SHA-256 of value, sent along so that the store refuses damaged bytes.
+        Safe to repeat. Never multipart.
+        """
+        ...
+
+    def get(self, name: str, version: str | None = None, start: int = 0, length: int | None = None) -> bytes:
+        """Return the object's bytes, or the range [start, start+length). Raises ObjectMissing.
+
+        A range beyond the end returns what there is. version picks one of `versions`.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Yield the live objects whose names begin with prefix, in name order, one each.
+
+        The listing is what exists: everything that was put before the call is in it.
+        """
+        ...
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Yield all versions under prefix, delete markers included: by name, then oldest first.
+
+        A store without versions yields what `list` does.
+        """
+        ...
+
+    def delete(self, name: str, version: str | None = None) -> None:
+        """Delete the object, or one version of it. Silent when it is not there; raises when it is refused."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the store's clock, UTC. A store without a clock of its own returns the machine's."""
+        ...

@@ -1,0 +1,1 @@
+"""FROM WHERE: each source captures one consistent point of a system, and puts it back."""

@@ -1,0 +1,117 @@
+"""What a source is: it captures one consistent point of a system, and puts it back. It knows no repository."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Json = dict[str, Any]
+
+KIB = 1024
+RELATION_CHUNK = 128 * KIB  # PostgreSQL pages are 8 KiB: a multiple keeps every chunk on page boundaries
+STREAM_CHUNK = 1024 * KIB  # everything else
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One named stream of a capture.
+
+    path is unique in the capture, relative, `/`-separated. entry is what restore needs beside the bytes (type, mode,
+    mtime, link target…): it is stored sealed. stream yields the bytes, read once, in order, and before the next
+    artifact is asked for. size is in bytes where the source knows it beforehand. An entry without content
+    (directory, link) has an empty stream and size 0.
+    """
+
+    path: str
+    entry: Json
+    stream: Iterable[bytes] = ()
+    size: int | None = None
+    chunk_size: int = STREAM_CHUNK
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An artifact that is unchanged since the previous point: nothing is read, its places are used again."""
+
+    path: str
+    entry: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What is known once a capture has ended well.
+
+    start is the moment at which the work began; every byte belongs to a moment in [begin, end]; all are UTC by the
+    source's clock where it has one. facts are plain JSON: positions, versions, counts, never application bytes.
+    """
+
+    begin: datetime
+    end: datetime
+    facts: Json
+
+
+class Capture(Protocol):
+    """A capture under way. Iterate to the end first, then ask for `result`; leave the context to let go."""
+
+    def __enter__(self) -> "Capture": ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Artifact | Reference]:
+        """Yield the artifacts. Raises SourceUnavailable when the source ends early: what was read is then void."""
+        ...
+
+    def result(self) -> Captured:
+        """Return what is known; only after the iteration has ended by itself."""
+        ...
+
+
+class Previous(Protocol):
+    """What a source may ask about the previous point of its volume; supplied by operations."""
+
+    facts: Mapping[str, Any]
+
+    def unchanged(self, path: str, stat: Json) -> Reference | None:
+        """Return a reference to path as it was, if its stat record is the same."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A check that would fail if the data were wrong: what was expected, what was found."""
+
+    name: str
+    ok: bool
+    expected: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One artifact of a stored point, on the way back: what it was, and how many bytes it holds."""
+
+    path: str
+    entry: Json
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Plain, authenticated bytes of one artifact at one offset. Pieces arrive in any order."""
+
+    path: str
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a restore writes: a directory that is empty or absent, owned by owner (uid, gid) where that is given."""
+
+    directory: Path
+    owner: tuple[int, int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+ArtifactKind = Literal["file", "directory", "symlink"]

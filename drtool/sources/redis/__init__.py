@@ -1,0 +1,1 @@
+"""Redis 6.2 and later: RDBs over the replication protocol, volumes seeded from them."""
