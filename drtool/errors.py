@@ -10,6 +10,7 @@ DrtoolError                      1  failed
 │   └── WrongKey                 5  the key that was given opens nothing here
 ├── SourceUnavailable            6  a source is unreachable or refuses
 ├── StoreUnavailable             7  the object store is unreachable or refuses
+│   ├── StoreOutage             75  the object store does not answer, or is overloaded: waiting may help
 │   └── ObjectMissing            7  an object that was named is not there
 ├── NoRecoveryPoint              8  no recovery point matches
 ├── ObjectiveMissed              9  done, but an objective was missed
@@ -79,6 +80,12 @@ class StoreUnavailable(DrtoolError):
     """The object store is unreachable, or refuses what it was asked, after retries."""
 
     exit_code = 7
+
+
+class StoreOutage(StoreUnavailable):
+    """The object store does not answer, or not now. The one refusal of a store that is worth a retry."""
+
+    exit_code = 75
 
 
 class ObjectMissing(StoreUnavailable):

@@ -1,0 +1,191 @@
+"""The config: who may read, who may sign what, and how long a run may last. Signed by the admin, a chain from 0.
+
+config/<n>-<sha256>     a public record; the newest whose chain is whole and signed by the admin counts
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from drtool.errors import Corrupt, Refused
+from drtool.repository.format.crypto import Recipient, SigningKey, sha256
+from drtool.repository.format.names import json_time, parse_json_time
+from drtool.repository.format.record import Place, check_signed, cut_public, pack_public, sign
+
+Json = dict[str, Any]
+FORMAT: Final = 1
+KIND: Final = "config"
+
+# Which role may sign which kind of record. FORMAT.md has the same table.
+MAY_SIGN: Final[Mapping[str, frozenset[str]]] = {
+    "config": frozenset({"admin"}),
+    "rewrap": frozenset({"admin"}),
+    "snap": frozenset({"writer"}),
+    "part": frozenset({"writer"}),
+    "wal": frozenset({"writer"}),
+    "tail": frozenset({"writer"}),
+    "void": frozenset({"writer"}),
+    "runs": frozenset({"writer", "verifier", "operator"}),
+    "heads": frozenset({"maintainer"}),
+    "plan": frozenset({"maintainer"}),
+    "hold": frozenset({"operator", "maintainer"}),
+    "using": frozenset({"operator"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientEntry:
+    """Who may open what is sealed; key is a public X25519 key, hex."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A key that may sign as role, for records received in [since, until). key is a public Ed25519 key, hex."""
+
+    name: str
+    role: str
+    key: str
+    since: str
+    until: str | None = None
+
+    def valid(self, received: datetime) -> bool:
+        """Return whether the signer could sign at that moment of the store's clock."""
+        if received < parse_json_time(self.since) - CLOCK_GRAIN:
+            return False
+        return self.until is None or received < parse_json_time(self.until)
+
+
+# A store may tell its times in whole seconds, cut off.
+CLOCK_GRAIN: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class WriterKeys:
+    """The id key and the list key of one writer, wrapped for each recipient: fingerprint to 64 bytes' wraps."""
+
+    writer: str
+    id_key: Mapping[str, str]
+    list_key: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeLimits:
+    """window: how old a pack a run may refer to; max_run: how long a run may last. Seconds."""
+
+    window: int
+    max_run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One life of a PostgreSQL lineage: opened by a restore into production, with the LSN it began at."""
+
+    volume: str
+    system: str
+    major: int
+    epoch: int
+    parent_lsn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One config record. repository and admin are hex; previous is the SHA-256 of the config before, hex."""
+
+    number: int
+    repository: str
+    policy: str
+    made: str
+    admin: str
+    recipients: Sequence[RecipientEntry]
+    signers: Sequence[Signer]
+    writers: Sequence[WriterKeys]
+    volumes: Mapping[str, VolumeLimits]
+    epochs: Sequence[Epoch] = ()
+    previous: str | None = None
+    format: int = FORMAT
+
+    @property
+    def repository_id(self) -> bytes:
+        """The 16 bytes that every seal binds."""
+        return bytes.fromhex(self.repository)
+
+    def recipient_keys(self) -> list[Recipient]:
+        """Return the recipients to whom a new key is wrapped."""
+        return [Recipient(bytes.fromhex(entry.key)) for entry in self.recipients]
+
+    def signer(self, key: bytes, role: str, received: datetime) -> Signer | None:
+        """Return who key is, if it may sign as role at that moment."""
+        for signer in self.signers:
+            if signer.key == key.hex() and signer.role == role and signer.valid(received):
+                return signer
+        return None
+
+    def limits(self, volume: str) -> VolumeLimits:
+        """Return a volume's limits. Raises Refused for a volume that the admin has not enrolled."""
+        if volume not in self.volumes:
+            raise Refused(
+                f"volume {volume} is not in the repository's config",
+                hint="The admin adds it with `drtool keys config --policy FILE`, or take it out of the policy.",
+            )
+        return self.volumes[volume]
+
+    def next(self, made: datetime, digest: bytes, **changes: Any) -> "Config":
+        """Return the config that follows this one, whose object has the SHA-256 digest."""
+        return replace(self, number=self.number + 1, made=json_time(made), previous=digest.hex(), **changes)
+
+
+def config_prefix(number: int) -> str:
+    """Return `config/<n>-`."""
+    return f"config/{number}-"
+
+
+def encode_config(config: Config, admin: SigningKey) -> bytes:
+    """Return the object of config, signed by the admin."""
+    place = Place(config.repository_id, KIND, config_prefix(config.number))
+    return pack_public(sign(asdict(config), "admin", admin, place))
+
+
+def parse_config(value: bytes, number: int, repository: bytes, admin: bytes) -> Config:
+    """Return the config in value. Raises Corrupt unless it is this number's, signed by admin."""
+    signed = check_signed(cut_public(value), Place(repository, KIND, config_prefix(number)))
+    if signed.role != "admin" or signed.signer != admin:
+        raise Corrupt("the config is not signed by this repository's admin")
+    config = _from_json(signed.value)
+    if config.number != number or config.repository_id != repository or config.admin != admin.hex():
+        raise Corrupt(f"config {number} says another number, repository or admin than its name")
+    if config.format != FORMAT:
+        raise Refused(f"the repository has format {config.format}; this drtool knows format {FORMAT}")
+    return config
+
+
+def _from_json(value: Json) -> Config:
+    try:
+        return Config(
+            **{
+                **value,
+                "recipients": [RecipientEntry(**entry) for entry in value["recipients"]],
+                "signers": [Signer(**entry) for entry in value["signers"]],
+                "writers": [WriterKeys(**entry) for entry in value["writers"]],
+                "volumes": {name: VolumeLimits(**limits) for name, limits in value["volumes"].items()},
+                "epochs": [Epoch(**entry) for entry in value["epochs"]],
+            }
+        )
+    except (TypeError, KeyError, AttributeError) as fault:
+        raise Corrupt("the config lacks a field, or has one that this drtool does not know") from fault
+
+
+def check_chain(configs: Mapping[int, tuple[bytes, Config]]) -> Config:
+    """Return the newest of configs (object bytes and content by number). Raises Corrupt on a broken chain."""
+    previous: bytes | None = None
+    for number in range(max(configs) + 1):
+        if number not in configs:
+            raise Corrupt(f"config {number} is missing, but a later one is there")
+        value, config = configs[number]
+        if config.previous != (previous.hex() if previous else None):
+            raise Corrupt(f"config {number} does not follow the one before it")
+        previous = sha256(value)
+    return configs[max(configs)][1]

@@ -1,0 +1,29 @@
+"""zstd, level 1: the only compression of the format. Decompression is bounded before it begins."""
+
+import sys
+from typing import Final
+
+from drtool.errors import Corrupt
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+LEVEL: Final = 1
+
+
+def compress(plain: bytes | bytearray | memoryview) -> bytes:
+    """Return plain as one zstd frame that states its content size."""
+    return zstd.compress(plain, level=LEVEL)
+
+
+def decompress(frame: bytes, limit: int) -> bytes:
+    """Return the content of one frame. Raises Corrupt when it is damaged or larger than limit bytes."""
+    try:
+        size: int | None = zstd.get_frame_info(frame).decompressed_size
+        if size is None or size > limit:
+            raise Corrupt(f"a compressed frame of {size} bytes is larger than {limit}")
+        return zstd.decompress(frame)
+    except zstd.ZstdError as fault:
+        raise Corrupt("a compressed frame is damaged") from fault

@@ -1,0 +1,79 @@
+"""A stream's places, gathered while its packs are still on their way, and stored as lists."""
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+
+from drtool.repository.format import places
+from drtool.repository.format.names import list_prefix
+from drtool.repository.format.places import MAX_PLACES, PackRef, Place
+from drtool.repository.lists import put_list
+from drtool.repository.packing import Packed
+from drtool.repository.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A chunk whose pack has no name yet; sent is resolved once the pack is durable."""
+
+    path: bytes
+    offset: int
+    sent: Future[PackRef]
+    packed: Packed
+    plain_size: int
+    kind: int
+    id: bytes
+
+    def place(self) -> Place:
+        """Return the place; only when the pack is durable."""
+        packed = self.packed
+        return Place(
+            self.path,
+            self.offset,
+            self.sent.result(),
+            packed.position,
+            packed.sealed_size,
+            self.plain_size,
+            packed.number,
+            self.kind,
+            self.id,
+        )
+
+
+class ListBuilder:
+    """The lists of one stream."""
+
+    def __init__(self, records: Records, volume: str) -> None:
+        self._records = records
+        self._volume = volume
+        self._rows: list[Place | Unplaced] = []
+        self.names: list[str] = []
+        self.packs: set[str] = set()
+        self.runs: set[str] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether the next place needs a new list."""
+        return len(self._rows) >= MAX_PLACES
+
+    def add(self, row: Unplaced) -> None:
+        """Add a chunk of this run."""
+        self._rows.append(row)
+
+    def add_known(self, place: Place) -> None:
+        """Add a chunk that lies in the store already."""
+        self._rows.append(place)
+
+    def put(self, now: datetime) -> None:
+        """Store what was gathered as one list; nothing when there is none."""
+        if not self._rows:
+            return
+        rows = [row if isinstance(row, Place) else row.place() for row in self._rows]
+        self._note(rows)
+        self.names.append(put_list(self._records, list_prefix(self._volume, now), places.encode(rows)))
+        self._rows = []
+
+    def _note(self, rows: Iterable[Place]) -> None:
+        self.packs |= {row.pack.name for row in rows}
+        self.runs |= {row.pack.run.hex() for row in rows}

@@ -1,0 +1,186 @@
+"""Packs on their way to the store: filled in memory, some opened again and checked, sent while the next one fills."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from drtool.errors import Corrupt
+from drtool.repository.format.crypto import SALT_SIZE, Recipient, random_bytes, sha256
+from drtool.repository.format.names import pack_prefix, week
+from drtool.repository.format.pack import (
+    CONTENT,
+    ChunkSeal,
+    Head,
+    check_id,
+    commitment,
+    encode_head,
+    private_id_key,
+    sealed_size,
+    wrap_info,
+    wrap_key,
+)
+from drtool.repository.format.places import PackRef
+from drtool.repository.storage.base import ObjectStore
+
+PACK_SIZE: Final = 32 * 1024 * 1024
+_CHECKED: Final = (
+    20  # one pack in so many is opened and checked before it is sent; the first and the last always
+)
+
+
+class RunKey:
+    """The key of one run: wrapped once for each recipient, gone when the process ends."""
+
+    def __init__(self, repository: bytes, volume: str, recipients: list[Recipient]) -> None:
+        self.run = random_bytes(16)
+        self.key = random_bytes(32)
+        self.repository = repository
+        self.volume = volume
+        self.commitment = commitment(self.key)
+        self.private_id_key = private_id_key(self.key)
+        self.wraps = wrap_key(self.key, recipients, wrap_info(repository, volume, self.run))
+
+    def head(self, salt: bytes) -> Head:
+        """Return the head of a pack of this run."""
+        return Head(self.repository, self.run, salt, self.commitment, self.wraps)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Where a chunk lies in its pack."""
+
+    position: int
+    sealed_size: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    packed: Packed
+    kind: int
+    plain_size: int
+    id: bytes
+
+
+class Pack:
+    """One pack being filled: one buffer, sealed in place."""
+
+    def __init__(self, run: RunKey, size: int) -> None:
+        salt = random_bytes(SALT_SIZE)
+        self._run = run
+        self._seal = ChunkSeal(run.key, salt, run.repository, run.volume)
+        head = encode_head(run.head(salt))
+        self._buffer = bytearray(size)
+        self._buffer[: len(head)] = head
+        self._end = len(head)
+        self._rows: list[_Row] = []
+        self.sent: Future[PackRef] = Future()
+
+    def has_room(self, frame: bytes) -> bool:
+        """Return whether frame fits. An empty pack takes any frame: its buffer grows."""
+        return not self._rows or self._end + sealed_size(frame) <= len(self._buffer)
+
+    def add(self, frame: bytes, kind: int, plain_size: int, chunk_id: bytes) -> Packed:
+        """Seal frame (the zstd of plain_size bytes) into the pack."""
+        packed = Packed(self._end, sealed_size(frame), len(self._rows))
+        end = packed.position + packed.sealed_size
+        if end > len(self._buffer):
+            self._buffer.extend(bytes(end - len(self._buffer)))
+        with memoryview(self._buffer)[packed.position : end] as target:
+            self._seal.seal_into(packed.number, kind, plain_size, frame, target)
+        self._end = end
+        self._rows.append(_Row(packed, kind, plain_size, chunk_id))
+        return packed
+
+    def value(self) -> memoryview:
+        """Return the object's bytes."""
+        return memoryview(self._buffer)[: self._end]
+
+    def check(self, id_key: bytes) -> None:
+        """Open every chunk again. Raises Corrupt: better here than when it is the only copy."""
+        value = self.value()
+        for row in self._rows:
+            packed = row.packed
+            sealed = value[packed.position : packed.position + packed.sealed_size]
+            plain = self._seal.unseal(packed.number, row.kind, row.plain_size, sealed)
+            check_id(id_key if row.kind == CONTENT else self._run.private_id_key, plain, row.id)
+
+    def release(self) -> None:
+        """Let go of the buffer: places keep the pack, only for its name."""
+        self._buffer = bytearray()
+        self._rows = []
+
+
+class PackSender:
+    """Sends full packs in the background; at most `in_flight` are held beside the one that is being filled."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        run: RunKey,
+        id_key: bytes,
+        clock: Callable[[], datetime],
+        in_flight: int = 2,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._id_key = id_key
+        self._clock = clock
+        self._room = threading.Semaphore(in_flight)
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="drtool-send")
+        self._count = 0
+        self._counting = threading.Lock()
+        self._pending: list[Pack] = []
+        self.bytes_sent = 0
+
+    def send(self, pack: Pack, *, last: bool = False) -> None:
+        """Take pack; its `sent` is resolved once it is durable. Waits while too many are under way."""
+        self._room.acquire()
+        self._pending = [other for other in self._pending if not self._settled(other)]
+        checked = last or self._count % _CHECKED == 0
+        self._count += 1
+        self._pending.append(pack)
+        self._pool.submit(self._send, pack, checked)
+
+    def _settled(self, pack: Pack) -> bool:
+        if pack.sent.done():
+            pack.sent.result()
+            return True
+        return False
+
+    def _send(self, pack: Pack, checked: bool) -> None:  # noqa: FBT001 - a thread pool passes no keywords here
+        try:
+            if checked:
+                pack.check(self._id_key)
+            value = pack.value()
+            digest, moment = sha256(value), self._clock()
+            self._store.put(pack_prefix(self._run.volume, moment) + digest.hex(), value, digest)
+            with self._counting:
+                self.bytes_sent += len(value)
+            value.release()
+            pack.release()
+            pack.sent.set_result(PackRef(f"{week(moment)}/{digest.hex()}", self._run.run))
+        except Corrupt as fault:
+            pack.sent.set_exception(
+                Corrupt(
+                    f"a pack did not open again before it was sent: {fault}",
+                    hint="Check this machine's memory.",
+                )
+            )
+        except Exception as fault:  # noqa: BLE001 - carried to the thread that waits for the pack
+            pack.sent.set_exception(fault)
+        finally:
+            self._room.release()
+
+    def wait(self) -> None:
+        """Return when every pack taken so far is durable. Raises what a sending raised."""
+        for pack in self._pending:
+            pack.sent.result()
+        self._pending = []
+
+    def close(self) -> None:
+        """End the threads; what has not begun is not sent."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,260 @@
+"""A repository, opened: its store, its verified config, and the keys that this process holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from drtool.errors import Corrupt, Refused, StoreUnavailable, WrongKey
+from drtool.repository.config import (
+    Config,
+    Epoch,
+    RecipientEntry,
+    Signer,
+    VolumeLimits,
+    WriterKeys,
+    check_chain,
+    config_prefix,
+    encode_config,
+    parse_config,
+)
+from drtool.repository.format.crypto import KEY_SIZE, Recipient, RecoveryKey, SigningKey, random_bytes, sha256
+from drtool.repository.format.names import json_time
+from drtool.repository.format.record import cut_public, peek_json
+from drtool.repository.kit import Bundle, RecoveryLine, trust_of
+from drtool.repository.records import Keys, Records, check_name_fits, stored_objects
+from drtool.repository.storage.base import ObjectStore
+from drtool.repository.unwrap import RunKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository as one holder of keys sees it. unwrap is there only with a recovery key."""
+
+    store: ObjectStore
+    config: Config
+    records: Records
+    unwrap: RunKeys | None = None
+
+    @property
+    def id_key(self) -> bytes:
+        """The key of the chunk ids and path ids. Raises WrongKey where this process holds none."""
+        if not self.records.keys.id_keys:
+            raise WrongKey(
+                "this machine holds no id key", hint="Give the writer's bundle, or the recovery key."
+            )
+        return self.records.keys.id_keys[0]
+
+    def run_keys(self) -> RunKeys:
+        """Return what opens the keys of runs. Raises WrongKey without a recovery key."""
+        if self.unwrap is None:
+            raise WrongKey(
+                "reading the data takes a recovery key",
+                hint="Give the file that holds the DRTOOL-RECOVERY- line of the kit: --recovery-key-file FILE.",
+            )
+        return self.unwrap
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a new repository is to be. recipients: names, with the public key of those made elsewhere."""
+
+    policy: str
+    recipients: Sequence[tuple[str, bytes | None]]
+    volumes: dict[str, VolumeLimits]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new repository with the secrets that exist only here: to be shown once."""
+
+    config: Config
+    recovery: dict[str, RecoveryLine]
+    admin_seed: bytes
+    operator_seed: bytes
+    writer: Bundle
+
+
+def init_repository(store: ObjectStore, request: Request) -> Created:
+    """Make the keys and write config 0. Raises Refused when there is a repository already."""
+    for found in store.list("config/"):
+        raise Refused(
+            f"there is a repository already: {found.name} is in the store",
+            hint="Use another URL, or go on with the repository that is there.",
+        )
+    admin_seed, operator_seed, writer_seed = (random_bytes(KEY_SIZE) for _ in range(3))
+    admin, repository = SigningKey(admin_seed), random_bytes(16)
+    seeds = {name: random_bytes(KEY_SIZE) for name, public in request.recipients if public is None}
+    entries = [
+        RecipientEntry(name, (public or RecoveryKey(seeds[name]).recipient.public).hex())
+        for name, public in request.recipients
+    ]
+    made = store.now()
+    id_key, list_key = random_bytes(KEY_SIZE), random_bytes(KEY_SIZE)
+    config = Config(
+        number=0,
+        repository=repository.hex(),
+        policy=request.policy,
+        made=json_time(made),
+        admin=admin.public.hex(),
+        recipients=entries,
+        signers=[
+            Signer("writer-1", "writer", SigningKey(writer_seed).public.hex(), json_time(made)),
+            Signer("operator-1", "operator", SigningKey(operator_seed).public.hex(), json_time(made)),
+        ],
+        writers=[_writer_keys("writer-1", id_key, list_key, entries, repository)],
+        volumes=request.volumes,
+        epochs=(),
+    )
+    digest = put_config(store, config, admin)
+    bundle = Bundle(
+        role="writer",
+        name="writer-1",
+        repository=repository,
+        policy=request.policy,
+        admin=admin.public,
+        config_number=0,
+        config_sha256=digest.hex(),
+        list_keys=(list_key,),
+        id_key=id_key,
+        signing_seed=writer_seed,
+    )
+    trust = trust_of(repository, admin.public)
+    recovery = {name: RecoveryLine(seed, trust) for name, seed in seeds.items()}
+    return Created(config, recovery, admin_seed, operator_seed, bundle)
+
+
+def put_config(store: ObjectStore, config: Config, admin: SigningKey) -> bytes:
+    """Sign and store config; return its SHA-256."""
+    value = encode_config(config, admin)
+    digest = sha256(value)
+    store.put(config_prefix(config.number) + digest.hex(), value, digest)
+    return digest
+
+
+def _writer_keys(
+    writer: str, id_key: bytes, list_key: bytes, recipients: Sequence[RecipientEntry], repository: bytes
+) -> WriterKeys:
+    def wraps(key: bytes, purpose: str) -> dict[str, str]:
+        info = _writer_info(repository, writer, purpose)
+        return {
+            recipient.fingerprint.hex(): recipient.wrap(key, info).hex()
+            for recipient in (Recipient(bytes.fromhex(entry.key)) for entry in recipients)
+        }
+
+    return WriterKeys(writer, wraps(id_key, "id"), wraps(list_key, "list"))
+
+
+def _writer_info(repository: bytes, writer: str, purpose: str) -> bytes:
+    return b"drtool/1 writer\0" + repository + f"{purpose}\0{writer}".encode()
+
+
+def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
+    """Return the repository that bundle is for. Raises Corrupt or Refused when the store shows another."""
+    config = load_config(store, bundle.repository, bundle.admin)
+    if config.number < bundle.config_number:
+        raise Refused(
+            f"the store shows config {config.number}, but this machine has seen config {bundle.config_number}",
+            hint="The store shows an old state, or another one: look at the URL, the endpoint and its versions.",
+        )
+    keys = Keys(
+        list_keys=bundle.list_keys,
+        id_keys=(bundle.id_key,) if bundle.id_key else (),
+        signing=SigningKey(bundle.signing_seed) if bundle.signing_seed else None,
+        role=bundle.role,
+    )
+    return Repository(store, config, Records(store, config, keys))
+
+
+def open_with_recovery(
+    store: ObjectStore, line: RecoveryLine, operator: SigningKey | None = None
+) -> Repository:
+    """Return the repository, all of it readable. Raises WrongKey before any download of data when line does not fit."""
+    repository, admin = _find_identity(store)
+    line.check(repository, admin)
+    config = load_config(store, repository, admin)
+    key = line.key
+    opened = [_open_writer(writer, key, repository) for writer in reversed(config.writers)]
+    found = [keys for keys in opened if keys is not None]
+    if not found:
+        raise WrongKey(
+            "the recovery key is not among the recipients of this repository",
+            hint="Use the kit of a recipient that `drtool status` lists.",
+        )
+    keys = Keys(
+        list_keys=[list_key for _, list_key in found],
+        id_keys=[id_key for id_key, _ in found],
+        signing=operator,
+        role="operator" if operator else "reader",
+    )
+    records = Records(store, config, keys)
+    return Repository(store, config, records, RunKeys(records, key))
+
+
+def _open_writer(writer: WriterKeys, key: RecoveryKey, repository: bytes) -> tuple[bytes, bytes] | None:
+    mark = key.recipient.fingerprint.hex()
+    if mark not in writer.id_key or mark not in writer.list_key:
+        return None
+    id_key, list_key = (
+        key.unwrap(bytes.fromhex(wraps[mark]), _writer_info(repository, writer.writer, purpose))
+        for wraps, purpose in ((writer.id_key, "id"), (writer.list_key, "list"))
+    )
+    return id_key, list_key
+
+
+def _find_identity(store: ObjectStore) -> tuple[bytes, bytes]:
+    """Return what the first config claims as repository and admin: to be held against a recovery line's trust."""
+    for stored in stored_objects(store, "config/0-"):
+        for version in stored.versions:
+            try:
+                value = peek_json(cut_public(store.get(stored.name, version.version)))
+                return bytes.fromhex(value["repository"]), bytes.fromhex(value["admin"])
+            except (Corrupt, KeyError, TypeError, ValueError):
+                continue
+    raise no_repository()
+
+
+def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Config:
+    """Return the newest config that admin signed. Raises Corrupt on a broken chain, StoreUnavailable without any."""
+    found: dict[int, tuple[bytes, Config]] = {}
+    faults: dict[int, Corrupt] = {}
+    for stored in stored_objects(store, "config/"):
+        number = _config_number(stored.name)
+        for version in stored.versions if number is not None else ():
+            value = store.get(stored.name, version.version)
+            try:
+                check_name_fits(stored.name, value)
+                config = parse_config(value, number or 0, repository, admin)
+            except Corrupt as fault:
+                faults[number or 0] = fault
+                continue
+            _keep_config(found, number or 0, value, config)
+            break
+    if not found:
+        raise next(iter(faults.values()), no_repository())
+    return check_chain(found)
+
+
+def _keep_config(found: dict[int, tuple[bytes, Config]], number: int, value: bytes, config: Config) -> None:
+    if number in found and found[number][0] != value:
+        raise Corrupt(
+            f"there are two configs {number}, both signed by the admin",
+            hint="Two `drtool init` or two config changes ran at once: keep to the one whose kit you hold.",
+        )
+    found[number] = (value, config)
+
+
+def _config_number(name: str) -> int | None:
+    number = name.removeprefix("config/").partition("-")[0]
+    return int(number) if number.isdigit() else None
+
+
+def no_repository() -> StoreUnavailable:
+    """Return the error for a store without a repository."""
+    return StoreUnavailable(
+        "there is no repository in the store",
+        hint="Look at the URL and the endpoint; `drtool init` makes a new one.",
+    )
+
+
+def open_epoch(config: Config, epoch: Epoch) -> Config:
+    """Return config with one more epoch of a lineage: what a restore into production adds."""
+    return replace(config, epochs=[*config.epochs, epoch])

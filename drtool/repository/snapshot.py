@@ -1,0 +1,194 @@
+"""Snapshots: what a recovery point says of itself, and whether a reader may believe it.
+
+A record counts when a writer signed it and its claims agree: start ≤ from ≤ to ≤ received ≤ start + max_run.
+What arrived later than that is late: shown, not chosen. A void by the same run hides a point from choice.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from drtool.errors import Corrupt
+from drtool.repository.config import CLOCK_GRAIN
+from drtool.repository.format.names import json_time, parse_json_time, timed_prefix
+from drtool.repository.format.record import Json
+from drtool.repository.records import Record, Records, Unreadable
+
+KIND = "snap"
+PART = "part"
+VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The lists of a run by stream: the content of the artifacts, and their entries."""
+
+    content: Sequence[str] = ()
+    entries: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One recovery point. start, deadline and received are by the store's clock; all times are UTC.
+
+    begin and end are the `from` and `to` of design and format. runs maps each run whose packs are named (hex) to its
+    key's commitment (hex). size is the plain bytes of all artifacts; stored the bytes of packs that this run uploaded.
+    """
+
+    name: str
+    volume: str
+    source: str
+    run: str
+    start: datetime
+    begin: datetime
+    end: datetime
+    deadline: datetime
+    received: datetime
+    streams: Streams
+    runs: Mapping[str, str]
+    facts: Json
+    marks: Json
+    size: int
+    stored: int
+    previous: str | None
+    signer: str
+    versions: int = 1
+    late: bool = False
+    void: str | None = None
+
+    @property
+    def chosen(self) -> bool:
+        """Whether a restore may choose this point without being told to accept anything."""
+        return not self.late and self.void is None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a writer knows of its snapshot when everything else is durable."""
+
+    volume: str
+    source: str
+    run: str
+    start: datetime
+    begin: datetime
+    end: datetime
+    streams: Streams
+    runs: Mapping[str, str]
+    facts: Json
+    size: int
+    stored: int
+    previous: str | None
+    marks: Json = field(default_factory=dict)
+
+
+def put_snapshot(records: Records, draft: Draft) -> str:
+    """Sign and store a snapshot: the commit of a run. Return its name."""
+    limits = records.config.limits(draft.volume)
+    value: Json = {
+        "volume": draft.volume,
+        "source": draft.source,
+        "run": draft.run,
+        "start": json_time(draft.start),
+        "from": json_time(draft.begin),
+        "to": json_time(draft.end),
+        "deadline": json_time(draft.start + timedelta(seconds=limits.max_run)),
+        "content": list(draft.streams.content),
+        "entries": list(draft.streams.entries),
+        "runs": dict(draft.runs),
+        "facts": draft.facts,
+        "marks": draft.marks,
+        "size": draft.size,
+        "stored": draft.stored,
+        "previous": draft.previous,
+    }
+    return records.put(timed_prefix(KIND, draft.volume, draft.end), value)
+
+
+def parse_snapshot(record: Record, limits: timedelta) -> Snapshot:
+    """Return the snapshot that record holds; limits is the config's max_run. Raises Corrupt on claims that differ."""
+    value = record.value
+    try:
+        snapshot = Snapshot(
+            name=record.name,
+            volume=value["volume"],
+            source=value["source"],
+            run=value["run"],
+            start=parse_json_time(value["start"]),
+            begin=parse_json_time(value["from"]),
+            end=parse_json_time(value["to"]),
+            deadline=parse_json_time(value["deadline"]),
+            received=record.received,
+            streams=Streams(value["content"], value["entries"]),
+            runs=value["runs"],
+            facts=value["facts"],
+            marks=value["marks"],
+            size=value["size"],
+            stored=value["stored"],
+            previous=value["previous"],
+            signer=record.signer,
+            versions=record.versions,
+            late=record.received > parse_json_time(value["start"]) + limits,
+        )
+    except KeyError as fault:
+        raise Corrupt(f"{record.name}: the snapshot says nothing of {fault}") from fault
+    _check_claims(snapshot)
+    return snapshot
+
+
+def _check_claims(snapshot: Snapshot) -> None:
+    if not snapshot.name.startswith(timed_prefix(KIND, snapshot.volume, snapshot.end)):
+        raise Corrupt(f"{snapshot.name}: the snapshot's content says another volume or time than its name")
+    moments = [snapshot.start, snapshot.begin, snapshot.end, snapshot.received + CLOCK_GRAIN]
+    if moments != sorted(moments):
+        raise Corrupt(f"{snapshot.name}: its times contradict each other or the store's")
+
+
+def read_snapshots(records: Records, volume: str) -> Iterator[Snapshot | Unreadable]:
+    """Yield a volume's snapshots by time, late and void ones marked; what cannot count comes with its fault."""
+    limits = timedelta(seconds=records.config.limits(volume).max_run)
+    voids = _voids(records, volume)
+    for record in records.all(f"{KIND}/{volume}/"):
+        if isinstance(record, Unreadable):
+            yield record
+            continue
+        try:
+            snapshot = parse_snapshot(record, limits)
+        except Corrupt as fault:
+            yield Unreadable(record.name, fault)
+            continue
+        yield _apply_void(snapshot, voids.get(snapshot.name), limits)
+
+
+def _voids(records: Records, volume: str) -> dict[str, Record]:
+    found = (record for record in records.all(f"{VOID}/{volume}/") if isinstance(record, Record))
+    return {str(record.value.get("snapshot")): record for record in found}
+
+
+def _apply_void(snapshot: Snapshot, void: Record | None, limits: timedelta) -> Snapshot:
+    """Return snapshot, voided if void is by the same writer and run, and came in time."""
+    if void is None or void.value.get("run") != snapshot.run or void.signer != snapshot.signer:
+        return snapshot
+    if void.received > snapshot.received + limits:
+        return snapshot
+    return replace(snapshot, void=str(void.value.get("reason", "its writer found it incomplete")))
+
+
+def put_void(records: Records, snapshot: Snapshot, reason: str, now: datetime) -> str:
+    """Say of an own snapshot that it is incomplete; return the void's name."""
+    value = {"snapshot": snapshot.name, "run": snapshot.run, "reason": reason}
+    return records.put(timed_prefix(VOID, snapshot.volume, now), value)
+
+
+def put_part(records: Records, volume: str, now: datetime, value: Json) -> str:
+    """Store the lists that a run has so far: what the next run uses again if this one dies. Return its name."""
+    return records.put(timed_prefix(PART, volume, now), value)
+
+
+def read_parts(records: Records, volume: str, since: datetime | None) -> list[Record]:
+    """Return the parts received after since, newest first; unreadable ones are of no use and left out."""
+    found = [record for record in records.all(f"{PART}/{volume}/") if isinstance(record, Record)]
+    return sorted(
+        (record for record in found if since is None or record.received >= since),
+        key=lambda record: record.received,
+        reverse=True,
+    )

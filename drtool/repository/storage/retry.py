@@ -1,0 +1,95 @@
+"""A store around a store that waits out its outages: exponential backoff with full jitter, up to a deadline."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from drtool.errors import StoreOutage
+from drtool.repository.storage.base import ObjectStore, ObjectVersion
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 30.0
+
+_T = TypeVar("_T")
+
+
+class RetryingStore:
+    """Repeats what raises StoreOutage until deadline_s has passed since the call; a refusal is raised at once.
+
+    A listing that breaks is read again, and goes on behind the last object that it gave.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        deadline_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._deadline_s = deadline_s
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._rng = rng or random.SystemRandom()
+
+    def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
+        self._retried(lambda: self._store.put(name, value, sha256))
+
+    def get(self, name: str, version: str | None = None, start: int = 0, length: int | None = None) -> bytes:
+        return self._retried(lambda: self._store.get(name, version, start, length))
+
+    def list(self, prefix: str) -> Iterator[ObjectVersion]:
+        return self._resumed(lambda: self._store.list(prefix))
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        return self._resumed(lambda: self._store.versions(prefix))
+
+    def delete(self, name: str, version: str | None = None) -> None:
+        self._retried(lambda: self._store.delete(name, version))
+
+    def now(self) -> datetime:
+        return self._retried(self._store.now)
+
+    def _retried(self, call: Callable[[], _T]) -> _T:
+        pauses = self._pauses()
+        while True:
+            try:
+                return call()
+            except StoreOutage:
+                if not next(pauses):
+                    raise
+
+    def _resumed(self, begin: Callable[[], Iterator[ObjectVersion]]) -> Iterator[ObjectVersion]:
+        last = ""
+        given: set[str | None] = set()  # versions of the name `last`
+        pauses = self._pauses()
+        while True:
+            try:
+                for found in begin():
+                    if found.name < last or (found.name == last and found.version in given):
+                        continue
+                    if found.name != last:
+                        last, given = found.name, set()
+                    given.add(found.version)
+                    pauses = self._pauses()  # it moves: the patience is whole again
+                    yield found
+            except StoreOutage:
+                if not next(pauses):
+                    raise
+            else:
+                return
+
+    def _pauses(self) -> Iterator[bool]:
+        """Sleep a little longer at each step and yield True; yield False once the deadline has passed."""
+        end = self._monotonic() + self._deadline_s
+        longest = FIRST_PAUSE_S
+        while True:
+            rest = end - self._monotonic()
+            if rest > 0:
+                self._sleep(min(rest, self._rng.uniform(0, longest)))
+            longest = min(2 * longest, LONGEST_PAUSE_S)
+            yield rest > 0

@@ -1,0 +1,45 @@
+"""From a recovery key to the keys of runs and WAL objects: the wraps in heads, and those that an admin added later."""
+
+from drtool.errors import Corrupt, WrongKey
+from drtool.repository.format.crypto import RecoveryKey
+from drtool.repository.format.pack import Head, commitment, wrap_info
+from drtool.repository.records import Records
+from drtool.repository.rewrap import read_rewraps
+
+
+class RunKeys:
+    """Opens wrapped keys with one recovery key, each once. Safe to use from many threads."""
+
+    def __init__(self, records: Records, recovery: RecoveryKey) -> None:
+        self._records = records
+        self._recovery = recovery
+        self._opened: dict[bytes, bytes] = {}
+        self._rewraps: dict[str, bytes] | None = None
+
+    def open(self, head: Head, volume: str) -> bytes:
+        """Return the key that head wraps. Raises WrongKey without a wrap for us, Corrupt when it does not fit."""
+        key = self._opened.get(head.commitment)
+        if key is None:
+            info = wrap_info(head.repository, volume, head.run)
+            key = self._recovery.unwrap(self._wrap(head), info)
+            if commitment(key) != head.commitment:
+                raise Corrupt(
+                    f"a key of run {head.run.hex()} was wrapped differently for this recipient than for the others",
+                    hint="Try another recipient's recovery key, and treat the writer of that run as taken over.",
+                )
+            self._opened[head.commitment] = key
+        return key
+
+    def _wrap(self, head: Head) -> bytes:
+        wrap = head.wraps.get(self._recovery.recipient.fingerprint)
+        if wrap is not None:
+            return wrap
+        if self._rewraps is None:
+            self._rewraps = read_rewraps(self._records, self._recovery.recipient.fingerprint)
+        wrap = self._rewraps.get(head.commitment.hex())
+        if wrap is None:
+            raise WrongKey(
+                f"run {head.run.hex()} was not sealed to this recovery key",
+                hint="It was added later: use the first recipient's key, or let the admin rewrap the older runs.",
+            )
+        return wrap

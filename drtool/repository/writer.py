@@ -1,0 +1,290 @@
+"""One run of one volume: streams → chunks → packs → lists → a LIST that finds them all → snapshot, in that order.
+
+Chunks are hashed, compared and compressed in threads; the order of the stream is kept by collecting them first in,
+first out. Memory is bounded by the chunks and packs in flight, whatever the size of the data.
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from drtool.errors import TemporaryFailure
+from drtool.repository import snapshot as snapshots
+from drtool.repository.dedup import Earlier, Known
+from drtool.repository.format import compress
+from drtool.repository.format.chunker import split
+from drtool.repository.format.crypto import keyed_id
+from drtool.repository.format.names import json_time
+from drtool.repository.format.pack import CONTENT, ENTRIES, PRIVATE
+from drtool.repository.format.places import Place, path_id
+from drtool.repository.format.record import Json
+from drtool.repository.listing import ListBuilder, Unplaced
+from drtool.repository.packing import PACK_SIZE, Pack, PackSender, RunKey
+from drtool.repository.repository import Repository
+
+PRIVATE_BELOW: Final = (
+    64 * 1024
+)  # smaller files are never compared by content: nobody may test guesses of a Secret
+_BATCH: Final = 1024 * 1024  # chunks are handed to a thread about a MiB at a time
+_ENTRY_CHUNK: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is in flight and how often a part is kept. Sizes in bytes, times in seconds."""
+
+    workers: int = 2
+    in_flight: int = 24 * 1024 * 1024
+    pack_size: int = PACK_SIZE
+    part_bytes: int = 1024 * 1024 * 1024
+    part_seconds: float = 300.0
+
+
+@dataclass(slots=True)
+class _Chunk:
+    path: bytes
+    offset: int
+    data: bytes
+    kind: int
+    known: Place | None
+    id: bytes = b""
+    frame: bytes | None = None
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run has done so far, in bytes and artifacts."""
+
+    artifacts: int = 0
+    read: int = 0
+    reused: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    chunks: list[_Chunk] = field(default_factory=list)
+    size: int = 0
+
+
+class Writer:
+    """Writes one snapshot. Use as a context: leaving it without `commit` leaves nothing listed."""
+
+    def __init__(
+        self, repository: Repository, volume: str, source: str, earlier: Earlier, pace: Pace | None = None
+    ):
+        """Begin a run now, by the store's clock. earlier is what may be referred to."""
+        self._repository = repository
+        self._volume = volume
+        self._source = source
+        self._earlier = earlier
+        self._pace = pace or Pace()
+        self._id_key = repository.id_key
+        self.start = repository.store.now()
+        self.run = RunKey(repository.config.repository_id, volume, repository.config.recipient_keys())
+        self._sender = PackSender(repository.store, self.run, self._id_key, repository.store.now)
+        self._content = ListBuilder(repository.records, volume)
+        self._entries = ListBuilder(repository.records, volume)
+        self._pool = ThreadPoolExecutor(self._pace.workers, thread_name_prefix="drtool-chunk")
+        self._queue: deque[Future[_Batch]] = deque()
+        self._queued = 0
+        self._batch = _Batch()
+        self._pack: Pack | None = None
+        self._entry_lines: list[bytes] = []
+        self._entry_bytes = 0
+        self._entry_offset = 0
+        self._part_at = (0, time.monotonic())
+        self.totals = Totals()
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._sender.close()
+
+    def header(self, value: Json) -> None:
+        """Keep value (the policy's text, say) sealed, before the entries."""
+        self._entry(value)
+
+    def save(
+        self, path: str, entry: Json, stream: Iterable[bytes], *, size: int | None, chunk_size: int
+    ) -> None:
+        """Read stream to its end and keep its bytes under path. Raises what the stream, the store or a check raises."""
+        mark = path_id(self._id_key, path)
+        private = size is not None and size < PRIVATE_BELOW
+        known = Known() if private else self._earlier.known(mark)
+        offset = 0
+        for data in split(stream, chunk_size):
+            kind = PRIVATE if private else CONTENT
+            self._add(_Chunk(mark, offset, data, kind, known.at(offset)))
+            offset += len(data)
+        self._entry({"path": path, "size": offset, "entry": entry})
+        self.totals.artifacts += 1
+        self.totals.read += offset
+        self._keep_part()
+
+    def _add(self, chunk: _Chunk) -> None:
+        self._batch.chunks.append(chunk)
+        self._batch.size += len(chunk.data)
+        if self._batch.size >= _BATCH:
+            self._submit()
+
+    def _submit(self) -> None:
+        batch, self._batch = self._batch, _Batch()
+        self._queued += batch.size
+        self._queue.append(self._pool.submit(self._prepare, batch))
+        while self._queued > self._pace.in_flight:
+            self._collect()
+
+    def _prepare(self, batch: _Batch) -> _Batch:
+        """Hash, compare and compress: runs in a thread, touches nothing but the batch."""
+        for chunk in batch.chunks:
+            key = self._id_key if chunk.kind == CONTENT else self.run.private_id_key
+            chunk.id = keyed_id(key, chunk.data)
+            same = chunk.known is not None and chunk.known.id == chunk.id
+            if not same or (chunk.known and chunk.known.plain_size != len(chunk.data)):
+                chunk.known = None
+                chunk.frame = compress.compress(chunk.data)
+        return batch
+
+    def _collect(self) -> None:
+        batch = self._queue.popleft().result()
+        self._queued -= batch.size
+        for chunk in batch.chunks:
+            target = self._entries if chunk.kind == ENTRIES else self._content
+            if chunk.known is not None:
+                target.add_known(chunk.known)
+                self.totals.reused += len(chunk.data)
+            else:
+                target.add(self._seal(chunk))
+            if target.full:
+                self._flush(target)
+
+    def _seal(self, chunk: _Chunk) -> Unplaced:
+        frame = chunk.frame or b""
+        if self._pack is not None and not self._pack.has_room(frame):
+            self._send_pack()
+        if self._pack is None:
+            self._pack = Pack(self.run, self._pace.pack_size)
+        packed = self._pack.add(frame, chunk.kind, len(chunk.data), chunk.id)
+        return Unplaced(
+            chunk.path, chunk.offset, self._pack.sent, packed, len(chunk.data), chunk.kind, chunk.id
+        )
+
+    def _send_pack(self, *, last: bool = False) -> None:
+        pack, self._pack = self._pack, None
+        if pack is not None:
+            self._sender.send(pack, last=last)
+
+    def _drain(self) -> None:
+        if self._batch.chunks:
+            self._submit()
+        while self._queue:
+            self._collect()
+
+    def _flush(self, target: ListBuilder, *, last: bool = False) -> None:
+        """Make the packs durable, then the list that names them."""
+        self._send_pack(last=last)
+        self._sender.wait()
+        target.put(self._repository.store.now())
+
+    def _entry(self, value: Json) -> None:
+        line = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        self._entry_lines.append(line)
+        self._entry_bytes += len(line)
+        if self._entry_bytes >= _ENTRY_CHUNK:
+            self._submit_entries()
+
+    def _submit_entries(self) -> None:
+        data = b"".join(self._entry_lines)
+        for at in range(0, len(data), _ENTRY_CHUNK):
+            piece = data[at : at + _ENTRY_CHUNK]
+            self._add(_Chunk(path_id(self._id_key, ""), self._entry_offset, piece, ENTRIES, None))
+            self._entry_offset += len(piece)
+        self._entry_lines, self._entry_bytes = [], 0
+
+    def _keep_part(self) -> None:
+        """Every GB or five minutes, keep the lists so far, for the run that follows if this one dies."""
+        sent, since = self._part_at
+        new = self._sender.bytes_sent - sent >= self._pace.part_bytes
+        if not new and time.monotonic() - since < self._pace.part_seconds:
+            return
+        self._drain()
+        self._flush(self._content)
+        self._part_at = (self._sender.bytes_sent, time.monotonic())
+        if self._content.names:
+            snapshots.put_part(
+                self._repository.records, self._volume, self._repository.store.now(), self._part()
+            )
+
+    def _part(self) -> Json:
+        return {
+            "run": self.run.run.hex(),
+            "start": json_time(self.start),
+            "content": list(self._content.names),
+            "runs": self._runs(),
+        }
+
+    def _runs(self) -> dict[str, str]:
+        used = self._content.runs | self._entries.runs
+        own = {self.run.run.hex(): self.run.commitment.hex()}
+        return own | {run: seal for run, seal in self._earlier.runs.items() if run in used}
+
+    def commit(self, begin: datetime, end: datetime, facts: Json, marks: Json | None = None) -> str:
+        """Make everything durable, look that it is there, then write the snapshot. Return its name.
+
+        begin and end are clamped between the run's start and now, by the store's clock: a source's clock may differ.
+        """
+        self._submit_entries()
+        self._drain()
+        self._flush(self._content, last=True)
+        self._flush(self._entries)
+        self._check_listed()
+        now = self._repository.store.now()
+        draft = snapshots.Draft(
+            volume=self._volume,
+            source=self._source,
+            run=self.run.run.hex(),
+            start=self.start,
+            begin=min(max(begin, self.start), now),
+            end=min(max(end, begin, self.start), now),
+            streams=snapshots.Streams(self._content.names, self._entries.names),
+            runs=self._runs(),
+            facts=facts,
+            size=self.totals.read,
+            stored=self._sender.bytes_sent,
+            previous=self._earlier.previous,
+            marks=marks or {},
+        )
+        return snapshots.put_snapshot(self._repository.records, draft)
+
+    def _check_listed(self) -> None:
+        """Existence comes from LIST, never from memory: what is referred to must be listed now."""
+        store, volume = self._repository.store, self._volume
+        needed = self._content.packs | self._entries.packs
+        weeks = sorted({pack.split("/")[0] for pack in needed})
+        listed = {
+            found.name.removeprefix(f"packs/{volume}/")
+            for week in weeks
+            for found in store.list(f"packs/{volume}/{week}/")
+        }
+        lists = [*self._content.names, *self._entries.names]
+        kept = {name for prefix in _prefixes(lists) for name in (found.name for found in store.list(prefix))}
+        missing = sorted((needed - listed) | (set(lists) - kept))
+        if missing:
+            raise TemporaryFailure(
+                f"{len(missing)} objects that the snapshot of {volume} needs are not listed, {missing[0]} among them",
+                hint="Something deletes from the store, or its listings lag; the next run uploads them anew.",
+            )
+
+
+def _prefixes(names: Sequence[str]) -> set[str]:
+    return {name.rpartition("/")[0] + "/" for name in names}
+
+
+Progress = Callable[[int], None]
