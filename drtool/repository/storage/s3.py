@@ -118,7 +118,7 @@ class S3Store:
         while more is not None:
             answer = self._page("list_objects_v2", prefix, more, one_level=one_level)
             objects = [self._found(each, None, latest=True) for each in answer.get("Contents", [])]
-            yield Page(_named(objects), self._folders(answer))
+            yield Page(_named(objects), _folders(answer, self._settings.prefix))
             more = {"ContinuationToken": answer["NextContinuationToken"]} if answer["IsTruncated"] else None
 
     def _version_pages(self, prefix: str, one_level: bool) -> Iterator[Page]:  # noqa: FBT001  # called as Pages
@@ -130,7 +130,9 @@ class S3Store:
                 for kind, delete_marker in (("Versions", False), ("DeleteMarkers", True))
                 for each in answer.get(kind, [])
             ]
-            yield Page(sorted(_named(objects), key=lambda one: one.name), self._folders(answer))
+            yield Page(
+                sorted(_named(objects), key=lambda one: one.name), _folders(answer, self._settings.prefix)
+            )
             more = None
             if answer["IsTruncated"]:
                 version = answer.get("NextVersionIdMarker")
@@ -158,12 +160,6 @@ class S3Store:
         name = each["Key"].removeprefix(self._settings.prefix)
         modified = each["LastModified"].astimezone(UTC)
         return ObjectVersion(name, each.get("Size", 0), modified, version, latest, delete_marker)
-
-    def _folders(self, answer: Mapping[str, Any]) -> list[str]:
-        found = (
-            each["Prefix"].removeprefix(self._settings.prefix) for each in answer.get("CommonPrefixes", [])
-        )
-        return [folder for folder in found if is_name(folder.removesuffix("/"))]
 
     def _ask(self, what: str, request: _Request, *, instead: Mapping[str, Any] | None = None) -> Any:
         """Return what request makes of the client, or what instead holds for the store's error code.
@@ -213,6 +209,11 @@ class S3Store:
 def _named(found: list[ObjectVersion]) -> list[ObjectVersion]:
     """Return those that drtool may have named: what else lies in the bucket is none of ours."""
     return [one for one in found if is_name(one.name)]
+
+
+def _folders(answer: Mapping[str, Any], prefix: str) -> list[str]:
+    found = (each["Prefix"].removeprefix(prefix) for each in answer.get("CommonPrefixes", []))
+    return [folder for folder in found if is_name(folder.removesuffix("/"))]
 
 
 def _connect(settings: S3Settings) -> Any:

@@ -69,7 +69,10 @@ def _checked(found: Iterable[ObjectVersion]) -> Iterator[ObjectVersion]:
 def _oldest_first(found: Iterable[ObjectVersion]) -> Iterator[ObjectVersion]:
     """Turn the versions of each name around; S3 lists the newest first, and delete markers apart."""
     for _, versions in groupby(found, key=_name):
-        yield from sorted(reversed(list(versions)), key=lambda one: (one.modified, one.latest))
+        turned = list(versions)
+        turned.reverse()
+        turned.sort(key=lambda one: (one.modified, one.latest))
+        yield from turned
 
 
 def _name(found: ObjectVersion) -> str:
