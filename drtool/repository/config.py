@@ -155,7 +155,7 @@ def parse_config(value: bytes, number: int, repository: bytes, admin: bytes) -> 
     if signed.role != "admin" or signed.signer != admin:
         raise Corrupt("the config is not signed by this repository's admin")
     config = _from_json(signed.value)
-    if config.number != number or config.repository_id != repository or config.admin != admin.hex():
+    if config.number != number or config.repository != repository.hex() or config.admin != admin.hex():
         raise Corrupt(f"config {number} says another number, repository or admin than its name")
     if config.format != FORMAT:
         raise Refused(f"the repository has format {config.format}; this drtool knows format {FORMAT}")
@@ -178,14 +178,22 @@ def _from_json(value: Json) -> Config:
         raise Corrupt("the config lacks a field, or has one that this drtool does not know") from fault
 
 
-def check_chain(configs: Mapping[int, tuple[bytes, Config]]) -> Config:
-    """Return the newest of configs (object bytes and content by number). Raises Corrupt on a broken chain."""
-    previous: bytes | None = None
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The newest config, and the SHA-256 of every config's object by number."""
+
+    config: Config
+    digests: Sequence[bytes]
+
+
+def check_chain(configs: Mapping[int, tuple[bytes, Config]]) -> Chain:
+    """Return the chain of configs (object bytes and content by number). Raises Corrupt on a broken one."""
+    digests: list[bytes] = []
     for number in range(max(configs) + 1):
         if number not in configs:
             raise Corrupt(f"config {number} is missing, but a later one is there")
         value, config = configs[number]
-        if config.previous != (previous.hex() if previous else None):
+        if config.previous != (digests[-1].hex() if digests else None):
             raise Corrupt(f"config {number} does not follow the one before it")
-        previous = sha256(value)
-    return configs[max(configs)][1]
+        digests.append(sha256(value))
+    return Chain(configs[max(configs)][1], digests)

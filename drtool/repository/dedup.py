@@ -87,10 +87,11 @@ def look_back(records: Records, volume: str, window: timedelta, previous: Snapsh
     usable = Usable(_packs(records.store, volume), window, records.store.now())
     runs: dict[str, str] = {}
     layers: list[PreviousPlaces] = []
+    done = {previous.run} if previous else set()
     for part in snapshots.read_parts(records, volume, previous.start if previous else None):
-        if previous is None or part.value["run"] != previous.run:
-            if part.value["run"] not in runs:
-                layers.append(PreviousPlaces(records, part.value["content"]))
+        if part.value["run"] not in done:  # the newest part of a run names all that its older ones do
+            done.add(part.value["run"])
+            layers.append(PreviousPlaces(records, part.value["content"]))
             runs |= part.value["runs"]
     if previous is not None:
         layers.append(PreviousPlaces(records, previous.streams.content))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from drtool.errors import Corrupt
+from drtool.errors import Corrupt, ObjectMissing, WrongKey
 from drtool.repository.fetch import Fetched, fetch, fetch_whole
 from drtool.repository.format.crypto import keyed_id
 from drtool.repository.format.pack import CONTENT, ChunkSeal, Head, private_id_key
@@ -136,15 +136,15 @@ class Reader:
                 stop.set()
 
     def _open(self, snapshot: Snapshot, ref: PackRef, places: Sequence[Place], take: Take) -> None:
-        """Cut places out of one pack. A range that does not authenticate is tried again from a whole, checked pack."""
+        """Cut places out of one pack. Ranges that do not open are tried again from a whole pack of any version.
+
+        Pieces that the ranges gave before are then handed out twice, the same bytes both times.
+        """
         name = f"packs/{snapshot.volume}/{ref.name}"
         try:
-            fetched = fetch(self._repository.store, name, places)
             try:
-                self._cut(snapshot, ref, fetched, places, take)
-            except Corrupt:
-                if fetched.whole:
-                    raise
+                self._cut(snapshot, ref, fetch(self._repository.store, name, places), places, take)
+            except (Corrupt, ObjectMissing, WrongKey):
                 self._cut(snapshot, ref, fetch_whole(self._repository.store, name), places, take)
         except Corrupt as fault:
             if name in fault.message:

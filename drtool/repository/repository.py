@@ -1,28 +1,29 @@
 """A repository, opened: its store, its verified config, and the keys that this process holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from drtool.errors import Corrupt, Refused, StoreUnavailable, WrongKey
 from drtool.repository.config import (
+    Chain,
     Config,
     Epoch,
     RecipientEntry,
     Signer,
     VolumeLimits,
-    WriterKeys,
     check_chain,
     config_prefix,
     encode_config,
     parse_config,
 )
-from drtool.repository.format.crypto import KEY_SIZE, Recipient, RecoveryKey, SigningKey, random_bytes, sha256
+from drtool.repository.format.crypto import KEY_SIZE, RecoveryKey, SigningKey, random_bytes, sha256
 from drtool.repository.format.names import json_time
 from drtool.repository.format.record import cut_public, peek_json
 from drtool.repository.kit import Bundle, RecoveryLine, trust_of
 from drtool.repository.records import Keys, Records, check_name_fits, stored_objects
 from drtool.repository.storage.base import ObjectStore
 from drtool.repository.unwrap import RunKeys
+from drtool.repository.writer_keys import open_writer_keys, wrap_writer_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Repository:
 
     store: ObjectStore
     config: Config
+    config_sha256: bytes
     records: Records
     unwrap: RunKeys | None = None
 
@@ -100,7 +102,7 @@ def init_repository(store: ObjectStore, request: Request) -> Created:
             Signer("writer-1", "writer", SigningKey(writer_seed).public.hex(), json_time(made)),
             Signer("operator-1", "operator", SigningKey(operator_seed).public.hex(), json_time(made)),
         ],
-        writers=[_writer_keys("writer-1", id_key, list_key, entries, repository)],
+        writers=[wrap_writer_keys("writer-1", id_key, list_key, entries, repository)],
         volumes=request.volumes,
         epochs=(),
     )
@@ -130,30 +132,19 @@ def put_config(store: ObjectStore, config: Config, admin: SigningKey) -> bytes:
     return digest
 
 
-def _writer_keys(
-    writer: str, id_key: bytes, list_key: bytes, recipients: Sequence[RecipientEntry], repository: bytes
-) -> WriterKeys:
-    def wraps(key: bytes, purpose: str) -> dict[str, str]:
-        info = _writer_info(repository, writer, purpose)
-        return {
-            recipient.fingerprint.hex(): recipient.wrap(key, info).hex()
-            for recipient in (Recipient(bytes.fromhex(entry.key)) for entry in recipients)
-        }
-
-    return WriterKeys(writer, wraps(id_key, "id"), wraps(list_key, "list"))
-
-
-def _writer_info(repository: bytes, writer: str, purpose: str) -> bytes:
-    return b"drtool/1 writer\0" + repository + f"{purpose}\0{writer}".encode()
-
-
 def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
     """Return the repository that bundle is for. Raises Corrupt or Refused when the store shows another."""
-    config = load_config(store, bundle.repository, bundle.admin)
+    chain = load_config(store, bundle.repository, bundle.admin)
+    config = chain.config
     if config.number < bundle.config_number:
         raise Refused(
             f"the store shows config {config.number}, but this machine has seen config {bundle.config_number}",
             hint="The store shows an old state, or another one: look at the URL, the endpoint and its versions.",
+        )
+    if chain.digests[bundle.config_number].hex() != bundle.config_sha256:
+        raise Refused(
+            f"the store shows another config {bundle.config_number} than the one that this machine has seen",
+            hint="The admin key has signed two: find out who did, before anything is written.",
         )
     keys = Keys(
         list_keys=bundle.list_keys,
@@ -161,18 +152,18 @@ def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
         signing=SigningKey(bundle.signing_seed) if bundle.signing_seed else None,
         role=bundle.role,
     )
-    return Repository(store, config, Records(store, config, keys))
+    return Repository(store, config, chain.digests[-1], Records(store, config, keys))
 
 
 def open_with_recovery(
     store: ObjectStore, line: RecoveryLine, operator: SigningKey | None = None
 ) -> Repository:
     """Return the repository, all of it readable. Raises WrongKey before any download of data when line does not fit."""
-    repository, admin = _find_identity(store)
-    line.check(repository, admin)
-    config = load_config(store, repository, admin)
+    repository, admin = _find_identity(store, line)
+    chain = load_config(store, repository, admin)
+    config = chain.config
     key = line.key
-    opened = [_open_writer(writer, key, repository) for writer in reversed(config.writers)]
+    opened = [open_writer_keys(writer, key, repository) for writer in reversed(config.writers)]
     found = [keys for keys in opened if keys is not None]
     if not found:
         raise WrongKey(
@@ -186,34 +177,37 @@ def open_with_recovery(
         role="operator" if operator else "reader",
     )
     records = Records(store, config, keys)
-    return Repository(store, config, records, RunKeys(records, key))
+    return Repository(store, config, chain.digests[-1], records, RunKeys(records, key))
 
 
-def _open_writer(writer: WriterKeys, key: RecoveryKey, repository: bytes) -> tuple[bytes, bytes] | None:
-    mark = key.recipient.fingerprint.hex()
-    if mark not in writer.id_key or mark not in writer.list_key:
-        return None
-    id_key, list_key = (
-        key.unwrap(bytes.fromhex(wraps[mark]), _writer_info(repository, writer.writer, purpose))
-        for wraps, purpose in ((writer.id_key, "id"), (writer.list_key, "list"))
-    )
-    return id_key, list_key
+def _find_identity(store: ObjectStore, line: RecoveryLine) -> tuple[bytes, bytes]:
+    """Return the repository and admin that line trusts, as a first config claims them. Raises WrongKey when none does.
+
+    Whoever may put objects can put another config 0 beside ours: all are looked at.
+    """
+    refused: Refused | None = None
+    for value in _first_configs(store):
+        try:
+            claims = peek_json(cut_public(value))
+            repository, admin = bytes.fromhex(claims["repository"]), bytes.fromhex(claims["admin"])
+            line.check(repository, admin)
+        except (Corrupt, KeyError, TypeError, ValueError):
+            continue
+        except WrongKey as fault:
+            refused = fault
+            continue
+        return repository, admin
+    raise refused or no_repository()
 
 
-def _find_identity(store: ObjectStore) -> tuple[bytes, bytes]:
-    """Return what the first config claims as repository and admin: to be held against a recovery line's trust."""
+def _first_configs(store: ObjectStore) -> Iterator[bytes]:
     for stored in stored_objects(store, "config/0-"):
         for version in stored.versions:
-            try:
-                value = peek_json(cut_public(store.get(stored.name, version.version)))
-                return bytes.fromhex(value["repository"]), bytes.fromhex(value["admin"])
-            except (Corrupt, KeyError, TypeError, ValueError):
-                continue
-    raise no_repository()
+            yield store.get(stored.name, version.version)
 
 
-def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Config:
-    """Return the newest config that admin signed. Raises Corrupt on a broken chain, StoreUnavailable without any."""
+def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Chain:
+    """Return the chain of configs that admin signed. Raises Corrupt on a broken chain, StoreUnavailable without any."""
     found: dict[int, tuple[bytes, Config]] = {}
     faults: dict[int, Corrupt] = {}
     for stored in stored_objects(store, "config/"):

@@ -4,15 +4,26 @@ A record counts when a writer signed it and its claims agree: start ≤ from ≤
 What arrived later than that is late: shown, not chosen. A void by the same run hides a point from choice.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import UnionType
+from typing import Final
 
 from drtool.errors import Corrupt
 from drtool.repository.config import CLOCK_GRAIN
 from drtool.repository.format.names import json_time, parse_json_time, timed_prefix
 from drtool.repository.format.record import Json
 from drtool.repository.records import Record, Records, Unreadable
+
+_TYPES: Final[Mapping[str, type | UnionType]] = {
+    **dict.fromkeys(("volume", "source", "run"), str),
+    **dict.fromkeys(("content", "entries"), list),
+    **dict.fromkeys(("runs", "facts", "marks"), dict),
+    **dict.fromkeys(("size", "stored"), int),
+    "previous": str | None,
+}
 
 KIND = "snap"
 PART = "part"
@@ -107,6 +118,7 @@ def put_snapshot(records: Records, draft: Draft) -> str:
 def parse_snapshot(record: Record, limits: timedelta) -> Snapshot:
     """Return the snapshot that record holds; limits is the config's max_run. Raises Corrupt on claims that differ."""
     value = record.value
+    _check_types(record)
     try:
         snapshot = Snapshot(
             name=record.name,
@@ -135,6 +147,19 @@ def parse_snapshot(record: Record, limits: timedelta) -> Snapshot:
     return snapshot
 
 
+def _check_types(record: Record) -> None:
+    """Return when every field has its type: a writer that was taken over must not stop us from reading the rest."""
+    value = record.value
+    wrong = [name for name, kind in _TYPES.items() if name in value and not isinstance(value[name], kind)]
+    named = (
+        [*value.get("content", ()), *value.get("entries", ()), *value.get("runs", {}).values()]
+        if not wrong
+        else []
+    )
+    if wrong or not all(isinstance(name, str) for name in named):
+        raise Corrupt(f"{record.name}: the snapshot is malformed in {', '.join(wrong) or 'a name'}")
+
+
 def _check_claims(snapshot: Snapshot) -> None:
     if not snapshot.name.startswith(timed_prefix(KIND, snapshot.volume, snapshot.end)):
         raise Corrupt(f"{snapshot.name}: the snapshot's content says another volume or time than its name")
@@ -156,21 +181,24 @@ def read_snapshots(records: Records, volume: str) -> Iterator[Snapshot | Unreada
         except Corrupt as fault:
             yield Unreadable(record.name, fault)
             continue
-        yield _apply_void(snapshot, voids.get(snapshot.name), limits)
+        yield _apply_voids(snapshot, voids[snapshot.name], limits)
 
 
-def _voids(records: Records, volume: str) -> dict[str, Record]:
-    found = (record for record in records.all(f"{VOID}/{volume}/") if isinstance(record, Record))
-    return {str(record.value.get("snapshot")): record for record in found}
+def _voids(records: Records, volume: str) -> Mapping[str, list[Record]]:
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records.all(f"{VOID}/{volume}/"):
+        if isinstance(record, Record):
+            found[str(record.value.get("snapshot"))].append(record)
+    return found
 
 
-def _apply_void(snapshot: Snapshot, void: Record | None, limits: timedelta) -> Snapshot:
-    """Return snapshot, voided if void is by the same writer and run, and came in time."""
-    if void is None or void.value.get("run") != snapshot.run or void.signer != snapshot.signer:
-        return snapshot
-    if void.received > snapshot.received + limits:
-        return snapshot
-    return replace(snapshot, void=str(void.value.get("reason", "its writer found it incomplete")))
+def _apply_voids(snapshot: Snapshot, voids: Sequence[Record], limits: timedelta) -> Snapshot:
+    """Return snapshot, voided if one of voids is by the same writer and run, and came in time."""
+    for void in voids:
+        same = void.value.get("run") == snapshot.run and void.signer == snapshot.signer
+        if same and void.received <= snapshot.received + limits:
+            return replace(snapshot, void=str(void.value.get("reason", "its writer found it incomplete")))
+    return snapshot
 
 
 def put_void(records: Records, snapshot: Snapshot, reason: str, now: datetime) -> str:

@@ -7,7 +7,7 @@ first out. Memory is bounded by the chunks and packs in flight, whatever the siz
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -263,6 +263,11 @@ class Writer:
         )
         return snapshots.put_snapshot(self._repository.records, draft)
 
+    @property
+    def stored(self) -> int:
+        """Bytes of packs that this run has uploaded."""
+        return self._sender.bytes_sent
+
     def _check_listed(self) -> None:
         """Existence comes from LIST, never from memory: what is referred to must be listed now."""
         store, volume = self._repository.store, self._volume
@@ -285,6 +290,3 @@ class Writer:
 
 def _prefixes(names: Sequence[str]) -> set[str]:
     return {name.rpartition("/")[0] + "/" for name in names}
-
-
-Progress = Callable[[int], None]

@@ -19,11 +19,15 @@ def compress(plain: bytes | bytearray | memoryview) -> bytes:
 
 
 def decompress(frame: bytes, limit: int) -> bytes:
-    """Return the content of one frame. Raises Corrupt when it is damaged or larger than limit bytes."""
+    """Return the content of the one frame. Raises Corrupt when it is damaged or larger than limit bytes."""
+    decompressor = zstd.ZstdDecompressor()  # zstd.decompress would go on with whatever frames follow
     try:
         size: int | None = zstd.get_frame_info(frame).decompressed_size
         if size is None or size > limit:
             raise Corrupt(f"a compressed frame of {size} bytes is larger than {limit}")
-        return zstd.decompress(frame)
+        plain = decompressor.decompress(frame, size + 1)
     except zstd.ZstdError as fault:
         raise Corrupt("a compressed frame is damaged") from fault
+    if not decompressor.eof or decompressor.unused_data or len(plain) != size:
+        raise Corrupt("a compressed frame is cut short, or something follows it")
+    return plain

@@ -11,6 +11,7 @@ from drtool.errors import Corrupt
 
 HASH_DIGITS: Final = 64
 _TIME = "%Y%m%dT%H%M%S.%fZ"
+_JSON_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _LABEL = re.compile(r"[a-z0-9-]{1,25}")
 _HASHED = re.compile(r"(?P<prefix>.*[/-])(?P<hash>[0-9a-f]{64})")
 
@@ -28,24 +29,29 @@ def name_time(moment: datetime) -> str:
 
 
 def parse_name_time(text: str) -> datetime:
-    """Return the moment of a name's time. Raises Corrupt."""
-    try:
-        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-    except ValueError as fault:
-        raise Corrupt(f"{text!r} is no time of a name") from fault
+    """Return the moment of a name's time. Raises Corrupt unless it is as name_time writes it."""
+    return _parse_time(text, _TIME, "a name")
 
 
 def json_time(moment: datetime) -> str:
     """Return moment as it stands in records: ISO 8601, UTC, microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).strftime(_JSON_TIME)
 
 
 def parse_json_time(text: str) -> datetime:
     """Return the moment of a record's time. Raises Corrupt unless it is as json_time writes it."""
+    return _parse_time(text, _JSON_TIME, "a record")
+
+
+def _parse_time(text: str, form: str, where: str) -> datetime:
+    """Return text as a time. strptime also takes `1` for `01`: two texts of one time are one too many."""
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        moment = datetime.strptime(text, form).replace(tzinfo=UTC)
     except (ValueError, TypeError) as fault:
-        raise Corrupt(f"{text!r} is no time of a record") from fault
+        raise Corrupt(f"{text!r} is no time of {where}") from fault
+    if moment.strftime(form) != text:
+        raise Corrupt(f"{text!r} is no time of {where}")
+    return moment
 
 
 def week(moment: datetime) -> str:

@@ -118,10 +118,12 @@ class ChunkSeal:
         """Write the sealed frame (zstd of the plain bytes) into target: len(frame) + 16 bytes."""
         self._sealer.seal_into(number, frame, self._associated(number, kind, plain_size), target)
 
-    def unseal(self, number: int, kind: int, plain_size: int, sealed: bytes | memoryview) -> bytes:
-        """Return the plain bytes. Raises Corrupt."""
-        if plain_size > MAX_CHUNK:
-            raise Corrupt(f"a chunk of {plain_size} bytes is larger than any that drtool writes")
+    def unseal(
+        self, number: int, kind: int, plain_size: int, sealed: bytes | memoryview, limit: int = MAX_CHUNK
+    ) -> bytes:
+        """Return the plain bytes. Raises Corrupt, also when plain_size is above limit."""
+        if not 0 <= plain_size <= limit:
+            raise Corrupt(f"a chunk of {plain_size} bytes is not one that drtool writes")
         frame = self._sealer.unseal(number, sealed, self._associated(number, kind, plain_size))
         plain = compress.decompress(frame, plain_size)
         if len(plain) != plain_size:

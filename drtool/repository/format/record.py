@@ -9,6 +9,7 @@ repository and name prefix. So a record cannot be moved to another name, kind or
 """
 
 import json
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +34,7 @@ PUBLIC_MAGIC: Final = b"DRC1"
 _HEAD = struct.Struct(">4sB")
 _LENGTH = struct.Struct(">I")
 _PUBLIC_KEY_SIZE: Final = 32
+_ROLE = re.compile(r"[a-z]{1,16}")
 MAX_RECORD: Final = 64 * 1024 * 1024  # plain bytes; a list of 65,536 places has less than 8 MiB
 
 
@@ -68,7 +70,7 @@ def check_signed(body: bytes, place: Place) -> Signed:
     text, signer = body[_LENGTH.size : end], body[end : end + _PUBLIC_KEY_SIZE]
     value = _parse(text)
     role = value.pop("role", None)
-    if not isinstance(role, str):
+    if not isinstance(role, str) or not _ROLE.fullmatch(role):
         raise Corrupt("a signed record names no role")
     check_signature(signer, body[-SIGNATURE_SIZE:], _message(text, role, place))
     return Signed(value, role, signer)
@@ -91,7 +93,7 @@ def _message(text: bytes, role: str, place: Place) -> bytes:
 def _parse(text: bytes) -> Json:
     try:
         value = json.loads(text)
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise Corrupt("a signed record is not JSON") from fault
     if not isinstance(value, dict):
         raise Corrupt("a signed record is not a JSON object")

@@ -38,6 +38,7 @@ from drtool.repository.format.record import MAX_RECORD, Json, Place, Signed, che
 
 MAGIC: Final = b"DRW1"
 MAX_FACTS: Final = 64 * 1024
+MAX_SEGMENT: Final = 1024 * 1024 * 1024  # the largest that PostgreSQL can be built or told to use
 _LENGTH = struct.Struct(">I")
 
 
@@ -102,8 +103,11 @@ def unseal(value: bytes, facts: WalFacts, object_key: bytes, volume: str) -> byt
         raise Corrupt("a WAL object's sealed bytes are not those that were signed")
     if commitment(object_key) != facts.head.commitment:
         raise Corrupt("a WAL object was wrapped with another key for this recipient than for the others")
+    size = facts.signed.value.get("size")
+    if not isinstance(size, int):
+        raise Corrupt("the facts of a WAL object name no size")
     seal = ChunkSeal(object_key, facts.head.salt, facts.head.repository, volume)
-    return seal.unseal(0, CONTENT, int(facts.signed.value["size"]), body)
+    return seal.unseal(0, CONTENT, size, body, MAX_SEGMENT)
 
 
 def _facts_sealer(list_key: bytes, salt: bytes) -> Sealer:

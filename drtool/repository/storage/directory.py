@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -148,12 +149,26 @@ class DirectoryStore:
                 path += f"{part}/"
                 if create:
                     self._make(part, opened, path)
-                below = os.open(part, _FOLDER, dir_fd=opened)
+                below = self._enter(part, opened, path)
                 os.close(opened)
                 opened = below
             yield opened
         finally:
             os.close(opened)
+
+    def _enter(self, part: str, parent: int, path: str) -> int:
+        try:
+            return os.open(part, _FOLDER, dir_fd=parent)
+        except NotADirectoryError as cause:
+            if stat.S_ISLNK(os.stat(part, dir_fd=parent, follow_symlinks=False).st_mode):
+                raise self._symbolic_link(path) from cause
+            raise
+
+    def _symbolic_link(self, path: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self._root / path} is a symbolic link, and none is followed",
+            hint="Put the folder itself there, or mount its file system there.",
+        )
 
     def _make(self, part: str, parent: int, path: str) -> None:
         try:
@@ -185,14 +200,14 @@ class DirectoryStore:
             if not child.startswith(prefix) or not is_name(child.removesuffix("/")):
                 continue
             if entry.is_symlink():
-                raise StoreUnavailable(f"{self._root / child} is a symbolic link, and none is followed")
+                raise self._symbolic_link(child)
             if child.endswith("/"):
                 below = os.open(entry.name, _FOLDER, dir_fd=folder)
                 try:
                     yield from self._walk(below, child, prefix)
                 finally:
                     os.close(below)
-            else:
+            elif entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):  # deleted since the folder was read
                     found = entry.stat(follow_symlinks=False)
                     yield ObjectVersion(child, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
@@ -201,7 +216,7 @@ class DirectoryStore:
     def _translated(self, name: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as cause:
+        except (FileNotFoundError, NotADirectoryError) as cause:
             raise ObjectMissing(f"object {name} is not in {self._root}") from cause
         except OSError as cause:
             if cause.errno in _FULL:

@@ -113,7 +113,7 @@ class S3Store:
         where = {"Bucket": self._settings.bucket, "Key": self._settings.prefix + name}
         return where if version is None else where | {"VersionId": version}
 
-    def _object_pages(self, prefix: str, one_level: bool) -> Iterator[Page]:  # noqa: FBT001  # called as Pages
+    def _object_pages(self, prefix: str, *, one_level: bool) -> Iterator[Page]:
         more: dict[str, str] | None = {}
         while more is not None:
             answer = self._page("list_objects_v2", prefix, more, one_level=one_level)
@@ -121,7 +121,7 @@ class S3Store:
             yield Page(_named(objects), _folders(answer, self._settings.prefix))
             more = {"ContinuationToken": answer["NextContinuationToken"]} if answer["IsTruncated"] else None
 
-    def _version_pages(self, prefix: str, one_level: bool) -> Iterator[Page]:  # noqa: FBT001  # called as Pages
+    def _version_pages(self, prefix: str, *, one_level: bool) -> Iterator[Page]:
         more: dict[str, str] | None = {}
         while more is not None:
             answer = self._page("list_object_versions", prefix, more, one_level=one_level)

@@ -10,9 +10,10 @@ from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 MISSING = {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}  # the last: a get of a delete marker
 
+_TOO_MANY = 429
 _SERVER_ERRORS = 500  # this HTTP status and all above
 _NOT_IMPLEMENTED = {"NotImplemented", "501"}
-_OUTAGES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "429"}
+_OUTAGES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
 _DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 _FULL = {"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "InsufficientCapacity"}
 _DENIED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}
@@ -90,7 +91,8 @@ def refusal(code: str, status: int, asked: Asked) -> StoreUnavailable:
     """Return the error for a store's answer. code is S3's, or the HTTP status where the answer had no body."""
     if code in MISSING:
         return ObjectMissing(f"cannot {asked.what}: it is not in bucket {asked.bucket}")
-    if code in _OUTAGES or (status >= _SERVER_ERRORS and code not in _NOT_IMPLEMENTED | _FULL):
+    is_down = status >= _SERVER_ERRORS and code not in _NOT_IMPLEMENTED | _FULL
+    if code in _OUTAGES or status == _TOO_MANY or is_down:
         return outage(f"it answered {code}", asked)
     for codes, message, hint in _WORDS:
         if code in codes:

@@ -6,9 +6,10 @@ agree where no folder's name begins with that of its neighbour. So one level is 
 neighbours can be, which for a repository is the level of its volumes, and all below in one go.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Protocol
 
 from drtool.errors import StoreUnavailable
 from drtool.repository.storage.base import ObjectVersion
@@ -22,7 +23,10 @@ class Page:
     folders: list[str]
 
 
-Pages = Callable[[str, bool], Iterable[Page]]  # of a prefix; True: this level only, False: all below
+class Pages(Protocol):
+    """How a store is asked: the pages of all under prefix, or of what lies at its level and the folders there."""
+
+    def __call__(self, prefix: str, *, one_level: bool) -> Iterable[Page]: ...
 
 
 def in_order(pages: Pages, prefix: str) -> Iterator[ObjectVersion]:
@@ -32,7 +36,7 @@ def in_order(pages: Pages, prefix: str) -> Iterator[ObjectVersion]:
     """
     objects: list[ObjectVersion] = []
     folders: set[str] = set()
-    for page in pages(prefix, True):  # noqa: FBT003  # a Callable's arguments have no names
+    for page in pages(prefix, one_level=True):
         objects += page.objects
         folders.update(page.folders)
     if not folders:
@@ -44,7 +48,7 @@ def in_order(pages: Pages, prefix: str) -> Iterator[ObjectVersion]:
         for child in sorted(level):
             yield from in_order(pages, child) if child in folders else _oldest_first(level[child])
     else:
-        below = (found for page in pages(prefix, False) for found in page.objects)  # noqa: FBT003
+        below = (found for page in pages(prefix, one_level=False) for found in page.objects)
         yield from _oldest_first(_checked(below))
 
 

@@ -1,0 +1,181 @@
+"""One volume's capture into one snapshot: source → writer → commit; for PostgreSQL, with its WAL beside it."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from drtool import __version__
+from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
+from drtool.operations.coverage import base_of, lineage_label, read_held
+from drtool.operations.marks import snapshots_of, witness_marks
+from drtool.operations.session import Progress, Session
+from drtool.operations.settings import redis_settings, unsupported
+from drtool.operations.wal import Instance, reach_instance, receive
+from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
+from drtool.repository.dedup import look_back
+from drtool.repository.format.names import json_time
+from drtool.repository.format.record import Json
+from drtool.repository.snapshot import Snapshot
+from drtool.repository.wal import WalStore
+from drtool.repository.writer import Totals, Writer
+from drtool.sources.base import Artifact, Capture, Captured, Reference
+from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
+from drtool.sources.postgres.coverage import find_reach
+from drtool.sources.redis.capture import RedisSource
+
+_WAIT_FOR_OTHER_S = 120.0  # a live follower holds the slot: it brings the WAL, we look whether it has
+_LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A snapshot that was committed: its name, its moment, and what it cost. Sizes in bytes."""
+
+    name: str
+    moment: datetime
+    totals: Totals
+    stored: int
+    notes: list[str] = field(default_factory=list)
+
+
+class _Earlier:
+    """What a source may ask about the previous point: its facts. Nothing is unchanged without being read."""
+
+    def __init__(self, snapshot: Snapshot | None) -> None:
+        self.facts: Mapping[str, Any] = snapshot.facts if snapshot else {}
+
+    def unchanged(self, path: str, stat: Json) -> Reference | None:  # noqa: ARG002 - asked by sources of files
+        """Return None: a base backup and an RDB are read whole."""
+        return None
+
+
+def capture_volume(session: Session, volume: Volume, previous: Snapshot | None) -> Kept:
+    """Capture volume into a new snapshot. Raises what its source or the store raises; nothing is then listed."""
+    match volume:
+        case PostgresVolume():
+            return _capture_postgres(session, volume, previous)
+        case RedisVolume():
+            source = RedisSource(redis_settings(volume, session.world))
+            return _save(session, volume, previous, source.capture(_Earlier(previous)), {})
+        case _:
+            raise unsupported(volume)
+
+
+def _capture_postgres(session: Session, volume: PostgresVolume, previous: Snapshot | None) -> Kept:
+    """Take a base backup while a receiver brings its WAL, and look that the WAL reaches the base's end."""
+    instance = reach_instance(session, volume)
+    options = BackupOptions(label=f"drtool {session.need_policy().name} {volume.name}")
+    with _Beside(session, instance) as receiver:
+        capture = BaseBackup(instance.settings, options)
+        kept = _save(session, volume, previous, capture, {"epoch": instance.lineage.epoch})
+    kept.notes.extend(_finish_wal(session, instance, kept, receiver.fault))
+    return kept
+
+
+class _Beside:
+    """The receiver at work in a thread of its own, beside the base backup."""
+
+    def __init__(self, session: Session, instance: Instance) -> None:
+        self._session = session
+        self._instance = instance
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="drtool-wal", daemon=True)
+        self.fault: DrtoolError | None = None
+
+    def __enter__(self) -> "_Beside":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        try:
+            receive(self._session, self._instance, stop=self._stop.is_set)
+        except DrtoolError as fault:
+            self.fault = fault
+
+
+def _finish_wal(session: Session, instance: Instance, kept: Kept, fault: DrtoolError | None) -> Iterator[str]:
+    """Bring the WAL to the base's end, or wait for the follower that holds the slot. Yields what to tell."""
+    session.world.progress.phase(f"{instance.volume.name}: WAL to the end of the base backup")
+    try:
+        receive(session, instance)
+    except TemporaryFailure as busy:
+        if not wait_until_covered(session, instance, kept.name):
+            raise TemporaryFailure(
+                f"{kept.name} is stored, but its WAL is not: {busy.message}",
+                hint="The point is listed as soon as its WAL is there; see whether `wal follow` is at work.",
+            ) from busy
+    if fault is not None:
+        yield f"the receiver beside the base backup stopped: {fault.message}; its WAL was fetched afterwards"
+
+
+def wait_until_covered(session: Session, instance: Instance, name: str) -> bool:
+    """Return whether somebody else brings the WAL of a base backup to its end in time."""
+    waiting = threading.Event()
+    for _ in range(int(_WAIT_FOR_OTHER_S / _LOOK_EVERY_S)):
+        snapshot = next(
+            (each for each in snapshots_of(session, instance.volume.name) if each.name == name), None
+        )
+        if snapshot is not None and _is_covered(session, snapshot):
+            return True
+        waiting.wait(_LOOK_EVERY_S)
+    return False
+
+
+def _is_covered(session: Session, snapshot: Snapshot) -> bool:
+    base = base_of(snapshot)
+    store = WalStore(session.repository.records, lineage_label(snapshot.volume, base.lineage))
+    return find_reach(base, read_held(store, base.wal_segment_size).wal).is_restorable
+
+
+def _save(session: Session, volume: Volume, previous: Snapshot | None, capture: Capture, more: Json) -> Kept:
+    """Write every artifact of capture, then commit."""
+    repository, progress = session.repository, session.world.progress
+    window = min(volume.window.total_seconds(), repository.config.limits(volume.name).window)
+    earlier = look_back(repository.records, volume.name, timedelta(seconds=window), previous)
+    progress.phase(f"{volume.name}: capturing")
+    with Writer(repository, volume.name, volume.source, earlier) as writer, capture:
+        writer.header({"policy": session.policy_text, "version": __version__})
+        for artifact in capture:
+            if not isinstance(artifact, Artifact):
+                raise Corrupt(f"{artifact.path}: a reference, of a source that makes none")
+            writer.save(
+                artifact.path,
+                artifact.entry,
+                _counted(artifact.stream, progress),
+                size=artifact.size,
+                chunk_size=artifact.chunk_size,
+            )
+        captured = capture.result()
+        name = writer.commit(
+            captured.begin, captured.end, {**_facts(captured), **more}, witness_marks(session)
+        )
+        return Kept(name, captured.end, writer.totals, writer.stored, _notes(captured))
+
+
+def _counted(stream: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+    for data in stream:
+        progress.advance(len(data))
+        yield data
+
+
+def _facts(captured: Captured) -> Json:
+    return {
+        **captured.facts,
+        "server_begin": json_time(captured.begin),
+        "server_end": json_time(captured.end),
+    }
+
+
+def _notes(captured: Captured) -> list[str]:
+    notes = []
+    if captured.facts.get("degraded"):
+        notes.append(f"DEGRADED: {captured.facts['degraded']}")
+    if captured.facts.get("crc") == "none":
+        notes.append("the server writes no checksum into its RDB (rdbchecksum no): it could not be checked")
+    return notes

@@ -1,0 +1,68 @@
+"""`keys prove`: with nothing but what was typed from the kit, read one point of each volume."""
+
+from pathlib import Path
+
+from drtool.errors import NoRecoveryPoint, UsageError
+from drtool.operations.results import KeyProof
+from drtool.operations.session import Session, Where, World, connect
+from drtool.policy.load import parse_policy
+from drtool.repository.format.names import json_time
+from drtool.repository.format.text import find_keys
+from drtool.repository.kit import parse_recovery, parse_seed
+from drtool.repository.reader import Reader
+from drtool.repository.records import Unreadable
+from drtool.repository.repository import Repository, open_with_recovery
+from drtool.repository.runs import put_run
+from drtool.repository.snapshot import Snapshot, read_snapshots
+
+
+def run_prove(typed: str, policy_file: Path | None, where: Where | None, world: World) -> KeyProof:
+    """Open the newest point of each volume with the recovery key in typed, and read it whole.
+
+    The proof is recorded where an operator's key was typed too. Raises WrongKey before any download,
+    NoRecoveryPoint when there is nothing to read.
+    """
+    line = parse_recovery(typed)
+    operator = parse_seed(typed, "OPERATOR") if "OPERATOR" in find_keys(typed) else None
+    settings = where or (
+        parse_policy(policy_file.read_text(), str(policy_file)).repository if policy_file else None
+    )
+    if settings is None:
+        raise UsageError("where is the repository?", hint="Give --policy FILE or --repository URL.")
+    repository = open_with_recovery(connect(settings, world), line, operator)
+    session = Session(None, "", repository, world)
+    fingerprint = line.key.recipient
+    name = next(
+        (entry.name for entry in repository.config.recipients if entry.key == fingerprint.public.hex()),
+        "unlisted",
+    )
+    read, runs = {}, set()
+    for volume in repository.config.volumes:
+        snapshot = _newest(repository, volume)
+        if snapshot is not None:
+            world.progress.phase(f"reading {volume}")
+            _read(session, snapshot)
+            read[volume] = snapshot.name
+            runs |= snapshot.runs.keys()
+    if not read:
+        raise NoRecoveryPoint(
+            "there is no point to read yet", hint="Run `drtool backup`, then prove the key."
+        )
+    proof = KeyProof(name, read, len(runs))
+    if operator is not None:
+        now = repository.store.now()
+        value = {"recipient": name, "outcome": "done", "points": sorted(read.values()), "end": json_time(now)}
+        put_run(repository.records, "prove", now, value)
+    return proof
+
+
+def _newest(repository: Repository, volume: str) -> Snapshot | None:
+    found = [each for each in read_snapshots(repository.records, volume) if not isinstance(each, Unreadable)]
+    return max((each for each in found if each.chosen), key=lambda each: each.end, default=None)
+
+
+def _read(session: Session, snapshot: Snapshot) -> None:
+    reader = Reader(session.repository)
+    contents = reader.read_contents(snapshot)
+    reader.check(snapshot, contents)
+    reader.read(snapshot, contents, lambda _path, _offset, data: session.world.progress.advance(len(data)))

@@ -1,0 +1,134 @@
+"""`points`: what could be restored now, volume by volume, and what could not, and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from drtool.errors import Corrupt
+from drtool.operations.coverage import Held, base_of, held_lineages
+from drtool.operations.results import Point
+from drtool.operations.session import Session
+from drtool.repository.format.names import parse_name_time
+from drtool.repository.records import Unreadable
+from drtool.repository.snapshot import Snapshot, read_snapshots
+from drtool.sources.postgres.coverage import Base, Lineage, find_reach
+from drtool.sources.postgres.pitr import restorable_intervals
+
+_ID_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All of one volume in the store: snapshots by name, what could not be read, and PostgreSQL's WAL."""
+
+    volume: str
+    snapshots: dict[str, Snapshot]
+    unreadable: list[Unreadable]
+    bases: list[Base]
+    held: dict[Lineage, Held]
+
+
+def list_points(session: Session, volume: str | None = None, *, at: datetime | None = None) -> list[Point]:
+    """Return the points of one volume or of all, oldest first. With at, those that can be brought to that moment."""
+    names = [volume] if volume else sorted(session.repository.config.volumes)
+    found = [point for name in names for point in points_of(take_inventory(session, name, at))]
+    if at is not None:
+        found = [point for point in found if point.state == "listed" and _reaches(point, at)]
+    return sorted(found, key=lambda point: (point.volume, point.end))
+
+
+def _reaches(point: Point, at: datetime) -> bool:
+    return point.begin <= at <= point.end if point.source == "postgres" else point.end <= at
+
+
+def take_inventory(session: Session, volume: str, at: datetime | None = None) -> Inventory:
+    """Return everything that the store holds of volume, from listings and signed records alone."""
+    session.repository.config.limits(volume)
+    records = session.repository.records
+    snapshots: dict[str, Snapshot] = {}
+    unreadable: list[Unreadable] = []
+    bases: list[Base] = []
+    for each in read_snapshots(records, volume):
+        if isinstance(each, Unreadable):
+            unreadable.append(each)
+            continue
+        try:
+            if each.source == "postgres":
+                bases.append(base_of(each))
+            snapshots[each.name] = each
+        except Corrupt as fault:
+            unreadable.append(Unreadable(each.name, fault))
+    sizes = {base.lineage: base.wal_segment_size for base in bases}
+    held = held_lineages(records, volume, sizes, at) if bases else {}
+    return Inventory(volume, snapshots, unreadable, bases, held)
+
+
+def points_of(inventory: Inventory) -> Iterator[Point]:
+    """Yield the points of an inventory, those that cannot be restored with their reason."""
+    wal = {lineage: held.wal for lineage, held in inventory.held.items()}
+    intervals = {interval.base.id: interval for interval in restorable_intervals(inventory.bases, wal)}
+    for snapshot in inventory.snapshots.values():
+        if snapshot.source != "postgres":
+            yield _point(snapshot, snapshot.end, _detail(snapshot))
+            continue
+        interval = intervals.get(snapshot.name)
+        if interval is not None:
+            begin = base_of(snapshot).end
+            yield _point(snapshot, interval.end, "; ".join(interval.faults) or _detail(snapshot), begin=begin)
+        else:
+            yield _waiting(snapshot, inventory)
+    for unreadable in inventory.unreadable:
+        moment = _moment_of(unreadable.name)
+        yield Point(
+            volume=inventory.volume,
+            source="",
+            id=_id(unreadable.name),
+            name=unreadable.name,
+            begin=moment,
+            end=moment,
+            size=0,
+            stored=0,
+            state="unreadable",
+            detail=str(unreadable.fault),
+        )
+
+
+def _waiting(snapshot: Snapshot, inventory: Inventory) -> Point:
+    base = base_of(snapshot)
+    held = inventory.held.get(base.lineage)
+    why = "; ".join(find_reach(base, held.wal).faults()) if held else "none of its WAL is in the store"
+    point = _point(snapshot, base.end, why)
+    return replace(point, state="waiting for WAL") if point.state == "listed" else point
+
+
+def _point(snapshot: Snapshot, end: datetime, detail: str, *, begin: datetime | None = None) -> Point:
+    return Point(
+        volume=snapshot.volume,
+        source=snapshot.source,
+        id=_id(snapshot.name),
+        name=snapshot.name,
+        begin=begin or snapshot.begin,
+        end=end,
+        size=snapshot.size,
+        stored=snapshot.stored,
+        state="void" if snapshot.void else "late" if snapshot.late else "listed",
+        detail=detail,
+    )
+
+
+def _detail(snapshot: Snapshot) -> str:
+    if snapshot.void:
+        return snapshot.void
+    if snapshot.late:
+        return f"reached the store after its deadline of {snapshot.deadline:%Y-%m-%d %H:%M:%S} UTC"
+    if snapshot.versions > 1:
+        return f"has {snapshot.versions} versions in the store: somebody wrote to its name again"
+    return "DEGRADED: the server found damaged pages" if snapshot.facts.get("degraded") else ""
+
+
+def _id(name: str) -> str:
+    return name.rpartition("-")[2][:_ID_DIGITS]
+
+
+def _moment_of(name: str) -> datetime:
+    return parse_name_time(name.split("/")[2].partition("-")[0])

@@ -1,0 +1,108 @@
+"""`restore VOLUME --to-dir`: choose the point, check everything that can be checked, then write, then prove."""
+
+import os
+import pwd
+from dataclasses import replace
+
+from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
+from drtool.operations.points import Inventory, take_inventory
+from drtool.operations.restore_job import Job, RestoreRequest, Stopwatch
+from drtool.operations.restore_postgres import restore_postgres
+from drtool.operations.restore_redis import restore_redis
+from drtool.operations.results import RestoreResult
+from drtool.operations.session import Session
+from drtool.repository.format.names import json_time
+from drtool.repository.reader import Reader
+from drtool.repository.runs import put_run
+from drtool.repository.snapshot import Snapshot
+
+__all__ = ["RestoreRequest", "run_restore"]
+
+
+def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = False) -> RestoreResult:
+    """Bring a volume back into a directory and prove it. Raises Refused or NoRecoveryPoint with nothing touched.
+
+    Raises NotProven, Corrupt when what came back is not what was kept: the directory is then not to be used.
+    """
+    watch = Stopwatch(session.world.progress.phase)
+    watch.phase("choosing the point")
+    reader = Reader(session.repository)
+    inventory = _eligible(take_inventory(session, request.volume, request.at), request)
+    job = Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run)
+    try:
+        result = _dispatch(job)
+        _check_proofs(result)
+    except DrtoolError as fault:
+        _record(session, request, "failed", fault.message, dry_run=dry_run)
+        raise
+    _record(session, request, "done", result.point, dry_run=dry_run)
+    return result
+
+
+def _dispatch(job: Job) -> RestoreResult:
+    sources = {snapshot.source for snapshot in job.inventory.snapshots.values()}
+    match sorted(sources):
+        case ["postgres"]:
+            return restore_postgres(job)
+        case ["redis"]:
+            return restore_redis(job)
+        case []:
+            raise NoRecoveryPoint(
+                f"volume {job.request.volume} has no point that may be chosen",
+                hint=f"`drtool points {job.request.volume}` shows what there is, and why it does not count.",
+            )
+    raise UsageError(f"volume {job.request.volume} has points of sources {', '.join(sorted(sources))}")
+
+
+def _eligible(inventory: Inventory, request: RestoreRequest) -> Inventory:
+    """Return the inventory with only those points that may be chosen."""
+
+    def may(snapshot: Snapshot) -> bool:
+        return (request.accept_late or not snapshot.late) and (request.accept_void or snapshot.void is None)
+
+    snapshots = {name: each for name, each in inventory.snapshots.items() if may(each)}
+    bases = [base for base in inventory.bases if base.id in snapshots]
+    return replace(inventory, snapshots=snapshots, bases=bases)
+
+
+def _owner(name: str | None) -> tuple[int, int] | None:
+    """Return the uid and gid of the user that shall own what is restored."""
+    if name is None:
+        return None
+    if os.geteuid() != 0:
+        raise UsageError(
+            "only root can give files to another user", hint="Leave --owner out, or run as root."
+        )
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError as fault:
+        raise UsageError(f"there is no user {name} here", hint="Name a user of this machine.") from fault
+    return user.pw_uid, user.pw_gid
+
+
+def _check_proofs(result: RestoreResult) -> None:
+    failed = [proof for proof in result.proofs if not proof.ok]
+    if failed:
+        told = "; ".join(f"{proof.name}: expected {proof.expected}, found {proof.actual}" for proof in failed)
+        raise NotProven(
+            f"{result.directory} is restored, but {len(failed)} of {len(result.proofs)} proofs failed: {told}",
+            hint="Do not put this copy into service. Restore an earlier point: `drtool points` lists them.",
+        )
+
+
+def _record(session: Session, request: RestoreRequest, outcome: str, detail: str, *, dry_run: bool) -> None:
+    """Keep the restore as a run record, where an operator's key is at hand."""
+    if dry_run or session.repository.records.keys.signing is None:
+        return
+    now = session.repository.store.now()
+    value = {
+        "volume": request.volume,
+        "outcome": outcome,
+        "detail": detail,
+        "at": json_time(request.at) if request.at else None,
+        "end": json_time(now),
+    }
+    try:
+        put_run(session.repository.records, "restore", now, value)
+    except DrtoolError as fault:
+        session.world.progress.note(f"the restore could not be recorded: {fault.message}")

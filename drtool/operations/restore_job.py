@@ -1,0 +1,117 @@
+"""One restore under way: what was asked for, what the store holds, and the steps that all sources share."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from drtool.errors import NoRecoveryPoint, Refused
+from drtool.operations.points import Inventory
+from drtool.operations.results import ProofRow
+from drtool.operations.session import Session
+from drtool.policy.load import parse_policy
+from drtool.policy.schema import Policy
+from drtool.repository.reader import Contents, Reader
+from drtool.repository.snapshot import Snapshot
+from drtool.sources.base import Entry, Proof
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What is asked for. at is UTC; None means the newest. owner is a user's name, for who runs as root."""
+
+    volume: str
+    directory: Path
+    at: datetime | None = None
+    leave: Literal["stopped", "running"] = "stopped"
+    owner: str | None = None
+    bin_dir: Path | None = None
+    tablespaces: Mapping[str, str] = field(default_factory=dict)
+    appendonly: bool | None = None
+    accept_late: bool = False
+    accept_void: bool = False
+    accept_loss: bool = False
+    as_of: str | None = None
+
+
+class Stopwatch:
+    """How long each phase took, in seconds."""
+
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self._announce = announce
+        self._begun = time.monotonic()
+        self._phase = ""
+        self._since = self._begun
+        self.phases: dict[str, float] = {}
+
+    def phase(self, name: str) -> None:
+        """End the phase under way and begin another."""
+        self.stop()
+        self._phase, self._since = name, time.monotonic()
+        self._announce(name)
+
+    def stop(self) -> float:
+        """End the phase under way; return the seconds since the beginning."""
+        now = time.monotonic()
+        if self._phase:
+            self.phases[self._phase] = self.phases.get(self._phase, 0.0) + now - self._since
+            self._phase = ""
+        return now - self._begun
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One restore under way, as the sources' own steps see it."""
+
+    session: Session
+    request: RestoreRequest
+    inventory: Inventory
+    reader: Reader
+    watch: Stopwatch
+    owner: tuple[int, int] | None
+    dry_run: bool
+
+    def open(self, snapshot: Snapshot) -> tuple[Contents, list[Entry]]:
+        """Return a snapshot's contents, its lists checked to be complete. No pack of content is fetched."""
+        self.watch.phase("checking the point")
+        contents = self.reader.read_contents(snapshot)
+        self.reader.check(snapshot, contents)
+        return contents, [Entry(each.path, each.entry, each.size) for each in contents.entries]
+
+    def policy(self, contents: Contents) -> Policy | None:
+        """Return the policy at hand, or the one that the run stored."""
+        if self.session.policy is not None:
+            return self.session.policy
+        text = contents.header.get("policy")
+        return parse_policy(text, "the stored policy") if text else None
+
+
+def proof_rows(proofs: Iterable[Proof]) -> Iterator[ProofRow]:
+    """Yield a source's proofs as results."""
+    for proof in proofs:
+        yield ProofRow(proof.name, proof.ok, proof.expected, proof.actual)
+
+
+def refuse_used_directory(directory: Path) -> None:
+    """Return when directory is absent or empty. Raises Refused."""
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        raise Refused(f"{directory} is no directory", hint="Name an empty directory, or a new one.")
+    if directory.is_dir() and any(directory.iterdir()):
+        raise Refused(
+            f"{directory} is not empty",
+            hint="Restore into an empty directory, or a new one; drtool overwrites nothing.",
+        )
+
+
+def newest_before(snapshots: Sequence[Snapshot], at: datetime | None, volume: str) -> Snapshot:
+    """Return the newest point not after at. Raises NoRecoveryPoint, naming the nearest."""
+    usable = [snapshot for snapshot in snapshots if at is None or snapshot.end <= at]
+    if usable:
+        return max(usable, key=lambda snapshot: snapshot.end)
+    first = min(snapshots, key=lambda snapshot: snapshot.end)
+    raise NoRecoveryPoint(
+        f"{volume} has no point before the moment that was asked for",
+        hint=f"The oldest one is of {first.end:%Y-%m-%d %H:%M:%S} UTC.",
+    )

@@ -1,0 +1,91 @@
+"""A Redis volume back into a data directory: one RDB, under the target's own names, proven by starting servers."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from drtool.operations.restore_job import Job, newest_before, proof_rows, refuse_used_directory
+from drtool.operations.results import RestoreResult
+from drtool.repository.reader import Contents
+from drtool.repository.snapshot import Snapshot
+from drtool.sources.base import Piece, Target
+from drtool.sources.redis.prove import prove
+from drtool.sources.redis.restore import restore
+
+_AHEAD = 16  # pieces of a MiB that are read before they are written
+
+
+def restore_redis(job: Job) -> RestoreResult:
+    """Restore the newest point not after the moment that was asked for."""
+    request = job.request
+    refuse_used_directory(request.directory)
+    snapshot = newest_before(list(job.inventory.snapshots.values()), request.at, request.volume)
+    contents, entries = job.open(snapshot)
+    target = Target(request.directory, job.owner, _options(job))
+    if job.dry_run:
+        return _result(job, snapshot, ())
+    job.watch.phase("writing")
+    restore(entries, _pieces(job, snapshot, contents), target)
+    job.watch.phase("proving")
+    proofs = tuple(proof_rows(prove(target, snapshot.facts)))
+    return _result(job, snapshot, proofs)
+
+
+def _options(job: Job) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if job.request.appendonly is not None:
+        options["appendonly"] = "yes" if job.request.appendonly else "no"
+    if job.request.bin_dir is not None:
+        options["server"] = str(job.request.bin_dir / "redis-server")
+    return options
+
+
+def _pieces(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]:
+    """Yield the pieces that the reader's threads bring; at most a few are held. Raises what the reader raises."""
+    ahead: queue.Queue[Piece | BaseException | None] = queue.Queue(_AHEAD)
+    gone = threading.Event()
+
+    def take(path: str, offset: int, data: bytes) -> None:
+        job.session.world.progress.advance(len(data))
+        while not gone.is_set():
+            try:
+                ahead.put(Piece(path, offset, data), timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def read() -> None:
+        try:
+            job.reader.read(snapshot, contents, take)
+            ahead.put(None)
+        except BaseException as fault:  # noqa: BLE001 - carried over to the thread that writes
+            ahead.put(fault)
+
+    thread = threading.Thread(target=read, name="drtool-restore", daemon=True)
+    thread.start()
+    try:
+        while (piece := ahead.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+    finally:
+        gone.set()
+
+
+def _result(job: Job, snapshot: Snapshot, proofs: tuple[Any, ...]) -> RestoreResult:
+    seconds = job.watch.stop()
+    return RestoreResult(
+        volume=snapshot.volume,
+        source=snapshot.source,
+        point=snapshot.name,
+        target=job.request.at,
+        moment=snapshot.end,
+        directory=str(job.request.directory),
+        size=snapshot.size,
+        seconds=seconds,
+        phases=job.watch.phases,
+        proofs=proofs,
+        facts=snapshot.facts,
+        dry_run=job.dry_run,
+    )

@@ -1,0 +1,174 @@
+"""What the verbs answer: plain values, which the command line prints as text or as JSON."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from drtool.errors import DrtoolError
+
+Outcome = Literal["done", "not due", "failed", "would run"]
+
+
+@dataclass(frozen=True, slots=True)
+class InitResult:
+    """A new repository. kit and admin_sheet hold secrets that exist nowhere else: to be shown once."""
+
+    policy: str
+    repository: str
+    url: str
+    recipients: tuple[str, ...]
+    kit: dict[str, str] = field(repr=False)
+    admin_sheet: str = field(repr=False)
+    bundle: str = field(repr=False)
+    probes: tuple["ProbeRow", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRow:
+    """One thing that was asked of the store, and what it did."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeBackup:
+    """How the backup of one volume ended. Sizes in bytes: read from the source, reused, uploaded."""
+
+    volume: str
+    outcome: Outcome
+    reason: str = ""
+    point: str | None = None
+    moment: datetime | None = None
+    read: int = 0
+    reused: int = 0
+    stored: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    error: DrtoolError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """What a catch-up of WAL brought: up to which LSN everything is durable, and at which moment that was so."""
+
+    volume: str
+    lineage: str
+    timeline: int
+    begin: str
+    end: str
+    moment: datetime
+    segments: int
+    tails: int
+    stored: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A recovery point as `points` shows it: one moment, or any moment from begin to end."""
+
+    volume: str
+    source: str
+    id: str
+    name: str
+    begin: datetime
+    end: datetime
+    size: int
+    stored: int
+    state: Literal["listed", "late", "void", "waiting for WAL", "unreadable"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStatus:
+    """How one volume stands: what would be lost now, against what was promised."""
+
+    volume: str
+    source: str
+    newest: datetime | None
+    exposure: timedelta | None
+    rpo: timedelta
+    inside: bool
+    points: int
+    next_run: datetime | None
+    last_verified: datetime | None
+    last_failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a policy stands. faults are red, warnings yellow; both say what to do."""
+
+    policy: str
+    repository: str
+    at: datetime
+    volumes: tuple[VolumeStatus, ...]
+    recipients: tuple[str, ...]
+    last_proven: datetime | None
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def red(self) -> bool:
+        """Whether a promise is broken now."""
+        return bool(self.faults) or any(not volume.inside for volume in self.volumes)
+
+
+@dataclass(frozen=True, slots=True)
+class ProofRow:
+    """One proof of restored data."""
+
+    name: str
+    ok: bool
+    expected: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """A restore into a directory: which point, what moment the data has, how long each phase took, what was proven."""
+
+    volume: str
+    source: str
+    point: str
+    target: datetime | None
+    moment: datetime
+    directory: str
+    size: int
+    seconds: float
+    phases: dict[str, float]
+    proofs: tuple[ProofRow, ...]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One object that verification found wrong."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """What a verification looked at, and what it found."""
+
+    level: Literal["L0", "L1", "L2"]
+    objects: int
+    bytes: int
+    points: int
+    faults: tuple[Fault, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProof:
+    """What a typed recovery key opened: for each volume the point that was read, and how many runs' keys."""
+
+    recipient: str
+    volumes: dict[str, str]
+    runs: int

@@ -1,0 +1,181 @@
+"""What every verb begins with: a policy, the repository that it names, and what the machine gives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from drtool.errors import UsageError
+from drtool.policy.load import parse_policy
+from drtool.policy.schema import Policy
+from drtool.policy.schema import Repository as RepositorySettings
+from drtool.policy.secret import SecretReference, SecretResolver
+from drtool.repository.format.crypto import SigningKey
+from drtool.repository.kit import RecoveryLine, parse_bundle, parse_recovery, parse_seed
+from drtool.repository.repository import Repository, open_with_bundle, open_with_recovery
+from drtool.repository.storage.base import ObjectStore
+from drtool.repository.storage.open import open_store
+from drtool.repository.storage.retry import RetryingStore
+from drtool.repository.storage.settings import S3Credentials
+
+STORE_PATIENCE_S = 300.0  # how long an outage of the store is waited out before a command gives up
+
+
+class Progress(Protocol):
+    """Who shows how far the work is. Every call may come from any thread."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """Begin a phase; total is in bytes where it is known."""
+        ...
+
+    def advance(self, size: int) -> None:
+        """Say that size more bytes are done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something that a person should see, and that is no failure."""
+        ...
+
+
+class Silent:
+    """A Progress that shows nothing."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """Show nothing."""
+
+    def advance(self, size: int) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the command line reads of its machine and passes in: clock, environment, how to show progress."""
+
+    clock: Callable[[], datetime]
+    environment: Mapping[str, str]
+    progress: Progress
+
+    def secret(self, reference: SecretReference | str | None) -> str | None:
+        """Return the text that reference stands for. Raises UsageError that names what is missing."""
+        if reference is None or isinstance(reference, str):
+            return reference
+        return SecretResolver(self.environment, _read_file).text(reference)
+
+
+def _read_file(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a repository is, said on the command line instead of in a policy: what a kit holds."""
+
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """The files with keys that were given. Only one of bundle and recovery is needed, as the verb says."""
+
+    bundle: Path | None = None
+    recovery: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A policy (None when only a kit is at hand), its repository, and the machine."""
+
+    policy: Policy | None
+    policy_text: str
+    repository: Repository
+    world: World
+
+    def need_policy(self) -> Policy:
+        """Return the policy. Raises UsageError where none was given."""
+        if self.policy is None:
+            raise UsageError("this needs a policy", hint="Give --policy FILE, or set DRTOOL_POLICY.")
+        return self.policy
+
+
+def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
+    """Return the store that settings name, with retries. Contacts nothing yet. Raises UsageError."""
+    credentials: Callable[[], S3Credentials] | None = None
+    if isinstance(settings, RepositorySettings) and settings.access_key is not None:
+        repository = settings
+
+        def credentials() -> S3Credentials:
+            return S3Credentials(
+                world.secret(repository.access_key) or "",
+                world.secret(repository.secret_key) or "",
+                world.secret(repository.session_token),
+            )
+
+    store = open_store(
+        settings.url,
+        clock=world.clock,
+        endpoint=settings.endpoint,
+        region=settings.region,
+        credentials=credentials,
+        ca_file=Path(settings.ca_file) if settings.ca_file else None,
+    )
+    return RetryingStore(store, deadline_s=STORE_PATIENCE_S)
+
+
+def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, world: World) -> Session:
+    """Return an open session. The recovery key is looked at first, where one is given: a wrong one is said at once."""
+    text = policy_file.read_text(encoding="utf-8") if policy_file else ""
+    policy = parse_policy(text, str(policy_file)) if policy_file else None
+    settings = where or (policy.repository if policy else None)
+    if settings is None:
+        raise UsageError(
+            "there is neither a policy nor a repository's URL",
+            hint="Give --policy FILE, or --repository URL with --recovery-key-file FILE.",
+        )
+    line, operator = _recovery(keys.recovery)
+    store = connect(settings, world)
+    repository = (
+        open_with_recovery(store, line, operator) if line else _with_bundle(store, keys, policy, world)
+    )
+    if policy is not None and repository.config.policy != policy.name:
+        raise UsageError(
+            f"the repository belongs to policy {repository.config.policy}, not to {policy.name}",
+            hint="One repository serves one policy: give this one a URL of its own.",
+        )
+    return Session(policy, text, repository, world)
+
+
+def _recovery(file: Path | None) -> tuple[RecoveryLine | None, SigningKey | None]:
+    if file is None:
+        return None, None
+    text = read_key_file(file)
+    operator = parse_seed(text, "OPERATOR") if "DRTOOL-OPERATOR-" in text else None
+    return parse_recovery(text), operator
+
+
+def _with_bundle(store: ObjectStore, keys: KeyFiles, policy: Policy | None, world: World) -> Repository:
+    text = read_key_file(keys.bundle) if keys.bundle else None
+    if text is None and policy is not None and policy.repository.writer is not None:
+        text = world.secret(policy.repository.writer)
+    if text is None:
+        raise UsageError(
+            "no keys were given",
+            hint="Give --bundle FILE (what `drtool init` wrote), or --recovery-key-file FILE (from the kit).",
+        )
+    return open_with_bundle(store, parse_bundle(text))
+
+
+def read_key_file(file: Path) -> str:
+    """Return the text of a file with keys. Raises UsageError."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UsageError(
+            f"the key file {file} cannot be read: {fault}", hint="Look at its path and mode."
+        ) from fault

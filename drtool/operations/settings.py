@@ -1,0 +1,79 @@
+"""From a volume of the policy to the settings of its source: the one place that knows both."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from drtool.errors import UsageError
+from drtool.operations.session import World
+from drtool.policy.schema import Policy
+from drtool.policy.secret import SecretReference
+from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
+from drtool.sources.postgres.connection import PostgresSettings
+from drtool.sources.redis.capture import RedisSettings
+from drtool.sources.redis.connection import Access, Endpoint, Tls
+from drtool.sources.redis.nodes import Sentinel
+
+
+def postgres_volume(policy: Policy, name: str) -> PostgresVolume:
+    """Return the PostgreSQL volume called name. Raises UsageError when it is of another source."""
+    volume = policy.volume(name)
+    if not isinstance(volume, PostgresVolume):
+        raise UsageError(
+            f"volume {name} is of source {volume.source}, and only postgres has WAL",
+            hint="Name a volume whose source is postgres.",
+        )
+    return volume
+
+
+def postgres_settings(volume: PostgresVolume, world: World) -> PostgresSettings:
+    """Return how to reach a PostgreSQL volume. Raises UsageError that names a missing secret."""
+    return PostgresSettings(
+        host=world.secret(volume.host) or "",
+        port=volume.port,
+        user=world.secret(volume.user) or "",
+        password=_later(volume.password, world),
+        dbname=world.secret(volume.database) or "postgres",
+        sslmode=volume.sslmode,
+        sslrootcert=volume.sslrootcert,
+    )
+
+
+def redis_settings(volume: RedisVolume, world: World) -> RedisSettings:
+    """Return how to reach a Redis volume. Raises UsageError that names a missing secret."""
+    tls = _tls(volume)
+    sentinel = None
+    if volume.sentinel is not None:
+        said = volume.sentinel
+        access = Access(world.secret(said.username) or "", _later(said.password, world), tls)
+        sentinel = Sentinel((Endpoint(said.service, said.port),), said.master, access)
+    host = world.secret(volume.host)
+    return RedisSettings(
+        endpoint=Endpoint(host, volume.port) if host else None,
+        sentinel=sentinel,
+        access=Access(world.secret(volume.username) or "", _later(volume.password, world), tls),
+        allow_master=volume.allow_master,
+        deadline_s=volume.max_run.total_seconds(),
+    )
+
+
+def _tls(volume: RedisVolume) -> Tls | None:
+    if volume.tls is None:
+        return None
+    said = (volume.tls.ca_file, volume.tls.cert_file, volume.tls.key_file)
+    return Tls(*(Path(file) if file else None for file in said))
+
+
+def _later(reference: SecretReference | None, world: World) -> Callable[[], str] | None:
+    """Return what reads a secret each time it is needed, so that it may rotate; read once now, to fail early."""
+    if reference is None:
+        return None
+    world.secret(reference)
+    return lambda: world.secret(reference) or ""
+
+
+def unsupported(volume: Volume) -> UsageError:
+    """Return the error for a source that this version cannot capture outside of a cluster."""
+    return UsageError(
+        f"volume {volume.name}: source {volume.source} cannot be captured by this version",
+        hint="Leave the volume out for now: `drtool backup VOLUME…` names those to take.",
+    )

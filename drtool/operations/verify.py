@@ -1,0 +1,76 @@
+"""`verify`: names and references (L0), every object's SHA-256 (L1), every byte opened again (L2)."""
+
+import time
+from typing import Literal
+
+from drtool.errors import WrongKey
+from drtool.operations.points import points_of, take_inventory
+from drtool.operations.results import Fault, VerifyResult
+from drtool.operations.session import Session
+from drtool.repository import verify as check
+from drtool.repository.format.names import json_time
+from drtool.repository.reader import Reader
+from drtool.repository.runs import put_run
+
+Level = Literal["L0", "L1", "L2"]
+
+
+def run_verify(session: Session, level: Level = "L1", *, share: float = 1.0) -> VerifyResult:
+    """Verify the repository at level; share is the part of the objects that L1 and L2 read, by day.
+
+    L2 takes a recovery key. Faults are in the result; each names its object.
+    """
+    begun = time.monotonic()
+    repository, progress = session.repository, session.world.progress
+    reader = Reader(repository) if level == "L2" else None
+    found = check.Found()
+    progress.phase("L0: names and references")
+    check.check_references(repository, found)
+    _check_chains(session, found)
+    if level != "L0":
+        progress.phase("L1: every object's SHA-256")
+        check.check_objects(
+            repository, found, share=share, day=repository.store.now().toordinal(), tick=progress.advance
+        )
+    if reader is not None:
+        progress.phase("L2: every chunk opened")
+        check.check_contents(repository, reader, found, share=share, tick=progress.advance)
+    result = VerifyResult(
+        level=level,
+        objects=found.objects,
+        bytes=found.bytes,
+        points=found.points,
+        faults=tuple(Fault(name, message) for name, message in sorted(found.faults.items())),
+        seconds=time.monotonic() - begun,
+    )
+    _record(session, result)
+    return result
+
+
+def _check_chains(session: Session, found: check.Found) -> None:
+    """Say which PostgreSQL points wait for WAL that is missing in the middle."""
+    for volume in session.repository.config.volumes:
+        for point in points_of(take_inventory(session, volume)):
+            if point.state == "waiting for WAL":
+                found.fault(point.name, f"its WAL is not whole: {point.detail}")
+
+
+def _record(session: Session, result: VerifyResult) -> None:
+    """Keep the verification, where we hold a key that may say so."""
+    records = session.repository.records
+    if records.keys.signing is None:
+        return
+    now = session.repository.store.now()
+    value = {
+        "level": result.level,
+        "outcome": "failed" if result.faults else "done",
+        "objects": result.objects,
+        "bytes": result.bytes,
+        "volumes": sorted(session.repository.config.volumes),
+        "faults": [fault.name for fault in result.faults[:100]],
+        "end": json_time(now),
+    }
+    try:
+        put_run(records, "verify", now, value)
+    except WrongKey as fault:
+        session.world.progress.note(f"the verification could not be recorded: {fault.message}")

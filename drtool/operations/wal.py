@@ -1,0 +1,181 @@
+"""`wal catch-up`: fetch what the server has flushed, acknowledge what is durable here, and end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from drtool.errors import DrtoolError
+from drtool.operations.coverage import read_held
+from drtool.operations.receive import Kept, StoreSink, next_start
+from drtool.operations.results import CatchUp
+from drtool.operations.session import Session
+from drtool.operations.settings import postgres_settings, postgres_volume
+from drtool.policy.volumes import PostgresVolume
+from drtool.repository.format.names import json_time
+from drtool.repository.runs import put_run
+from drtool.repository.wal import Lineage, WalStore
+from drtool.sources.postgres.connection import Identity, PostgresSettings, Replication
+from drtool.sources.postgres.faults import WalGone
+from drtool.sources.postgres.receiver import Received, Receiver, Start
+from drtool.sources.postgres.slot import Slot, drop_slot, heartbeat, make_slot, slot_name
+from drtool.sources.postgres.wal import format_lsn
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One PostgreSQL instance of a policy, with the slot that keeps WAL for us and the lineage that it writes."""
+
+    volume: PostgresVolume
+    settings: PostgresSettings
+    identity: Identity
+    slot: Slot
+    lineage: Lineage
+
+
+def reach_instance(session: Session, volume: PostgresVolume) -> Instance:
+    """Connect, look who it is, and see that the slot is there, under its guards."""
+    policy = session.need_policy()
+    settings = postgres_settings(volume, session.world)
+    with Replication(settings) as replication:
+        identity = replication.identify()
+    slot = make_slot(settings, slot_name(policy.name, volume.name), volume.on_backlog)
+    lineage = Lineage(
+        volume.name, str(identity.system_identifier), identity.major, epoch_of(session, volume, identity)
+    )
+    return Instance(volume, settings, identity, slot, lineage)
+
+
+def epoch_of(session: Session, volume: PostgresVolume, identity: Identity) -> int:
+    """Return the newest epoch that the config opened for this system; the first needs none."""
+    opened = [
+        epoch.epoch
+        for epoch in session.repository.config.epochs
+        if (epoch.volume, epoch.system, epoch.major)
+        == (volume.name, str(identity.system_identifier), identity.major)
+    ]
+    return max(opened, default=1)
+
+
+def run_catch_up(session: Session, name: str, *, dry_run: bool = False) -> CatchUp:
+    """Bring a volume's WAL up to what the server has flushed by now, and say so in a run record.
+
+    Raises SourceUnavailable, StoreUnavailable, Refused; TemporaryFailure while another receiver uses the slot.
+    """
+    volume = postgres_volume(session.need_policy(), name)
+    if dry_run:
+        return _would_catch_up(session, volume)
+    begun = time.monotonic()
+    instance = reach_instance(session, volume)
+    session.world.progress.phase(f"{name}: receiving WAL")
+    try:
+        received, kept = _receive(session, instance)
+    except DrtoolError as fault:
+        record_wal(session, instance, "failed", fault.message)
+        raise
+    result = _result(instance, received, kept, time.monotonic() - begun)
+    record_wal(session, instance, "done", f"up to {result.end} of timeline {result.timeline}")
+    return result
+
+
+def _receive(session: Session, instance: Instance) -> tuple[Received, Kept]:
+    """Receive from where the store ends. Where the server has dropped what is next, record the gap and go on."""
+    try:
+        return receive(session, instance)
+    except WalGone as gone:
+        record_wal(session, instance, "gap", gone.message)
+        session.world.progress.note(
+            f"{gone.message}: take a new base backup now, `drtool backup {instance.volume.name}`"
+        )
+        drop_slot(instance.settings, instance.slot.name)
+        make_slot(instance.settings, instance.slot.name, instance.volume.on_backlog)
+        return receive(session, reach_instance(session, instance.volume), fresh=True)
+
+
+def receive(
+    session: Session,
+    instance: Instance,
+    *,
+    fresh: bool = False,
+    until: int | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> tuple[Received, Kept]:
+    """Run the receiver once, after a heartbeat. fresh begins at the slot, whatever the store holds.
+
+    With stop it follows, with a tail every tail_every, until stop() is true; else it ends at until, or at the
+    server's flush position.
+    """
+    store = WalStore(session.repository.records, instance.lineage)
+    size = instance.identity.wal_segment_size
+    beat = heartbeat(
+        instance.settings, {"policy": session.need_policy().name, "volume": instance.volume.name}
+    )
+    oldest = instance.slot.restart_lsn or instance.identity.flush_lsn
+    if fresh:
+        timeline, lsn = instance.identity.timeline, oldest - oldest % size
+    else:
+        timeline, lsn = next_start(read_held(store, size), instance.identity.timeline, oldest)
+    sink = StoreSink(store, size, beat)
+    start = Start(instance.identity.system_identifier, timeline, lsn)
+    receiver = Receiver(instance.settings, instance.slot.name, start, sink)
+    if stop is not None:
+        return receiver.follow(_tail_every(session, instance.volume), stop), sink.kept
+    return receiver.catch_up(until), sink.kept
+
+
+def _tail_every(session: Session, volume: PostgresVolume) -> float:
+    policy = session.need_policy()
+    return (volume.tail_every or policy.rpo(volume) / 10).total_seconds()
+
+
+def _result(instance: Instance, received: Received, kept: Kept, seconds: float) -> CatchUp:
+    return CatchUp(
+        volume=instance.volume.name,
+        lineage=instance.lineage.label,
+        timeline=received.timeline,
+        begin=format_lsn(instance.slot.restart_lsn or 0),
+        end=format_lsn(received.lsn),
+        moment=received.server.time,
+        segments=kept.segments,
+        tails=kept.tails,
+        stored=kept.bytes,
+        seconds=seconds,
+    )
+
+
+def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
+    """Return where a catch-up would begin and end, having made no slot and stored nothing."""
+    settings = postgres_settings(volume, session.world)
+    with Replication(settings) as replication:
+        identity = replication.identify()
+    lineage = Lineage(
+        volume.name, str(identity.system_identifier), identity.major, epoch_of(session, volume, identity)
+    )
+    held = read_held(WalStore(session.repository.records, lineage), identity.wal_segment_size)
+    timeline, begin = next_start(held, identity.timeline, identity.flush_lsn)
+    return CatchUp(
+        volume.name,
+        lineage.label,
+        timeline,
+        format_lsn(begin),
+        format_lsn(identity.flush_lsn),
+        session.world.clock(),
+        0,
+        0,
+        0,
+        0.0,
+    )
+
+
+def record_wal(session: Session, instance: Instance, outcome: str, detail: str) -> None:
+    """Keep what a receiver did; what a record cannot be made of is told, and fails nothing."""
+    now: datetime = session.repository.store.now()
+    value = {
+        "volume": instance.volume.name,
+        "lineage": instance.lineage.label,
+        "slot": instance.slot.name,
+        "outcome": outcome,
+        "detail": detail,
+        "end": json_time(now),
+    }
+    put_run(session.repository.records, "wal", now, value)

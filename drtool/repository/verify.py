@@ -1,0 +1,154 @@
+"""Verification of what is stored: L0 names and references, L1 every object's SHA-256, L2 every chunk opened.
+
+A fault names its object. One damaged object does not stop the rest from being looked at.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from drtool.errors import Corrupt, DrtoolError, ObjectMissing
+from drtool.repository import snapshot as snapshots
+from drtool.repository.format.crypto import sha256
+from drtool.repository.format.names import split_hash
+from drtool.repository.lists import read_list
+from drtool.repository.reader import Reader
+from drtool.repository.records import Stored, Unreadable, stored_objects
+from drtool.repository.repository import Repository
+from drtool.repository.snapshot import Snapshot
+from drtool.repository.wal import WalStore, lineages
+
+FAMILIES = (
+    "config", "packs", "lists", "snap", "part", "wal", "tail", "void", "hold", "using", "plan", "rewrap", "runs", "heads",
+)  # fmt: skip
+_SIGNED = ("void", "hold", "using", "plan", "runs", "heads")
+
+Tick = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Found:
+    """What a verification has looked at, and what was wrong, by object name."""
+
+    objects: int = 0
+    bytes: int = 0
+    points: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def fault(self, name: str, message: str) -> None:
+        """Keep the first thing that is wrong with an object."""
+        self.faults.setdefault(name, message)
+
+
+def check_references(repository: Repository, found: Found) -> None:
+    """L0: every signed record counts, and everything that a snapshot names is listed."""
+    for volume in repository.config.volumes:
+        listed = {stored.name for stored in stored_objects(repository.store, f"packs/{volume}/")}
+        for each in snapshots.read_snapshots(repository.records, volume):
+            if isinstance(each, Unreadable):
+                found.fault(each.name, str(each.fault))
+                continue
+            found.points += 1
+            for name, message in _missing(repository, each, listed):
+                found.fault(name, message)
+        _check_wal_facts(repository, volume, found)
+    for family in _SIGNED:
+        for record in repository.records.all(f"{family}/"):
+            if isinstance(record, Unreadable):
+                found.fault(record.name, str(record.fault))
+
+
+def _missing(repository: Repository, snapshot: Snapshot, listed: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield what a snapshot needs and does not find: a list that cannot be read, a pack that is not listed."""
+    for name in (*snapshot.streams.content, *snapshot.streams.entries):
+        try:
+            packs = read_list(repository.records, name).packs
+        except (Corrupt, ObjectMissing) as fault:
+            yield name, f"{fault.message} (needed by {snapshot.name})"
+            continue
+        for pack in packs:
+            pack_name = f"packs/{snapshot.volume}/{pack.name}"
+            if pack_name not in listed:
+                yield pack_name, f"is not in the store (needed by {snapshot.name})"
+            elif pack.run.hex() not in snapshot.runs:
+                yield snapshot.name, f"vouches for no key of {pack_name}"
+
+
+def _check_wal_facts(repository: Repository, volume: str, found: Found) -> None:
+    for lineage in lineages(repository.records, volume):
+        store = WalStore(repository.records, lineage)
+        for entry in (*store.segments(), *store.tails()):
+            try:
+                store.facts(entry.stored)
+            except DrtoolError as fault:
+                found.fault(entry.name, fault.message)
+
+
+def check_objects(repository: Repository, found: Found, *, share: float, day: int, tick: Tick) -> None:
+    """L1: the SHA-256 of every object, or of the daily share of them, against its name. Takes no key."""
+    parts = max(1, round(1 / share))
+    for family in FAMILIES:
+        for stored in stored_objects(repository.store, f"{family}/"):
+            if parts == 1 or _part(stored, parts) == day % parts:
+                _check_object(repository, stored, found, tick)
+
+
+def _part(stored: Stored, parts: int) -> int:
+    try:
+        return int.from_bytes(split_hash(stored.name)[1][:4], "big") % parts
+    except Corrupt:
+        return 0
+
+
+def _check_object(repository: Repository, stored: Stored, found: Found, tick: Tick) -> None:
+    found.objects += 1
+    try:
+        _, digest = split_hash(stored.name)
+        values = [repository.store.get(stored.name, version.version) for version in stored.versions]
+    except DrtoolError as fault:
+        found.fault(stored.name, fault.message)
+        return
+    size = sum(map(len, values))
+    found.bytes += size
+    tick(size)
+    if all(sha256(value) != digest for value in values):
+        found.fault(stored.name, "its bytes are not those of its name")
+    elif any(sha256(value) != digest for value in values):
+        found.fault(
+            stored.name, "a version of it has other bytes than its name says; the right ones are kept"
+        )
+
+
+def check_contents(repository: Repository, reader: Reader, found: Found, *, share: float, tick: Tick) -> None:
+    """L2: open every chunk of every point and every WAL object; of the points a share, the newest first."""
+    for volume in repository.config.volumes:
+        points = [
+            each
+            for each in snapshots.read_snapshots(repository.records, volume)
+            if isinstance(each, Snapshot)
+        ]
+        kept = points[-max(1, round(len(points) * share)) :]
+        for snapshot in reversed(kept):
+            try:
+                contents = reader.read_contents(snapshot)
+                reader.check(snapshot, contents)
+                reader.read(snapshot, contents, lambda _path, _offset, data: tick(len(data)))
+            except (Corrupt, ObjectMissing) as fault:
+                found.fault(_named(fault, snapshot.name), fault.message)
+        _check_wal_bodies(repository, volume, found, tick)
+
+
+def _named(fault: DrtoolError, snapshot: str) -> str:
+    """Return the object that a fault's message names, else the snapshot whose reading found it."""
+    first = fault.message.split(":")[0].split(" ")[0]
+    return first if "/" in first else snapshot
+
+
+def _check_wal_bodies(repository: Repository, volume: str, found: Found, tick: Tick) -> None:
+    keys = repository.run_keys()
+    for lineage in lineages(repository.records, volume):
+        store = WalStore(repository.records, lineage)
+        for entry in (*store.segments(), *store.tails()):
+            try:
+                tick(len(store.read(entry.stored, keys)))
+            except DrtoolError as fault:
+                found.fault(entry.name, fault.message)
