@@ -36,7 +36,8 @@ def run_prove(typed: str, policy_file: Path | None, where: Where | None, world: 
         (entry.name for entry in repository.config.recipients if entry.key == fingerprint.public.hex()),
         "unlisted",
     )
-    read, runs = {}, set()
+    read: dict[str, str] = {}
+    runs: set[str] = set()
     for volume in repository.config.volumes:
         snapshot = _newest(repository, volume)
         if snapshot is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from drtool.errors import UsageError, WrongKey
-from drtool.repository.format.crypto import KEY_SIZE, RecoveryKey, SigningKey, sha256
+from drtool.repository.format.crypto import KEY_SIZE, RecoveryKey, SigningKey, random_bytes, sha256
 from drtool.repository.format.text import encode_key, find_keys
 
 TRUST_SIZE: Final = 16
@@ -46,13 +46,20 @@ class RecoveryLine:
             )
 
 
+def new_recovery_key() -> tuple[str, str]:
+    """Return the lines of a recovery key that is made before its repository: the seed, and the public recipient."""
+    seed = random_bytes(KEY_SIZE)
+    return encode_key("SEED", seed), encode_key("RECIPIENT", RecoveryKey(seed).recipient.public)
+
+
 def parse_recovery(text: str) -> RecoveryLine:
-    """Return the recovery line that stands in text. Raises UsageError."""
-    value = find_keys(text).get("RECOVERY")
-    if value is None or len(value) != KEY_SIZE + TRUST_SIZE:
+    """Return the recovery line that stands in text, as one or as the two lines of seed and trust. Raises UsageError."""
+    keys = find_keys(text)
+    value = keys.get("RECOVERY", keys.get("SEED", b"") + keys.get("TRUST", b""))
+    if len(value) != KEY_SIZE + TRUST_SIZE:
         raise UsageError(
             "there is no recovery key in what was given",
-            hint="It is the line of the kit that begins with DRTOOL-RECOVERY-; give a file that holds it.",
+            hint="It is the line of the kit that begins with DRTOOL-RECOVERY-, or those with DRTOOL-SEED- and DRTOOL-TRUST-.",
         )
     return RecoveryLine(value[:KEY_SIZE], value[KEY_SIZE:])
 
@@ -74,7 +81,7 @@ def parse_recipient(text: str) -> bytes:
     if value is None or len(value) != KEY_SIZE:
         raise UsageError(
             "there is no recipient's public key in what was given",
-            hint="It begins with DRTOOL-RECIPIENT-; `drtool keys new` prints one beside its recovery key.",
+            hint="It begins with DRTOOL-RECIPIENT-; `drtool keys new` prints one.",
         )
     return value
 

@@ -77,6 +77,13 @@ class Created:
 
 def init_repository(store: ObjectStore, request: Request) -> Created:
     """Make the keys and write config 0. Raises Refused when there is a repository already."""
+    created = prepare_repository(store, request)
+    put_config(store, created.config, SigningKey(created.admin_seed))
+    return created
+
+
+def prepare_repository(store: ObjectStore, request: Request) -> Created:
+    """Make the keys and write nothing: keep them first, then `put_config`. Raises Refused as `init_repository`."""
     for found in store.list("config/"):
         raise Refused(
             f"there is a repository already: {found.name} is in the store",
@@ -106,7 +113,6 @@ def init_repository(store: ObjectStore, request: Request) -> Created:
         volumes=request.volumes,
         epochs=(),
     )
-    digest = put_config(store, config, admin)
     bundle = Bundle(
         role="writer",
         name="writer-1",
@@ -114,7 +120,7 @@ def init_repository(store: ObjectStore, request: Request) -> Created:
         policy=request.policy,
         admin=admin.public,
         config_number=0,
-        config_sha256=digest.hex(),
+        config_sha256=sha256(encode_config(config, admin)).hex(),
         list_keys=(list_key,),
         id_key=id_key,
         signing_seed=writer_seed,

@@ -85,11 +85,7 @@ def _is_listed(store: ObjectStore, canary: str) -> tuple[bool, str]:
 
 
 def _refuses_damage(store: ObjectStore, name: str) -> tuple[bool, str]:
-    try:
-        store.put(name, _SECOND, hashlib.sha256(_FIRST).digest())
-    except StoreOutage:
-        raise
-    except StoreUnavailable:
+    if _is_refused(lambda: store.put(name, _SECOND, hashlib.sha256(_FIRST).digest())):
         stored = any(found.name == name for found in store.list(name))
         return not stored, "but stored all the same" if stored else "and not stored"
     _clean(store, name)
@@ -105,11 +101,7 @@ def _clocks_agree(store: ObjectStore, clock: Callable[[], datetime]) -> tuple[bo
 
 
 def _overwrite_is_harmless(store: ObjectStore, canary: str) -> tuple[bool, str]:
-    try:
-        _put(store, canary, _SECOND)
-    except StoreOutage:
-        raise
-    except StoreUnavailable:
+    if _is_refused(lambda: _put(store, canary, _SECOND)):
         return True, "it is refused"
     if _has_first(store, canary):
         return True, "the earlier version is kept"
@@ -117,11 +109,7 @@ def _overwrite_is_harmless(store: ObjectStore, canary: str) -> tuple[bool, str]:
 
 
 def _delete_is_harmless(store: ObjectStore, canary: str) -> tuple[bool, str]:
-    try:
-        store.delete(canary)
-    except StoreOutage:
-        raise
-    except StoreUnavailable:
+    if _is_refused(lambda: store.delete(canary)):
         return True, "it is refused"
     if any(found.name == canary for found in store.list(canary)):
         return False, "the listing still shows what was deleted"
@@ -134,15 +122,22 @@ def _keeps_versions(store: ObjectStore, canary: str) -> tuple[bool, str]:
     versions = [found for found in _versions(store, canary) if found.version is not None]
     if not versions:
         return False, "the bucket keeps no versions"
-    try:
-        store.delete(canary, versions[0].version)
-    except StoreOutage:
-        raise
-    except StoreUnavailable:
+    if _is_refused(lambda: store.delete(canary, versions[0].version)):
         return True, "it is refused"
     if versions[0] in _versions(store, canary):
         return True, "the version is still there"
     return False, "these credentials destroy versions for good"
+
+
+def _is_refused(call: Callable[[], None]) -> bool:
+    """Tell whether the store refuses; an outage is no answer, and is raised."""
+    try:
+        call()
+    except StoreOutage:
+        raise
+    except StoreUnavailable:
+        return True
+    return False
 
 
 def _has_first(store: ObjectStore, canary: str) -> bool:

@@ -1,0 +1,98 @@
+"""What every part of the schema shares: the frozen base model, and the kinds of text that a policy holds."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from drtool.policy.durations import DURATION, format_duration, parse_duration
+from drtool.policy.schedule import check_cron, check_time_zone
+
+
+class Model(BaseModel):
+    """A part of a policy: it cannot be changed, knows all its keys, and never shows its input in an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def refusal(message: str, suggestion: str = "", *, is_secret: bool = False) -> PydanticCustomError:
+    """Return the error for a validator to raise. Neither text may hold the value.
+
+    is_secret: the value may be a secret, so the line that holds it is not shown as it is.
+    """
+    facts = {"message": message, "suggestion": suggestion, "is_secret": is_secret}
+    return PydanticCustomError("refused", "{message}", facts)
+
+
+def _matching(pattern: str, fault: str) -> tuple[AfterValidator, WithJsonSchema]:
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise refusal(fault)
+        return text
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return parse_duration(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise refusal(str(error), "write a number and a unit: 30s, 15m, 1h, 90d") from None
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise refusal("a duration must be longer than zero here")
+    return value
+
+
+def _cron(line: str) -> str:
+    try:
+        return check_cron(line)
+    except ValueError as error:
+        raise refusal(
+            str(error), "write five fields: minute hour day month weekday, as in */5 * * * *"
+        ) from None
+
+
+def _time_zone(name: str) -> str:
+    try:
+        return check_time_zone(name)
+    except ValueError as error:
+        raise refusal(str(error), "write a name of the IANA database, as in Europe/Berlin") from None
+
+
+_as_duration = (
+    BeforeValidator(_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$", "examples": ["30s", "15m", "1h", "90d"]}),
+)
+
+Delay = Annotated[timedelta, *_as_duration]
+Duration = Annotated[timedelta, *_as_duration, AfterValidator(_positive)]
+CronLine = Annotated[str, AfterValidator(_cron)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+
+Text = Annotated[str, *_matching(r"[\s\S]*\S[\s\S]*", "must not be empty")]
+Name = Annotated[str, *_matching("[a-z0-9-]{1,25}", "must be 1 to 25 characters of a-z, 0-9 and -")]
+KubernetesName = Annotated[
+    str,
+    *_matching(
+        r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?",
+        "is no name that Kubernetes takes: up to 253 characters of a-z, 0-9, - and ., none of the last two at an end",
+    ),
+]
+Namespace = Annotated[
+    str,
+    *_matching(
+        "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "is no namespace that Kubernetes takes: up to 63 characters of a-z, 0-9 and -, no - at an end",
+    ),
+]
+EnvironmentName = Annotated[
+    str, *_matching("[A-Za-z_][A-Za-z0-9_]*", "must be the name of an environment variable, as in PGPASSWORD")
+]

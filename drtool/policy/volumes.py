@@ -1,0 +1,183 @@
+"""The volumes that a policy protects: one model for each kind of source, told apart by `source`."""
+
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from drtool.policy.model import (
+    CronLine,
+    Delay,
+    Duration,
+    KubernetesName,
+    Model,
+    Name,
+    Namespace,
+    Text,
+    TimeZone,
+    refusal,
+)
+from drtool.policy.retention import Retention
+from drtool.policy.secret import SecretReference, TextOrReference
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Identity = Annotated[int, Field(ge=0, le=2**32 - 2)]
+
+
+class VolumeBase(Model):
+    """What every volume has. rpo, rto and retention are the policy's where they are not given."""
+
+    name: Name
+    rpo: Duration | None = None
+    rto: Duration | None = None
+    retention: Retention | None = None
+    schedule: CronLine | None = None
+    time_zone: TimeZone = "UTC"
+    jitter: Delay = timedelta(0)
+    max_run: Duration = timedelta(hours=24)
+    at: Literal["before", "after"] = (
+        "before"  # a common moment takes the newest point before it, or the first after
+    )
+
+
+class SqlProof(Model):
+    """A query whose first value must be equal to `equals`, or a number not below `at_least`."""
+
+    name: Text
+    sql: Text
+    database: Text | None = None
+    at_least: int | None = None
+    equals: int | str | None = None
+
+    @model_validator(mode="after")
+    def _expects_one_thing(self) -> Self:
+        if (self.at_least is None) == (self.equals is None):
+            raise refusal("a proof needs exactly one of at_least and equals")
+        return self
+
+
+class PostgresVolume(VolumeBase):
+    """A PostgreSQL instance. `schedule` plans its base backups; exposure follows from `tail_every`."""
+
+    source: Literal["postgres"]
+    host: TextOrReference
+    port: Port = 5432
+    database: TextOrReference = "postgres"  # for connections that do not replicate
+    user: TextOrReference
+    password: SecretReference | None = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    sslrootcert: Text | None = None
+    bin_dir: Text | None = (
+        None  # where the server's programs are, for proofs and restores outside of its image
+    )
+    method: Literal["protocol", "pg_basebackup"] = "protocol"
+    tail_every: Duration | None = None  # a tenth of the RPO where it is not given
+    on_backlog: Literal["protect-app", "protect-rpo"] = "protect-app"
+    window: Duration = timedelta(days=14)
+    proofs: tuple[SqlProof, ...] = ()
+
+
+class Tls(Model):
+    """TLS towards Redis; an empty mapping trusts the system's authorities."""
+
+    ca_file: Text | None = None
+    cert_file: Text | None = None
+    key_file: Text | None = None
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise refusal("cert_file and key_file belong together")
+        return self
+
+
+class Sentinel(Model):
+    """Who knows which Redis is the master. Its users may differ from those of the data."""
+
+    service: Text
+    port: Port = 26379
+    master: Text
+    username: TextOrReference | None = None
+    password: SecretReference | None = None
+
+
+class RedisVolume(VolumeBase):
+    """A Redis or Valkey with its replicas, found by a host or by Sentinel."""
+
+    source: Literal["redis"]
+    host: TextOrReference | None = None
+    port: Port = 6379
+    username: TextOrReference | None = None
+    password: SecretReference | None = None
+    tls: Tls | None = None
+    sentinel: Sentinel | None = None
+    allow_master: bool = False  # whether the master may be captured while no healthy replica is there
+    broker: Literal["restore", "hold", "purge"] = "restore"  # what queued tasks do after a restore
+    max_run: Duration = timedelta(hours=1)
+    window: ClassVar[timedelta] = timedelta(0)  # dumps of different replicas share nothing
+
+    @model_validator(mode="after")
+    def _is_found_one_way(self) -> Self:
+        if (self.host is None) == (self.sentinel is None):
+            raise refusal("needs exactly one of host and sentinel")
+        return self
+
+
+class RunAs(Model):
+    """Whose files a mover reads: numbers of user, group and further groups."""
+
+    user: Identity
+    group: Identity
+    groups: tuple[Identity, ...] = ()
+
+
+class MovedVolume(VolumeBase):
+    """A volume whose files a mover carries, as the workload's user. baseline is for files of several owners."""
+
+    run_as: RunAs | None = None
+    pod_security: Literal["restricted", "baseline"] = "restricted"
+    window: Duration = timedelta(days=90)
+
+
+class LonghornVolume(MovedVolume):
+    """A Longhorn volume: snapshots to Longhorn's backup target, and, every ship_every, its files to the repository."""
+
+    source: Literal["longhorn"]
+    claim: KubernetesName
+    ship_every: Duration | None = None
+    longhorn_namespace: Namespace = "longhorn-system"
+
+
+class CsiVolume(MovedVolume):
+    """A volume captured through a VolumeSnapshot; the cluster's default class where none is given."""
+
+    source: Literal["csi"]
+    claim: KubernetesName
+    snapshot_class: KubernetesName | None = None
+
+
+class FilesVolume(MovedVolume):
+    """A directory tree: of a claim that a mover mounts, or of a path on this machine."""
+
+    source: Literal["files"]
+    claim: KubernetesName | None = None
+    path: Text | None = None
+
+    @model_validator(mode="after")
+    def _lies_in_one_place(self) -> Self:
+        if (self.claim is None) == (self.path is None):
+            raise refusal("needs exactly one of claim and path")
+        return self
+
+
+class ManifestsVolume(VolumeBase):
+    """The objects of the policy's namespace, Secrets included."""
+
+    source: Literal["manifests"]
+    window: Duration = timedelta(days=90)
+
+
+Volume = Annotated[
+    PostgresVolume | RedisVolume | LonghornVolume | CsiVolume | FilesVolume | ManifestsVolume,
+    Field(discriminator="source"),
+]

@@ -1,0 +1,127 @@
+"""What pydantic found, in words for people: where, what is wrong, and what was probably meant."""
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from drtool.policy.names import Fault, Path
+from drtool.policy.schema import Policy
+
+_MESSAGES = {
+    "missing": "is missing",
+    "union_tag_not_found": "is missing",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "too_short": "must not be empty",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+}
+
+
+def schema_faults(error: ValidationError, data: object) -> Iterator[Fault]:
+    """Yield a fault for each error that pydantic found in data. None repeats a value that may be a secret."""
+    for details in error.errors():
+        path = _path_in_data(details, data)
+        # The schema's own look at names stops at the first; the loader has had them all. And pydantic counts only
+        # the valid items of a list: the others have faults of their own.
+        is_echo = (details["type"] == "refused" and not path) or (
+            details["type"] == "too_short" and _at(data, path)
+        )
+        if not is_echo:
+            yield _fault(path, details, data)
+
+
+def _fault(path: Path, details: ErrorDetails, data: object) -> Fault:
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path, data)
+        case "refused":
+            return Fault(path, **details["ctx"])
+        case "reference":
+            return Fault(
+                path, details["msg"], is_secret=True
+            )  # what was meant as a reference may hold the secret
+        case "literal_error" | "union_tag_invalid":
+            return _wrong_word(path, details)
+        case kind:
+            return Fault(path, _MESSAGES.get(kind) or details["msg"].replace("Input should", "must"))
+
+
+def _at(data: Any, path: Path) -> object:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _path_in_data(details: ErrorDetails, data: object) -> Path:
+    """Return where the error is in data: pydantic's path also names the chosen kinds of unions, which are no keys."""
+    path: list[str | int] = []
+    for part in details["loc"]:
+        if isinstance(data, Mapping) and part in data:
+            data = data[str(part)]
+        elif isinstance(data, list) and isinstance(part, int):
+            data = data[part]
+        else:
+            continue
+        path.append(part)
+    if details["type"] == "missing":
+        path.append(details["loc"][-1])
+    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        path.append("source")
+    return tuple(path)
+
+
+def _wrong_word(path: Path, details: ErrorDetails) -> Fault:
+    expected = details["ctx"].get("expected_tags") or details["ctx"]["expected"]
+    words = re.findall(r"'([^']*)'", expected) or [expected]
+    given = details["ctx"].get("tag") or details["input"]
+    near = get_close_matches(str(given), words, 1)
+    return Fault(path, f"must be {_one_of(words)}", f"did you mean {near[0]}?" if near else "")
+
+
+def _unknown_key(path: Path, data: object) -> Fault:
+    known = sorted(_known_keys(path[:-1], data))
+    near = get_close_matches(str(path[-1]), known, 1)
+    suggestion = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    # A misspelled `password` has a value too.
+    return Fault(path, "unknown key", suggestion, is_secret=True)
+
+
+def _known_keys(path: Path, data: Any) -> set[str]:
+    """Return the keys that a mapping at path may have: the schema is walked along the data."""
+    models: list[type[BaseModel]] = [Policy]
+    for part in path:
+        data = data[part]
+        if isinstance(part, str):
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [found for field in fields for found in _models_in(field.annotation)]
+        models = [model for model in models if _fits(model, data)] or models
+    return {key for model in models for key in model.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+
+
+def _fits(model: type[BaseModel], data: object) -> bool:
+    """Return whether data can be meant as model: of its source, or sharing a key where there is no source."""
+    if not isinstance(data, Mapping):
+        return True
+    if "source" in model.model_fields:
+        return data.get("source") in get_args(model.model_fields["source"].annotation)
+    return any(key in model.model_fields for key in data)
+
+
+def _one_of(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

@@ -1,0 +1,70 @@
+from typing import Any
+
+import pytest
+
+from drtool.policy.promises import PROMISES, Standing, cluster_local, promises
+from drtool.policy.schema import Repository
+from tests.policy.conftest import MakePolicy
+
+LONGHORN = {"name": "v", "source": "longhorn", "claim": "media"}
+REDIS = {"name": "v", "source": "redis", "host": "redis"}
+POSTGRES = {"name": "v", "source": "postgres", "host": "db", "user": "drtool"}
+
+
+def broken(make_policy: MakePolicy, volume: dict[str, object], **changes: Any) -> list[int]:
+    policy = make_policy(volumes=[volume], **changes)
+    judged = promises(policy, policy.volumes[0])
+    assert [promise.number for promise in judged] == list(range(1, len(PROMISES) + 1))
+    assert all(promise.reason for promise in judged)
+    return [promise.number for promise in judged if promise.standing is Standing.BROKEN]
+
+
+@pytest.mark.parametrize(
+    ("volume", "changes", "numbers"),
+    [
+        (POSTGRES, {}, []),
+        (REDIS, {}, []),
+        ({"name": "v", "source": "manifests"}, {}, []),
+        ({"name": "v", "source": "files", "claim": "media"}, {}, []),
+        ({"name": "v", "source": "csi", "claim": "media"}, {}, []),
+        (LONGHORN, {}, [1, 3]),
+        ({**LONGHORN, "ship_every": "1d"}, {}, []),
+        (REDIS, {"repository": {"url": "file:///srv/backup"}}, [3]),
+        (REDIS, {"repository": {"url": "s3://b", "endpoint": "http://minio:9000"}}, [1]),
+        ({**POSTGRES, "on_backlog": "protect-rpo"}, {}, [5]),
+        ({**REDIS, "allow_master": True}, {}, [5]),
+        (REDIS, {"heartbeat": None}, [6]),
+        (REDIS, {"drill": None}, []),
+    ],
+)
+def test_the_policy_alone_tells_which_promises_are_broken(
+    make_policy: MakePolicy, volume: dict[str, object], changes: dict[str, object], numbers: list[int]
+) -> None:
+    assert broken(make_policy, volume, **changes) == numbers
+
+
+def test_what_the_bucket_allows_takes_a_probe(make_policy: MakePolicy) -> None:
+    policy = make_policy(volumes=[REDIS])
+    assert promises(policy, policy.volumes[0])[2].standing is Standing.PROBE
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_local"),
+    [
+        (None, False),
+        ("https://s3.backup.example:9000", False),
+        ("https://203.0.113.7", False),
+        ("http://minio:9000", True),
+        ("http://minio.storage.svc:9000", True),
+        ("http://minio.storage.svc.cluster.local.:9000", True),
+        ("http://minio.storage.svc.other.domain", True),
+        ("http://10.96.14.3:9000", True),
+        ("http://10.43.0.9:9000", True),
+        ("http://127.0.0.1:8333", True),
+        ("http://[::1]:8333", True),
+        ("http://localhost:8333", True),
+    ],
+)
+def test_an_endpoint_that_is_lost_with_the_cluster_is_seen(endpoint: str | None, is_local: object) -> None:
+    reason = cluster_local(Repository(url="s3://bucket", endpoint=endpoint))
+    assert bool(reason) is is_local
