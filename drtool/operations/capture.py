@@ -155,7 +155,18 @@ def _save(session: Session, volume: Volume, previous: Snapshot | None, capture: 
         name = writer.commit(
             captured.begin, captured.end, {**_facts(captured), **more}, witness_marks(session)
         )
+        _refuse_late(session, volume, writer.start, name)
         return Kept(name, captured.end, writer.totals, writer.stored, _notes(captured))
+
+
+def _refuse_late(session: Session, volume: Volume, start: datetime, name: str) -> None:
+    """Raise when the snapshot arrived after its deadline: it is stored and shown, but no restore chooses it."""
+    limit = timedelta(seconds=session.repository.config.limits(volume.name).max_run)
+    if session.repository.store.now() > start + limit:
+        raise DrtoolError(
+            f"{name} reached the store later than max_run ({limit}) after its start, so it is not listed",
+            hint="What it uploaded is used again by the next run, which is faster; or raise max_run in a new config.",
+        )
 
 
 def _counted(stream: Iterable[bytes], progress: Progress) -> Iterator[bytes]:

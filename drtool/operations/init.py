@@ -89,5 +89,5 @@ def _commit(store: ObjectStore, created: Created) -> None:
         # Whether it was stored is unknown: the answer of a store can get lost on its way.
         raise type(fault)(
             f"the new repository may not have been stored: {fault.message}",
-            hint="Keep its keys until `drtool status` says that there is no repository; then delete them, and init again.",
+            hint="Keep its keys. If `drtool status` then finds no repository, delete them, and init again.",
         ) from fault

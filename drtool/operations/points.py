@@ -6,7 +6,7 @@ from datetime import datetime
 
 from drtool.errors import Corrupt
 from drtool.operations.coverage import Held, base_of, held_lineages
-from drtool.operations.results import Point
+from drtool.operations.results import Point, PointState
 from drtool.operations.session import Session
 from drtool.repository.format.names import parse_name_time
 from drtool.repository.records import Unreadable
@@ -41,14 +41,19 @@ def _reaches(point: Point, at: datetime) -> bool:
     return point.begin <= at <= point.end if point.source == "postgres" else point.end <= at
 
 
-def take_inventory(session: Session, volume: str, at: datetime | None = None) -> Inventory:
-    """Return everything that the store holds of volume, from listings and signed records alone."""
+def take_inventory(
+    session: Session, volume: str, at: datetime | None = None, *, as_of: str | None = None
+) -> Inventory:
+    """Return everything that the store holds of volume, from listings and signed records alone.
+
+    as_of names a head: what it did not know is left out.
+    """
     session.repository.config.limits(volume)
     records = session.repository.records
     snapshots: dict[str, Snapshot] = {}
     unreadable: list[Unreadable] = []
     bases: list[Base] = []
-    for each in read_snapshots(records, volume):
+    for each in read_snapshots(records, volume, as_of=as_of):
         if isinstance(each, Unreadable):
             unreadable.append(each)
             continue
@@ -111,9 +116,17 @@ def _point(snapshot: Snapshot, end: datetime, detail: str, *, begin: datetime | 
         end=end,
         size=snapshot.size,
         stored=snapshot.stored,
-        state="void" if snapshot.void else "late" if snapshot.late else "listed",
+        state=_state(snapshot),
         detail=detail,
     )
+
+
+def _state(snapshot: Snapshot) -> PointState:
+    if snapshot.void is not None:
+        return "void"
+    if snapshot.late:
+        return "late"
+    return "suspect" if snapshot.suspect else "listed"
 
 
 def _detail(snapshot: Snapshot) -> str:
@@ -121,6 +134,8 @@ def _detail(snapshot: Snapshot) -> str:
         return snapshot.void
     if snapshot.late:
         return f"reached the store after its deadline of {snapshot.deadline:%Y-%m-%d %H:%M:%S} UTC"
+    if snapshot.suspect:
+        return "is dated before a head that does not know it: somebody chose its date"
     if snapshot.versions > 1:
         return f"has {snapshot.versions} versions in the store: somebody wrote to its name again"
     return "DEGRADED: the server found damaged pages" if snapshot.facts.get("degraded") else ""

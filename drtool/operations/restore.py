@@ -27,7 +27,7 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
     watch = Stopwatch(session.world.progress.phase)
     watch.phase("choosing the point")
     reader = Reader(session.repository)
-    inventory = _eligible(take_inventory(session, request.volume, request.at), request)
+    inventory = _eligible(take_inventory(session, request.volume, request.at, as_of=request.as_of), request)
     job = Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run)
     try:
         result = _dispatch(job)
@@ -58,6 +58,8 @@ def _eligible(inventory: Inventory, request: RestoreRequest) -> Inventory:
     """Return the inventory with only those points that may be chosen."""
 
     def may(snapshot: Snapshot) -> bool:
+        if snapshot.suspect:
+            return False
         return (request.accept_late or not snapshot.late) and (request.accept_void or snapshot.void is None)
 
     snapshots = {name: each for name, each in inventory.snapshots.items() if may(each)}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from drtool.errors import DrtoolError
 
 Outcome = Literal["done", "not due", "failed", "would run"]
+PointState = Literal["listed", "late", "void", "suspect", "waiting for WAL", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Point:
     end: datetime
     size: int
     stored: int
-    state: Literal["listed", "late", "void", "waiting for WAL", "unreadable"]
+    state: PointState
     detail: str = ""
 
 

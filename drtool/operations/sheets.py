@@ -36,7 +36,7 @@ def render_kit(recipient: str, created: Created, settings: RepositorySettings) -
             "At 3 am:",
             "1. On any machine with Python: pip install drtool. No part of the dead cluster is needed.",
             "2. Type the two keys above into a file: kit.txt. The last letters of each are a checksum.",
-            "3. Export the credentials, then see what is there:",
+            "3. Export the credentials of the store, if it has any, and see what is there:",
             f"   drtool points {_options(settings)}",
             "4. Bring a volume back, the newest or with --at TIME:",
             f"   drtool restore VOLUME --to-dir DIR {_options(settings)}",

@@ -11,6 +11,7 @@ from drtool.operations.receive import Kept, StoreSink, next_start
 from drtool.operations.results import CatchUp
 from drtool.operations.session import Session
 from drtool.operations.settings import postgres_settings, postgres_volume
+from drtool.policy.cadence import tail_interval
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.format.names import json_time
 from drtool.repository.runs import put_run
@@ -119,13 +120,10 @@ def receive(
     start = Start(instance.identity.system_identifier, timeline, lsn)
     receiver = Receiver(instance.settings, instance.slot.name, start, sink)
     if stop is not None:
-        return receiver.follow(_tail_every(session, instance.volume), stop), sink.kept
+        return receiver.follow(
+            tail_interval(session.need_policy(), instance.volume).total_seconds(), stop
+        ), sink.kept
     return receiver.catch_up(until), sink.kept
-
-
-def _tail_every(session: Session, volume: PostgresVolume) -> float:
-    policy = session.need_policy()
-    return (volume.tail_every or policy.rpo(volume) / 10).total_seconds()
 
 
 def _result(instance: Instance, received: Received, kept: Kept, seconds: float) -> CatchUp:

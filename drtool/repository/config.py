@@ -129,7 +129,7 @@ class Config:
         if volume not in self.volumes:
             raise Refused(
                 f"volume {volume} is not in the repository's config",
-                hint="The admin adds it with `drtool keys config --policy FILE`, or take it out of the policy.",
+                hint="A repository knows the volumes of the policy that made it: leave this one out for now.",
             )
         return self.volumes[volume]
 

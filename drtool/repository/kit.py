@@ -59,7 +59,7 @@ def parse_recovery(text: str) -> RecoveryLine:
     if len(value) != KEY_SIZE + TRUST_SIZE:
         raise UsageError(
             "there is no recovery key in what was given",
-            hint="It is the line of the kit that begins with DRTOOL-RECOVERY-, or those with DRTOOL-SEED- and DRTOOL-TRUST-.",
+            hint="It is the line of the kit that begins with DRTOOL-RECOVERY-, or both DRTOOL-SEED- and DRTOOL-TRUST-.",
         )
     return RecoveryLine(value[:KEY_SIZE], value[KEY_SIZE:])
 

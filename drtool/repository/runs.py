@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
-from drtool.repository.format.names import name_time, run_prefix, timed_prefix
+from drtool.repository.format.names import run_prefix, timed_prefix
 from drtool.repository.format.record import Json
 from drtool.repository.records import Record, Records, Unreadable
 
@@ -50,14 +50,3 @@ def put_note(records: Records, note: Note, volume: str, now: datetime, value: Js
 def read_notes(records: Records, note: Note, volume: str) -> Iterator[Record | Unreadable]:
     """Yield a volume's holds, usings or plans by time."""
     yield from records.all(f"{note}/{volume}/")
-
-
-def put_head(records: Records, now: datetime, value: Json) -> str:
-    """Store a head: the maintainer's word of what is live; return its name."""
-    return records.put(f"heads/{name_time(now)}-", value)
-
-
-def newest_head(records: Records) -> Record | None:
-    """Return the newest head that counts, or None while no maintainer has spoken."""
-    heads = [record for record in records.all("heads/") if isinstance(record, Record)]
-    return heads[-1] if heads else None

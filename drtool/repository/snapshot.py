@@ -1,7 +1,8 @@
 """Snapshots: what a recovery point says of itself, and whether a reader may believe it.
 
 A record counts when a writer signed it and its claims agree: start ≤ from ≤ to ≤ received ≤ start + max_run.
-What arrived later than that is late: shown, not chosen. A void by the same run hides a point from choice.
+What arrived later than that is late: shown, not chosen; what the newest head calls live is never late. A void by the
+same run hides a point from choice. What is dated well before a head that does not know it is suspect.
 """
 
 from collections import defaultdict
@@ -15,6 +16,7 @@ from drtool.errors import Corrupt
 from drtool.repository.config import CLOCK_GRAIN
 from drtool.repository.format.names import json_time, parse_json_time, timed_prefix
 from drtool.repository.format.record import Json
+from drtool.repository.heads import Head, pick_head
 from drtool.repository.records import Record, Records, Unreadable
 
 _TYPES: Final[Mapping[str, type | UnionType]] = {
@@ -66,11 +68,12 @@ class Snapshot:
     versions: int = 1
     late: bool = False
     void: str | None = None
+    suspect: bool = False
 
     @property
     def chosen(self) -> bool:
         """Whether a restore may choose this point without being told to accept anything."""
-        return not self.late and self.void is None
+        return not self.late and not self.suspect and self.void is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +171,16 @@ def _check_claims(snapshot: Snapshot) -> None:
         raise Corrupt(f"{snapshot.name}: its times contradict each other or the store's")
 
 
-def read_snapshots(records: Records, volume: str) -> Iterator[Snapshot | Unreadable]:
-    """Yield a volume's snapshots by time, late and void ones marked; what cannot count comes with its fault."""
+def read_snapshots(
+    records: Records, volume: str, *, as_of: str | None = None
+) -> Iterator[Snapshot | Unreadable]:
+    """Yield a volume's snapshots by time, late, void and suspect ones marked; what cannot count with its fault.
+
+    as_of names a head: what it did not know does not exist. That is the way back after an intrusion.
+    """
     limits = timedelta(seconds=records.config.limits(volume).max_run)
     voids = _voids(records, volume)
+    head = pick_head(records, as_of)
     for record in records.all(f"{KIND}/{volume}/"):
         if isinstance(record, Unreadable):
             yield record
@@ -181,7 +190,18 @@ def read_snapshots(records: Records, volume: str) -> Iterator[Snapshot | Unreada
         except Corrupt as fault:
             yield Unreadable(record.name, fault)
             continue
-        yield _apply_voids(snapshot, voids[snapshot.name], limits)
+        if as_of is not None and head is not None and snapshot.name not in head.live:
+            continue
+        yield _apply_head(_apply_voids(snapshot, voids[snapshot.name], limits), head, limits)
+
+
+def _apply_head(snapshot: Snapshot, head: Head | None, limits: timedelta) -> Snapshot:
+    """Return snapshot as the newest head sees it: live whatever its date, or suspect."""
+    if head is None:
+        return snapshot
+    if snapshot.name in head.live:
+        return replace(snapshot, late=False)
+    return replace(snapshot, suspect=snapshot.received < head.received - limits)
 
 
 def _voids(records: Records, volume: str) -> Mapping[str, list[Record]]:
@@ -201,10 +221,20 @@ def _apply_voids(snapshot: Snapshot, voids: Sequence[Record], limits: timedelta)
     return snapshot
 
 
-def put_void(records: Records, snapshot: Snapshot, reason: str, now: datetime) -> str:
-    """Say of an own snapshot that it is incomplete; return the void's name."""
-    value = {"snapshot": snapshot.name, "run": snapshot.run, "reason": reason}
-    return records.put(timed_prefix(VOID, snapshot.volume, now), value)
+@dataclass(frozen=True, slots=True)
+class Void:
+    """What a writer says of its own snapshot, by name, when it finds it incomplete."""
+
+    snapshot: str
+    volume: str
+    run: str
+    reason: str
+
+
+def put_void(records: Records, void: Void, now: datetime) -> str:
+    """Store a void; return its name."""
+    value = {"snapshot": void.snapshot, "run": void.run, "reason": void.reason}
+    return records.put(timed_prefix(VOID, void.volume, now), value)
 
 
 def put_part(records: Records, volume: str, now: datetime, value: Json) -> str:

@@ -10,16 +10,18 @@ from drtool.errors import Corrupt, DrtoolError, ObjectMissing
 from drtool.repository import snapshot as snapshots
 from drtool.repository.format.crypto import sha256
 from drtool.repository.format.names import split_hash
+from drtool.repository.heads import read_heads
 from drtool.repository.lists import read_list
 from drtool.repository.reader import Reader
-from drtool.repository.records import Stored, Unreadable, stored_objects
+from drtool.repository.records import Record, Stored, Unreadable, stored_objects
 from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
 from drtool.repository.wal import WalStore, lineages
 
 FAMILIES = (
-    "config", "packs", "lists", "snap", "part", "wal", "tail", "void", "hold", "using", "plan", "rewrap", "runs", "heads",
-)  # fmt: skip
+    *("config", "packs", "lists", "snap", "part", "wal", "tail"),
+    *("void", "hold", "using", "plan", "rewrap", "runs", "heads"),
+)
 _SIGNED = ("void", "hold", "using", "plan", "runs", "heads")
 
 Tick = Callable[[int], None]
@@ -43,13 +45,15 @@ def check_references(repository: Repository, found: Found) -> None:
     """L0: every signed record counts, and everything that a snapshot names is listed."""
     for volume in repository.config.volumes:
         listed = {stored.name for stored in stored_objects(repository.store, f"packs/{volume}/")}
-        for each in snapshots.read_snapshots(repository.records, volume):
+        points = list(snapshots.read_snapshots(repository.records, volume))
+        for each in points:
             if isinstance(each, Unreadable):
                 found.fault(each.name, str(each.fault))
                 continue
             found.points += 1
             for name, message in _missing(repository, each, listed):
                 found.fault(name, message)
+        _check_chain(repository, [each for each in points if isinstance(each, Snapshot)], found)
         _check_wal_facts(repository, volume, found)
     for family in _SIGNED:
         for record in repository.records.all(f"{family}/"):
@@ -73,14 +77,34 @@ def _missing(repository: Repository, snapshot: Snapshot, listed: set[str]) -> It
                 yield snapshot.name, f"vouches for no key of {pack_name}"
 
 
+def _check_chain(repository: Repository, points: list[Snapshot], found: Found) -> None:
+    """A link is broken where the predecessor is neither there nor in a head or a plan."""
+    known = {point.name for point in points}
+    for head in read_heads(repository.records):
+        known |= head.live
+    for record in repository.records.all("plan/"):
+        if isinstance(record, Record):
+            known |= set(record.value.get("expire", ()))
+    for point in points:
+        if point.previous is not None and point.previous not in known:
+            found.fault(point.name, f"the point before it, {point.previous}, is gone, and no plan says why")
+
+
 def _check_wal_facts(repository: Repository, volume: str, found: Found) -> None:
+    """Every WAL object counts, and two of one segment hold the same bytes."""
     for lineage in lineages(repository.records, volume):
         store = WalStore(repository.records, lineage)
+        first: dict[tuple[int, str], tuple[str, object]] = {}
         for entry in (*store.segments(), *store.tails()):
             try:
-                store.facts(entry.stored)
+                plain_id = store.facts(entry.stored).get("id")
             except DrtoolError as fault:
                 found.fault(entry.name, fault.message)
+                continue
+            if entry.start is None:
+                name, known = first.setdefault((entry.timeline, entry.file), (entry.name, plain_id))
+                if known != plain_id:
+                    found.fault(entry.name, f"holds other bytes than {name}, of the same segment")
 
 
 def check_objects(repository: Repository, found: Found, *, share: float, day: int, tick: Tick) -> None:

@@ -261,7 +261,19 @@ class Writer:
             previous=self._earlier.previous,
             marks=marks or {},
         )
-        return snapshots.put_snapshot(self._repository.records, draft)
+        name = snapshots.put_snapshot(self._repository.records, draft)
+        self._check_still_listed(name)
+        return name
+
+    def _check_still_listed(self, name: str) -> None:
+        """Look once more: what vanished while the snapshot was on its way makes it void, and that is said at once."""
+        try:
+            self._check_listed()
+        except TemporaryFailure as fault:
+            reason = f"its writer found it incomplete: {fault.message}"
+            void = snapshots.Void(name, self._volume, self.run.run.hex(), reason)
+            snapshots.put_void(self._repository.records, void, self._repository.store.now())
+            raise
 
     @property
     def stored(self) -> int:
