@@ -1,0 +1,44 @@
+"""Servers that the tests of several rooms share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+
+import pytest
+
+from drtool.demo.servers.seaweedfs import Identity, SeaweedFS
+from drtool.repository.storage.settings import S3Credentials, S3Settings
+
+ADMIN = Identity("test-access-key", "test-secret-key")
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A SeaweedFS for the whole session, with two buckets. Each test gets a prefix of its own."""
+
+    server: SeaweedFS
+    plain: S3Settings
+    versioned: S3Settings
+
+    def at(self, settings: S3Settings) -> S3Settings:
+        """Return settings with a prefix that no other test has."""
+        return replace(settings, prefix=f"test-{next(_numbers)}/")
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = SeaweedFS.start(tmp_path_factory.mktemp("seaweedfs"), [ADMIN])
+    try:
+        server.create_bucket("plain")
+        server.create_bucket("versioned", versioned=True)
+        plain = S3Settings(
+            "plain",
+            endpoint=server.endpoint,
+            credentials=lambda: S3Credentials(ADMIN.access_key, ADMIN.secret_key),
+        )
+        yield S3Server(server, plain, replace(plain, bucket="versioned"))
+    finally:
+        server.stop()
