@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from drtool import __version__
 from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
@@ -27,6 +27,15 @@ from drtool.sources.redis.capture import RedisSource
 
 _WAIT_FOR_OTHER_S = 120.0  # a live follower holds the slot: it brings the WAL, we look whether it has
 _LOOK_EVERY_S = 1.0
+
+# What stands in a snapshot's record, readable with the list key. All other facts are sealed to the recipients.
+OPEN_FACTS: Final = frozenset(
+    {
+        *("system_identifier", "major", "server_version", "wal_segment_size", "timeline"),
+        *("start_lsn", "end_lsn", "degraded"),
+        *("node", "role", "lag_s", "replid", "offset", "ctime", "rdb_version", "crc", "bytes"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,7 @@ def _save(session: Session, volume: Volume, previous: Snapshot | None, capture: 
                 chunk_size=artifact.chunk_size,
             )
         captured = capture.result()
+        writer.header({"facts": captured.facts})
         name = writer.commit(
             captured.begin, captured.end, {**_facts(captured), **more}, witness_marks(session)
         )
@@ -176,11 +186,9 @@ def _counted(stream: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
 
 
 def _facts(captured: Captured) -> Json:
-    return {
-        **captured.facts,
-        "server_begin": json_time(captured.begin),
-        "server_end": json_time(captured.end),
-    }
+    """Return what a holder of the list key may see: positions, versions and counts, no name that the application gave."""
+    facts = {name: value for name, value in captured.facts.items() if name in OPEN_FACTS}
+    return {**facts, "server_begin": json_time(captured.begin), "server_end": json_time(captured.end)}
 
 
 def _notes(captured: Captured) -> list[str]:

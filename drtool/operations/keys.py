@@ -5,7 +5,7 @@ from pathlib import Path
 from drtool.errors import NoRecoveryPoint, UsageError
 from drtool.operations.results import KeyProof
 from drtool.operations.session import Session, Where, World, connect
-from drtool.policy.load import parse_policy
+from drtool.policy.load import load_policy
 from drtool.repository.format.names import json_time
 from drtool.repository.format.text import find_keys
 from drtool.repository.kit import parse_recovery, parse_seed
@@ -24,9 +24,7 @@ def run_prove(typed: str, policy_file: Path | None, where: Where | None, world: 
     """
     line = parse_recovery(typed)
     operator = parse_seed(typed, "OPERATOR") if "OPERATOR" in find_keys(typed) else None
-    settings = where or (
-        parse_policy(policy_file.read_text(), str(policy_file)).repository if policy_file else None
-    )
+    settings = where or (load_policy(policy_file).repository if policy_file else None)
     if settings is None:
         raise UsageError("where is the repository?", hint="Give --policy FILE or --repository URL.")
     repository = open_with_recovery(connect(settings, world), line, operator)

@@ -183,7 +183,7 @@ def _restore(job: Job, prepared: Prepared) -> RestoreResult:
     target = Target(request.directory, owner, {"tablespace_map": request.tablespaces})
     proofs = _write(job, prepared, target)
     job.watch.phase("recovering")
-    settings: Mapping[str, str] = prepared.snapshot.facts.get("settings", {})
+    settings: Mapping[str, str] = prepared.contents.header["facts"].get("settings", {})
     work = _beside(request.directory, "recovery")
     with Recovery(choice, request.directory, prepared.binaries, work=work, settings=settings) as recovery:
         shutil.move(prepared.staged / WAL, work / WAL)
@@ -227,7 +227,7 @@ def _write(job: Job, prepared: Prepared, target: Target) -> list[ProofRow]:
 
 
 def _prove_server(job: Job, prepared: Prepared, recovery: Recovery) -> list[ProofRow]:
-    facts = prepared.snapshot.facts
+    facts = prepared.contents.header["facts"]
     policy = job.policy(prepared.contents)
     volume = policy.volume(job.request.volume) if policy else None
     user = find_superuser(recovery.instance, _roles(job, volume))

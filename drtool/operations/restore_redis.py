@@ -28,7 +28,7 @@ def restore_redis(job: Job) -> RestoreResult:
     job.watch.phase("writing")
     restore(entries, _pieces(job, snapshot, contents), target)
     job.watch.phase("proving")
-    proofs = tuple(proof_rows(prove(target, snapshot.facts)))
+    proofs = tuple(proof_rows(prove(target, contents.header["facts"])))
     return _result(job, snapshot, proofs)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drtool.errors import UsageError
-from drtool.policy.load import parse_policy
+from drtool.policy.load import parse_policy, read_policy
 from drtool.policy.schema import Policy
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import SecretReference, SecretResolver
@@ -103,6 +103,10 @@ class Session:
             raise UsageError("this needs a policy", hint="Give --policy FILE, or set DRTOOL_POLICY.")
         return self.policy
 
+    def close(self) -> None:
+        """Let go of the store's connections."""
+        self.repository.store.close()
+
 
 def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
     """Return the store that settings name, with retries. Contacts nothing yet. Raises UsageError."""
@@ -130,7 +134,7 @@ def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
 
 def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, world: World) -> Session:
     """Return an open session. The recovery key is looked at first, where one is given: a wrong one is said at once."""
-    text = policy_file.read_text(encoding="utf-8") if policy_file else ""
+    text = read_policy(policy_file) if policy_file else ""
     policy = parse_policy(text, str(policy_file)) if policy_file else None
     settings = where or (policy.repository if policy else None)
     if settings is None:

@@ -43,6 +43,11 @@ class Document:
 
 def load_policy(path: FilePath) -> Policy:
     """Return the policy in the file. Raises PolicyInvalid with all its faults; UsageError if it cannot be read."""
+    return parse_policy(read_policy(path), str(path))
+
+
+def read_policy(path: FilePath) -> str:
+    """Return the text of a policy file. Raises PolicyInvalid if it is not UTF-8; UsageError if it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)  # a byte more than is allowed, for it to be seen
@@ -52,12 +57,11 @@ def load_policy(path: FilePath) -> Policy:
             hint="Name a policy file that this user can read.",
         ) from error
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start)
         column = error.start - (content.rfind(b"\n", 0, error.start) + 1)
         raise _invalid([f"{path}:{line + 1}:{column + 1}: is not UTF-8 text"]) from None
-    return parse_policy(text, str(path))
 
 
 def parse_policy(text: str, name: str) -> Policy:

@@ -237,6 +237,6 @@ def policy_schema() -> dict[str, Any]:
     schema = Policy.model_json_schema(schema_generator=_DurationsAsText)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "drtool policy, version 1",
         **schema,
+        "title": "drtool policy, version 1",
     }

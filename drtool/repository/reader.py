@@ -55,12 +55,18 @@ class Reader:
         pieces: dict[int, bytes] = {}
         for _, offset, data in self._read(snapshot, snapshot.streams.entries):
             pieces[offset] = data
+        end = 0
+        for offset in sorted(pieces):
+            if offset != end:
+                raise Corrupt(f"{snapshot.name}: its entries are not complete at byte {end}")
+            end += len(pieces[offset])
         lines = b"".join(pieces[offset] for offset in sorted(pieces)).splitlines()
         if not lines:
             raise Corrupt(f"{snapshot.name} has no entries")
         try:
-            header, *rows = [json.loads(line) for line in lines]
-            return Contents(header, [StoredEntry(row["path"], row["size"], row["entry"]) for row in rows])
+            rows = [json.loads(line) for line in lines]
+            entries = [StoredEntry(row["path"], row["size"], row["entry"]) for row in rows if "path" in row]
+            return Contents({name: row[name] for row in rows if "path" not in row for name in row}, entries)
         except (ValueError, KeyError, TypeError) as fault:
             raise Corrupt(f"{snapshot.name}: its entries are malformed") from fault
 

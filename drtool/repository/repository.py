@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from drtool.errors import Corrupt, Refused, StoreUnavailable, WrongKey
+from drtool.errors import Corrupt, DrtoolError, Refused, StoreUnavailable, WrongKey
 from drtool.repository.config import (
     Chain,
     Config,
@@ -191,25 +191,26 @@ def _find_identity(store: ObjectStore, line: RecoveryLine) -> tuple[bytes, bytes
 
     Whoever may put objects can put another config 0 beside ours: all are looked at.
     """
-    refused: Refused | None = None
-    for value in _first_configs(store):
+    refused: DrtoolError = no_repository()
+    for name, value in _first_configs(store):
         try:
+            check_name_fits(name, value)
             claims = peek_json(cut_public(value))
             repository, admin = bytes.fromhex(claims["repository"]), bytes.fromhex(claims["admin"])
             line.check(repository, admin)
-        except (Corrupt, KeyError, TypeError, ValueError):
-            continue
-        except WrongKey as fault:
+        except (Corrupt, WrongKey) as fault:
             refused = fault
             continue
+        except (KeyError, TypeError, ValueError):
+            continue
         return repository, admin
-    raise refused or no_repository()
+    raise refused
 
 
-def _first_configs(store: ObjectStore) -> Iterator[bytes]:
+def _first_configs(store: ObjectStore) -> Iterator[tuple[str, bytes]]:
     for stored in stored_objects(store, "config/0-"):
         for version in stored.versions:
-            yield store.get(stored.name, version.version)
+            yield stored.name, store.get(stored.name, version.version)
 
 
 def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Chain:

@@ -6,11 +6,11 @@ A fault names its object. One damaged object does not stop the rest from being l
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from drtool.errors import Corrupt, DrtoolError, ObjectMissing
+from drtool.errors import Corrupt, DrtoolError, ObjectMissing, WrongKey
 from drtool.repository import snapshot as snapshots
 from drtool.repository.format.crypto import sha256
 from drtool.repository.format.names import split_hash
-from drtool.repository.heads import read_heads
+from drtool.repository.heads import pick_head, read_heads
 from drtool.repository.lists import read_list
 from drtool.repository.reader import Reader
 from drtool.repository.records import Record, Stored, Unreadable, stored_objects
@@ -55,6 +55,7 @@ def check_references(repository: Repository, found: Found) -> None:
                 found.fault(name, message)
         _check_chain(repository, [each for each in points if isinstance(each, Snapshot)], found)
         _check_wal_facts(repository, volume, found)
+    _check_head(repository, found)
     for family in _SIGNED:
         for record in repository.records.all(f"{family}/"):
             if isinstance(record, Unreadable):
@@ -79,15 +80,26 @@ def _missing(repository: Repository, snapshot: Snapshot, listed: set[str]) -> It
 
 def _check_chain(repository: Repository, points: list[Snapshot], found: Found) -> None:
     """A link is broken where the predecessor is neither there nor in a head or a plan."""
-    known = {point.name for point in points}
+    known = {point.name for point in points} | _planned(repository)
     for head in read_heads(repository.records):
         known |= head.live
-    for record in repository.records.all("plan/"):
-        if isinstance(record, Record):
-            known |= set(record.value.get("expire", ()))
     for point in points:
         if point.previous is not None and point.previous not in known:
             found.fault(point.name, f"the point before it, {point.previous}, is gone, and no plan says why")
+
+
+def _check_head(repository: Repository, found: Found) -> None:
+    """Everything that the newest head calls live is there."""
+    head = pick_head(repository.records, None)
+    live = head.live if head else frozenset()
+    listed = {stored.name for stored in stored_objects(repository.store, f"{snapshots.KIND}/")}
+    for name in sorted(live - listed - _planned(repository)):
+        found.fault(name, "the newest head calls it live, but it is gone, and no plan says why")
+
+
+def _planned(repository: Repository) -> set[str]:
+    plans = (record for record in repository.records.all("plan/") if isinstance(record, Record))
+    return {name for plan in plans for name in plan.value.get("expire", ())}
 
 
 def _check_wal_facts(repository: Repository, volume: str, found: Found) -> None:
@@ -156,7 +168,7 @@ def check_contents(repository: Repository, reader: Reader, found: Found, *, shar
                 contents = reader.read_contents(snapshot)
                 reader.check(snapshot, contents)
                 reader.read(snapshot, contents, lambda _path, _offset, data: tick(len(data)))
-            except (Corrupt, ObjectMissing) as fault:
+            except (Corrupt, ObjectMissing, WrongKey) as fault:
                 found.fault(_named(fault, snapshot.name), fault.message)
         _check_wal_bodies(repository, volume, found, tick)
 

@@ -139,9 +139,15 @@ class WalStore:
             return False
 
     def facts(self, stored: Stored) -> Json:
-        """Return the signed facts of a WAL object, by one small ranged GET. Raises Corrupt."""
-        value = self._records.store.get(stored.name, stored.versions[0].version, start=0, length=_RANGED)
-        return self._parse(stored, value).signed.value
+        """Return the signed facts of a WAL object, by one small ranged GET of its oldest good version. Raises Corrupt."""
+        fault = Corrupt(f"{stored.name} has no version")
+        for version in stored.versions:
+            value = self._records.store.get(stored.name, version.version, start=0, length=_RANGED)
+            try:
+                return self._parse(stored, value).signed.value
+            except Corrupt as error:
+                fault = error
+        raise fault
 
     def read(self, stored: Stored, keys: RunKeys) -> bytes:
         """Return the plain bytes of a WAL object, authenticated. Raises Corrupt, ObjectMissing, WrongKey."""

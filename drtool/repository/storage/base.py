@@ -66,3 +66,7 @@ class ObjectStore(Protocol):
     def now(self) -> datetime:
         """Return the store's clock, UTC. A store without a clock of its own returns the machine's."""
         ...
+
+    def close(self) -> None:
+        """Let go of connections. Safe to repeat; a store that is used again opens new ones."""
+        ...

@@ -100,6 +100,9 @@ class DirectoryStore:
     def now(self) -> datetime:
         return self._clock()
 
+    def close(self) -> None:
+        """Hold nothing open."""
+
     @contextmanager
     def lock(self, *, exclusive: bool) -> Iterator[None]:
         """Hold the store's lock: writers share it, prune holds it alone. It ends with the process at the latest.

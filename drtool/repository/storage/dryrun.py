@@ -53,6 +53,9 @@ class DryRunStore:
     def now(self) -> datetime:
         return self._store.now()
 
+    def close(self) -> None:
+        self._store.close()
+
     def _with_what_was_put(self, stored: Iterator[ObjectVersion], prefix: str) -> Iterator[ObjectVersion]:
         now = self._store.now()
         with self._lock:

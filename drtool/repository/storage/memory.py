@@ -70,6 +70,9 @@ class MemoryStore:
     def now(self) -> datetime:
         return self._clock()
 
+    def close(self) -> None:
+        """Hold nothing open."""
+
     def _add(self, name: str, value: bytes, *, delete_marker: bool = False) -> None:
         self._made += 1
         older = self._objects.get(name, ()) if self._versioned else ()

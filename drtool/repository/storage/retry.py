@@ -54,6 +54,9 @@ class RetryingStore:
     def now(self) -> datetime:
         return self._retried(self._store.now)
 
+    def close(self) -> None:
+        self._store.close()
+
     def _retried(self, call: Callable[[], _T]) -> _T:
         pauses = self._pauses()
         while True:

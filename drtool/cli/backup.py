@@ -1,0 +1,95 @@
+"""`drtool backup`: capture volumes into the repository."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from drtool.cli.exits import STORE, exit_codes
+from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
+from drtool.cli.output import Answer, error_lines, table
+from drtool.cli.units import NONE, size, took, when
+from drtool.errors import DrtoolError, PartialFailure
+from drtool.operations.backup import run_backup
+from drtool.operations.results import VolumeBackup
+
+
+@click.command("backup", epilog=exit_codes(3, 4, 6, *STORE))
+@click.argument("volumes", nargs=-1, metavar="[VOLUME]...", shell_complete=complete_volume)
+@click.option("--due", is_flag=True, help="Only what the policy says is due, judged by the repository.")
+@DRY_RUN
+@common(PLACE, KEYS)
+def command(invocation: Invocation, volumes: tuple[str, ...], *, due: bool, dry_run: bool) -> int:
+    """Back up the volumes of a policy.
+
+    All of them, or the ones that are named. When only some fail, the rest is done and the exit code is 3; when
+    all fail, it is that of their fault.
+    """
+    results = run_backup(invocation.session(), volumes, due=due, dry_run=dry_run)
+    return invocation.say(answer(results, invocation.now))
+
+
+def answer(results: Sequence[VolumeBackup], now: datetime) -> Answer:
+    """Return what a backup says."""
+    counts = Counter[str](result.outcome for result in results)
+    verdict = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no volume"
+    code = exit_code(results)
+    return Answer(
+        command="backup",
+        verdict=f"backup: {verdict}",
+        advice=_advice(code, counts),
+        facts={"volumes": results},
+        lines=[*_rows(results, now), *_remarks(results)],
+        exit_code=code,
+    )
+
+
+def exit_code(results: Sequence[VolumeBackup]) -> int:
+    """Return 0, 3 when some volumes failed, and when all did the code that they share, else 1."""
+    failed = [result for result in results if result.outcome == "failed"]
+    if not failed:
+        return 0
+    if len(failed) < len(results):
+        return PartialFailure.exit_code
+    codes = {result.error.exit_code if result.error else DrtoolError.exit_code for result in failed}
+    return codes.pop() if len(codes) == 1 else DrtoolError.exit_code
+
+
+def _advice(code: int, counts: Counter[str]) -> str:
+    if code:
+        return "See the errors below; earlier points are untouched."
+    if counts["would run"]:
+        return "Nothing was written; run it without --dry-run."
+    return "`drtool points` lists what can be restored."
+
+
+def _rows(results: Sequence[VolumeBackup], now: datetime) -> list[str]:
+    header = ("VOLUME", "OUTCOME", "MOMENT", "READ", "REUSED", "STORED", "TOOK", "POINT")
+    return table(
+        header,
+        [
+            (
+                result.volume,
+                result.outcome,
+                when(result.moment, now),
+                size(result.read),
+                size(result.reused),
+                size(result.stored),
+                took(result.seconds),
+                result.point or NONE,
+            )
+            for result in results
+        ],
+    )
+
+
+def _remarks(results: Sequence[VolumeBackup]) -> list[str]:
+    lines: list[str] = []
+    for result in results:
+        if result.reason:
+            lines.append(f"{result.volume}: {result.reason}")
+        lines += [f"note: {result.volume}: {note}" for note in result.notes]
+        if result.error:
+            lines += error_lines(result.error, result.volume)
+    return ["", *lines] if lines else []

@@ -1,0 +1,82 @@
+"""`drtool keys`: make a recovery key of one's own, and prove that the one on paper opens the backups."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from drtool.cli.exits import STORE, exit_codes
+from drtool.cli.keyfiles import refuse_present, write_key_file
+from drtool.cli.options import PLACE, RECOVERY_KEY, Invocation, common
+from drtool.cli.output import Answer, say_aside, table
+from drtool.operations.keys import run_prove
+from drtool.operations.results import KeyProof
+from drtool.operations.session import read_key_file
+from drtool.repository.kit import new_recovery_key
+
+
+@click.group("keys")
+def command() -> None:
+    """Make and prove recovery keys."""
+
+
+@command.command("prove", epilog=exit_codes(4, 8, *STORE))
+@common(PLACE, RECOVERY_KEY)
+def prove(invocation: Invocation) -> int:
+    """Prove that a typed recovery key opens the backups.
+
+    Asks for the kit's line, or reads standard input or --recovery-key-file, and reads one point of each volume
+    with nothing but that.
+    """
+    file = invocation.keys.recovery
+    typed = read_key_file(file) if file else _typed()
+    result = run_prove(typed, invocation.policy, invocation.where, invocation.world)
+    return invocation.say(answer(result))
+
+
+def _typed() -> str:
+    if sys.stdin.isatty():
+        say_aside("Type the line of the kit that begins with DRTOOL-RECOVERY-, as it stands on paper:")
+    return sys.stdin.readline() if sys.stdin.isatty() else sys.stdin.read()
+
+
+def answer(result: KeyProof) -> Answer:
+    """Return what a proof says."""
+    return Answer(
+        command="keys-prove",
+        verdict=f"keys prove: {result.recipient} opens {', '.join(result.volumes)}",
+        advice="Put the paper back; prove it again within 180 days.",
+        facts={"proof": result},
+        lines=[
+            *table(("VOLUME", "POINT"), list(result.volumes.items())),
+            "",
+            f"keys of {result.runs} runs were opened",
+        ],
+    )
+
+
+@command.command("new", epilog=exit_codes(5))
+@click.option(
+    "--seed-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The new file for the private half: whoever holds it keeps it, on paper.",
+)
+@common()
+def new(invocation: Invocation, seed_file: Path) -> int:
+    """Make a recovery key of one's own, for `drtool init --recipient NAME=KEY`.
+
+    So who runs init never sees the private half. To restore, both are needed: the DRTOOL-SEED- line of this file
+    and the DRTOOL-TRUST- line of the kit that init makes for that recipient.
+    """
+    refuse_present(seed_file)
+    seed, recipient = new_recovery_key()
+    write_key_file(seed_file, f"{seed}\n")
+    return invocation.say(
+        Answer(
+            command="keys-new",
+            verdict=f"keys new: {recipient}",
+            advice=f"Give that line to who runs `drtool init`; print {seed_file} and keep it.",
+            facts={"recipient": recipient, "seed_file": seed_file},
+        )
+    )

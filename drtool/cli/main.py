@@ -1,0 +1,158 @@
+"""Where drtool begins: the table of commands, and the one place where errors become words and exit codes."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from drtool import __version__
+from drtool.cli.exits import Interrupted, Terminated
+from drtool.cli.output import say_error, say_traceback
+from drtool.errors import DrtoolError, UsageError
+
+# Each is `command` in the module of its name, imported when it is called: `drtool --help` imports none of them.
+COMMANDS: Final = {
+    "init": "Make the repository of a policy, and its recovery kit.",
+    "policy": "Check a policy, show it with its defaults, print its schema.",
+    "backup": "Back up the volumes of a policy.",
+    "wal": "Bring PostgreSQL's WAL into the repository.",
+    "status": "Say what would be lost now, volume by volume.",
+    "points": "List the recovery points.",
+    "restore": "Bring one volume back into a directory.",
+    "verify": "Read the repository back and prove it.",
+    "keys": "Make and prove recovery keys.",
+    "demo": "Lose real servers and get them back, on this machine.",
+    "completion": "Print the completion script of a shell.",
+}
+
+
+class _Terminate(BaseException):
+    """SIGTERM came: everything between here and main lets go of what it holds."""
+
+
+class Drtool(click.Group):
+    """The group of all commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands, in the order of a repository's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"drtool.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that args begin with. Raises UsageError with the nearest there is."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, 1)
+            hint = f"Did you mean `drtool {near[0]}`?" if near else "`drtool --help` lists the commands."
+            raise UsageError(f"there is no command {args[0]}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands with what they do, from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin with incomplete, from the table."""
+        found = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run the command of args; every error ends here. Leaves by SystemExit with the command's exit code."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(arguments, *rest, **extra)
+        except click.exceptions.NoArgsIsHelpError as fault:
+            fault.show()
+            code = fault.exit_code
+        except (Exception, _Terminate) as fault:  # noqa: BLE001 - the last place that can put it into words
+            code = _tell(fault, arguments)
+        sys.exit(code)
+
+
+def _tell(fault: BaseException, arguments: Sequence[str]) -> int:
+    """Print what went wrong; return its exit code.
+
+    The options are looked for as they were typed, for it may be the parsing that failed.
+    """
+    error = _as_error(fault)
+    if "--debug" in arguments or os.environ.get("DRTOOL_DEBUG"):
+        say_traceback(fault)
+    say_error(error, as_json="--json" in arguments)
+    return error.exit_code
+
+
+def _as_error(fault: BaseException) -> DrtoolError:
+    match fault:
+        case DrtoolError():
+            return fault
+        case click.ClickException():
+            return _usage_error(fault)
+        case click.Abort() | _Terminate():
+            return _stopped(fault)
+        case OSError(strerror=reason, filename=file) if reason:
+            return DrtoolError(f"{file}: {reason}" if file else f"the system refuses: {reason}")
+    return _unexpected(fault)
+
+
+def _stopped(fault: BaseException) -> DrtoolError:
+    """Return the error for click's Abort, which is Ctrl-C, or for SIGTERM."""
+    hint = "What was listed before is untouched; run it again."
+    if isinstance(fault, click.Abort):
+        return Interrupted("interrupted", hint=hint)
+    return Terminated("terminated", hint=hint)
+
+
+def _usage_error(fault: click.ClickException) -> UsageError:
+    context = fault.ctx if isinstance(fault, click.UsageError) else None
+    path = context.command_path if context else "drtool"
+    message = fault.format_message().removesuffix(".")
+    return UsageError(message[:1].lower() + message[1:], hint=f"`{path} --help` shows how it is used.")
+
+
+def _unexpected(fault: BaseException) -> DrtoolError:
+    """Return an error that says where, and not what: the text of an error that nobody foresaw may hold a secret."""
+    frames = extract_tb(fault.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return DrtoolError(
+        f"drtool met an error that it does not know: {type(fault).__name__}{place}",
+        hint="Run it again with --debug to see where it came from, and report that.",
+    )
+
+
+def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminate
+
+
+@click.group(cls=Drtool, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="drtool")
+def drtool() -> None:
+    """Disaster recovery that is proven: back up PostgreSQL and Redis, get them back to a moment, know that it works.
+
+    Begin with a policy file: `drtool policy check`, `drtool init`, `drtool backup`, `drtool status`.
+    """
+
+
+def main() -> NoReturn:
+    """Run drtool on this process's arguments."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    drtool.main(prog_name="drtool")

@@ -1,0 +1,152 @@
+"""The only place that prints: an answer as text or as one JSON object on stdout, errors on stderr.
+
+An answer's first line is the verdict, its second says what to do next.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from datetime import datetime, timedelta
+from functools import singledispatch
+from pathlib import PurePath
+from typing import Any, get_args
+
+import click
+
+from drtool.cli.units import exact
+from drtool.errors import DrtoolError
+
+Style = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command says: lines for people, facts for programs.
+
+    The facts are printed as JSON beside `schema`, `exit_code` and `verdict`. alarm: bad news, whatever the exit code.
+    """
+
+    command: str
+    verdict: str
+    advice: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    exit_code: int = 0
+    alarm: bool = False
+
+
+def say(answer: Answer, *, as_json: bool) -> int:
+    """Print answer; return its exit code."""
+    if as_json:
+        head = {
+            "schema": f"drtool/{answer.command}/v1",
+            "exit_code": answer.exit_code,
+            "verdict": answer.verdict,
+        }
+        say_text(json.dumps({**head, **encode(answer.facts)}, indent=2, ensure_ascii=False))
+        return answer.exit_code
+    say_text(
+        click.style(answer.verdict, fg="red" if answer.exit_code or answer.alarm else "green", bold=True)
+    )
+    say_text(answer.advice)
+    for line in answer.lines:
+        say_text(line)
+    return answer.exit_code
+
+
+def say_text(text: str) -> None:
+    """Print text on stdout, as it is."""
+    click.echo(text)
+
+
+def say_aside(text: str) -> None:
+    """Print text on stderr: progress, notes, questions."""
+    click.echo(text, err=True)
+
+
+def say_error(error: DrtoolError, *, as_json: bool) -> None:
+    """Print error on stderr; for programs as one JSON object on stdout too."""
+    if as_json:
+        say_text(json.dumps({"schema": "drtool/error/v1", "error": encode(error)}, indent=2))
+    say_aside("\n".join(error_lines(error)))
+
+
+def error_lines(error: DrtoolError, about: str = "") -> list[str]:
+    """Return error as it is printed, about the thing that is named."""
+    hint = [f"hint: {error.hint}"] if error.hint else []
+    return [f"error: {about}{': ' if about else ''}{error.message}", *hint]
+
+
+def say_traceback(fault: BaseException) -> None:
+    """Print where fault came from, for developers."""
+    say_aside("".join(traceback.format_exception(fault)).rstrip())
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return rows under header, in columns, below an empty line; nothing without rows."""
+    body = [list(row) for row in rows]
+    if not body:
+        return []
+    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *body)
+    ]
+    return ["", click.style(lines[0], bold=True), *lines[1:]]
+
+
+@singledispatch
+def encode(value: object) -> Any:
+    """Return value as plain JSON. Fields that a repr hides are left out; raises TypeError for what is no plain value.
+
+    Times are UTC; a field that is a duration becomes seconds, and says so at the end of its name.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return encode({_json_name(part): getattr(value, part.name) for part in fields(value) if part.repr})
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+def _json_name(part: Field[Any]) -> str:
+    is_duration = part.type is timedelta or timedelta in get_args(part.type)
+    return f"{part.name}_seconds" if is_duration else part.name
+
+
+@encode.register(str)
+@encode.register(int)
+@encode.register(float)
+@encode.register(type(None))
+def _encode_plain(value: object) -> Any:
+    return value
+
+
+@encode.register
+def _encode_moment(value: datetime) -> Any:
+    return exact(value)
+
+
+@encode.register
+def _encode_duration(value: timedelta) -> Any:
+    return value.total_seconds()
+
+
+@encode.register
+def _encode_path(value: PurePath) -> Any:
+    return str(value)
+
+
+@encode.register
+def _encode_error(value: DrtoolError) -> Any:
+    kind = type(value).__name__
+    return {"message": value.message, "hint": value.hint, "exit_code": value.exit_code, "kind": kind}
+
+
+@encode.register(list)
+@encode.register(tuple)
+def _encode_list(value: Iterable[object]) -> Any:
+    return [encode(item) for item in value]
+
+
+@encode.register
+def _encode_mapping(value: Mapping) -> Any:  # type: ignore[type-arg]  # singledispatch takes bare classes only
+    return {str(name): encode(item) for name, item in value.items()}

@@ -1,0 +1,115 @@
+"""`drtool restore`: bring one volume back into a directory, proven."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drtool.cli.exits import STORE, exit_codes
+from drtool.cli.options import AT, DRY_RUN, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.output import Answer, table
+from drtool.cli.units import exact, rate, size, took, when
+from drtool.errors import UsageError
+from drtool.operations.restore import RestoreRequest, run_restore
+from drtool.operations.results import RestoreResult
+
+
+@click.command("restore", epilog=exit_codes(4, 6, 8, *STORE))
+@click.argument("volume", shell_complete=complete_volume)
+@click.option(
+    "--to-dir",
+    "directory",
+    required=True,
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="An empty directory, or one that is not there yet.",
+)
+@AT
+@click.option(
+    "--leave",
+    type=click.Choice(["stopped", "running"]),
+    default="stopped",
+    show_default=True,
+    help="PostgreSQL: how the restored server is left.",
+)
+@click.option("--owner", metavar="USER", help="Who shall own the files; as root, who runs the server.")
+@click.option(
+    "--bin-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the server's programs are."
+)
+@click.option(
+    "--tablespace", "tablespaces", multiple=True, metavar="OLD=NEW", help="Another place for a tablespace."
+)
+@click.option(
+    "--appendonly", type=click.Choice(["yes", "no"]), help="Redis: the target's own appendonly setting."
+)
+@click.option(
+    "--as-of", metavar="HEAD", help="After an intrusion: only what this head of the maintainer knew."
+)
+@click.option("--accept-late", is_flag=True, help="Take a point that arrived after its deadline.")
+@click.option("--accept-void", is_flag=True, help="Take a point that its writer called incomplete.")
+@click.option("--accept-loss", is_flag=True, help="Go on though a witness saw more than the store holds.")
+@DRY_RUN
+@common(PLACE, RECOVERY_KEY)
+def command(invocation: Invocation, *, dry_run: bool, **given: Any) -> int:
+    """Bring one volume back into a directory.
+
+    The newest point, or with --at the newest not after that moment (PostgreSQL: exactly that moment). Everything
+    is checked before the directory is touched, and what was restored is proven.
+    """
+    request = restore_request(invocation, given)
+    return invocation.say(answer(run_restore(invocation.session(), request, dry_run=dry_run), invocation.now))
+
+
+def restore_request(invocation: Invocation, given: dict[str, Any]) -> RestoreRequest:
+    """Return the request that the options make. Raises UsageError."""
+    return RestoreRequest(
+        **{
+            **given,
+            "at": invocation.moment(given["at"]),
+            "tablespaces": parse_moves(given["tablespaces"]),
+            "appendonly": None if given["appendonly"] is None else given["appendonly"] == "yes",
+        }
+    )
+
+
+def parse_moves(texts: Iterable[str]) -> dict[str, str]:
+    """Return OLD=NEW pairs as a mapping. Raises UsageError."""
+    moves: dict[str, str] = {}
+    for text in texts:
+        old, sign, new = text.partition("=")
+        if not (old and sign and new) or old in moves:
+            raise UsageError(
+                f"--tablespace {text} does not say where to",
+                hint="Write each once, as OLD=NEW, both absolute paths.",
+            )
+        moves[old] = new
+    return moves
+
+
+def answer(result: RestoreResult, now: datetime) -> Answer:
+    """Return what a restore says: what was brought back, how long it took, what was proven."""
+    verdict = (
+        f"restore: {result.volume} is back as of {when(result.moment, now)}, {len(result.proofs)} proofs hold"
+    )
+    advice = f"It is in {result.directory}."
+    if result.dry_run:
+        verdict = f"restore: {result.volume} would come back as of {when(result.moment, now)}"
+        advice = "Nothing was written; run it without --dry-run."
+    proofs = [(row.name, "ok" if row.ok else "FAILED", row.expected, row.actual) for row in result.proofs]
+    return Answer(
+        command="restore",
+        verdict=verdict,
+        advice=advice,
+        facts={"restore": result},
+        lines=[
+            "",
+            f"point  {result.point}",
+            f"asked  {exact(result.target) if result.target else 'the newest'}",
+            f"size   {size(result.size)} in {took(result.seconds)}, {rate(result.size, result.seconds)}",
+            *table(("PHASE", "TOOK"), [(name, took(spent)) for name, spent in result.phases.items()]),
+            *table(("PROOF", "RESULT", "EXPECTED", "FOUND"), proofs),
+            *(f"note: {note}" for note in result.notes),
+        ],
+    )

@@ -1,0 +1,100 @@
+"""`drtool status`: what would be lost now, against what was promised."""
+
+from datetime import datetime
+
+import click
+
+from drtool.cli.exits import STORE, exit_codes
+from drtool.cli.options import KEYS, PLACE, Invocation, common
+from drtool.cli.output import Answer, table
+from drtool.cli.units import NONE, counted, when
+from drtool.errors import ObjectiveMissed
+from drtool.operations.results import Status, VolumeStatus
+from drtool.operations.status import run_status
+from drtool.policy.durations import brief_duration
+
+
+@click.command("status", epilog=exit_codes(4, 9, *STORE))
+@click.option("--check", is_flag=True, help="End with 9 when a promise is broken now.")
+@common(PLACE, KEYS)
+def command(invocation: Invocation, *, check: bool) -> int:
+    """Say what would be lost now, volume by volume.
+
+    Computed from what is durable in the repository. Ends with 0 whatever it finds, unless --check is given.
+    """
+    return invocation.say(answer(run_status(invocation.session()), check=check))
+
+
+def answer(status: Status, *, check: bool = False) -> Answer:
+    """Return what a status says."""
+    outside = [volume.volume for volume in status.volumes if not volume.inside]
+    verdict = f"status: {status.policy} is inside of its objectives"
+    if outside:
+        verdict = f"status: RED, outside of the RPO: {', '.join(outside)}"
+    elif status.faults:
+        verdict = f"status: RED, {counted(status.faults, 'fault')}"
+    elif status.warnings:
+        verdict += f", {counted(status.warnings, 'warning')}"
+    remarks = [
+        *(f"fault: {text}" for text in status.faults),
+        *(f"warning: {text}" for text in status.warnings),
+    ]
+    return Answer(
+        command="status",
+        verdict=verdict,
+        advice=_advice(status, outside),
+        facts={"status": status, "red": status.red},
+        lines=[
+            *table(
+                (
+                    "VOLUME",
+                    "SOURCE",
+                    "EXPOSURE",
+                    "RPO",
+                    "NEWEST",
+                    "POINTS",
+                    "NEXT RUN",
+                    "VERIFIED",
+                    "VERDICT",
+                ),
+                [_row(volume, status.at) for volume in status.volumes],
+            ),
+            *_failures(status),
+            *(["", *remarks] if remarks else []),
+            "",
+            f"repository  {status.repository}",
+            f"recipients  {', '.join(status.recipients)}; a key was last proven: {when(status.last_proven, status.at)}",
+        ],
+        exit_code=ObjectiveMissed.exit_code if check and status.red else 0,
+        alarm=status.red,
+    )
+
+
+def _advice(status: Status, outside: list[str]) -> str:
+    if outside:
+        return f"Run `drtool backup {' '.join(outside)}`; look at why it did not run."
+    if status.faults or status.warnings:
+        return (status.faults or status.warnings)[0]
+    return "There is nothing to do."
+
+
+def _row(volume: VolumeStatus, now: datetime) -> tuple[str, ...]:
+    return (
+        volume.volume,
+        volume.source,
+        brief_duration(volume.exposure) if volume.exposure is not None else "all",
+        brief_duration(volume.rpo),
+        when(volume.newest, now),
+        str(volume.points),
+        when(volume.next_run, now) if volume.next_run else NONE,
+        when(volume.last_verified, now) if volume.last_verified else "never",
+        "ok" if volume.inside else "RED",
+    )
+
+
+def _failures(status: Status) -> list[str]:
+    return [
+        f"{volume.volume}: the last run failed: {volume.last_failure}"
+        for volume in status.volumes
+        if volume.last_failure
+    ]

@@ -1,0 +1,68 @@
+"""`drtool wal`: PostgreSQL's WAL into the repository, so that every moment can be restored."""
+
+from datetime import datetime
+
+import click
+
+from drtool.cli.exits import STORE, exit_codes
+from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
+from drtool.cli.output import Answer
+from drtool.cli.units import size, took, when
+from drtool.errors import UsageError
+from drtool.operations.results import CatchUp
+from drtool.operations.session import Session
+from drtool.operations.wal import run_catch_up
+
+
+@click.group("wal")
+def command() -> None:
+    """Bring PostgreSQL's WAL into the repository."""
+
+
+@command.command("catch-up", epilog=exit_codes(4, 6, *STORE))
+@click.argument("volume", required=False, shell_complete=complete_volume)
+@DRY_RUN
+@common(PLACE, KEYS)
+def catch_up(invocation: Invocation, volume: str | None, *, dry_run: bool) -> int:
+    """Fetch the WAL up to the server's current position, then end.
+
+    VOLUME may be left out where the policy has only one of PostgreSQL.
+    """
+    session = invocation.session()
+    result = run_catch_up(session, volume or only_postgres(session), dry_run=dry_run)
+    return invocation.say(answer(result, invocation.now, dry_run=dry_run))
+
+
+def only_postgres(session: Session) -> str:
+    """Return the one volume of PostgreSQL. Raises UsageError unless there is exactly one."""
+    names = [volume.name for volume in session.need_policy().volumes if volume.source == "postgres"]
+    if len(names) != 1:
+        raise UsageError(
+            f"the policy has {len(names)} volumes of PostgreSQL",
+            hint=f"Name one of them: {', '.join(names)}." if names else "Only PostgreSQL has WAL.",
+        )
+    return names[0]
+
+
+def answer(result: CatchUp, now: datetime, *, dry_run: bool = False) -> Answer:
+    """Return what a catch-up says."""
+    verdict = f"wal catch-up: {result.volume} is durable up to {result.end}, {when(result.moment, now)}"
+    if dry_run:
+        verdict = f"wal catch-up: {result.volume} would be fetched from {result.begin} to {result.end}"
+    return Answer(
+        command="wal-catch-up",
+        verdict=verdict,
+        advice=(
+            "Nothing was written; run it without --dry-run."
+            if dry_run
+            else f"Every moment up to there can be restored: `drtool restore {result.volume} --to-dir DIR --at TIME`."
+        ),
+        facts={"catch_up": result, "dry_run": dry_run},
+        lines=[
+            "",
+            f"took     {took(result.seconds)}",
+            f"lineage  {result.lineage}, timeline {result.timeline}",
+            f"range    {result.begin} to {result.end}",
+            f"stored   {result.segments} segments, {result.tails} tails, {size(result.stored)}",
+        ],
+    )

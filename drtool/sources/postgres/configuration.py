@@ -1,0 +1,71 @@
+"""The data directory's own configuration around a recovery: set aside, disarmed, completed."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+AUTO_CONF = "postgresql.auto.conf"
+_ASIDE = f"{AUTO_CONF}.drtool"
+
+# What would aim the restored server at the old one's recovery, primary, archive or standbys.
+_DISARMED = re.compile(
+    r"\s*(recovery_\w+|restore_command|primary_\w+|archive_\w+|promote_trigger_file|synchronous_standby_names)\b"
+)
+_ARCHIVE_OFF = (
+    "archive_mode = 'off'  # by drtool: no WAL of a restored server goes where the old one's went\n"
+)
+_HBA = "# written by drtool: the captured pg_hba.conf lay outside of the data directory\nlocal all all peer\n"
+_IDENT = "# written by drtool\n"
+
+
+def set_aside(directory: Path) -> None:
+    """Hide postgresql.auto.conf from the server that recovers. Safe to run twice."""
+    if (directory / AUTO_CONF).exists():
+        (directory / AUTO_CONF).rename(directory / _ASIDE)
+
+
+def put_back(directory: Path, settings: Mapping[str, str]) -> list[str]:
+    """Bring the configuration back so that the server starts by itself, and return notes on what was changed.
+
+    What points to the old primary, archive or standbys is commented out, and archiving is off until somebody
+    runs ALTER SYSTEM RESET archive_mode. settings go into a postgresql.conf where the capture has none (Debian
+    keeps it elsewhere).
+    """
+    notes = [f"archive_mode is off in {AUTO_CONF}: reset it once the restored server may archive"]
+    aside = directory / _ASIDE
+    lines = aside.read_text(errors="surrogateescape").splitlines(keepends=True) if aside.exists() else []
+    kept = [f"# by drtool: {line}" if _DISARMED.match(line) else line for line in lines]
+    notes += [
+        f"commented out in {AUTO_CONF}: {line.split('=')[0].strip()}"
+        for line in lines
+        if _DISARMED.match(line)
+    ]
+    _write(
+        directory,
+        AUTO_CONF,
+        "".join([*kept, "" if not kept or kept[-1].endswith("\n") else "\n", _ARCHIVE_OFF]),
+    )
+    aside.unlink(missing_ok=True)
+    defaults = {
+        "postgresql.conf": "# written by drtool: the captured one lay outside of the data directory\n"
+        + "".join(f"{name} = '{value}'\n" for name, value in settings.items()),
+        "pg_hba.conf": _HBA,
+        "pg_ident.conf": _IDENT,
+    }
+    for name, content in defaults.items():
+        if not (directory / name).exists():
+            _write(directory, name, content)
+            notes.append(
+                f"{name} was not in the data directory: a minimal one was written, put yours in its place"
+            )
+    return notes
+
+
+def _write(directory: Path, name: str, content: str) -> None:
+    """Write a private file that belongs to whom the directory belongs to."""
+    path = directory / name
+    path.touch(mode=0o600)
+    path.write_text(content, errors="surrogateescape")
+    if os.geteuid() == 0:
+        os.chown(path, directory.stat().st_uid, directory.stat().st_gid)

@@ -1,0 +1,259 @@
+"""Connections to PostgreSQL: one speaks SQL, the other the replication protocol through psycopg.pq.
+
+Both leave in drtool's own errors. A role with nothing but LOGIN and REPLICATION is enough.
+"""
+
+import select
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Self
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+
+from drtool.errors import Refused, SourceUnavailable
+from drtool.sources.postgres.faults import command_fault, connection_fault
+from drtool.sources.postgres.wal import parse_lsn
+
+APPLICATION_NAME = "drtool"  # what synchronous_standby_names would match
+OLDEST_VERSION = 150000  # BASE_BACKUP with one typed COPY stream came with 15
+
+Row = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """How to reach one PostgreSQL instance. password is asked for each connection, so that it may rotate."""
+
+    host: str
+    port: int = 5432
+    user: str = "postgres"
+    password: Callable[[], str] | None = field(default=None, repr=False)
+    dbname: str = "postgres"
+    sslmode: str = "prefer"
+    sslrootcert: str | None = None
+    connect_timeout_s: int = 10
+
+    @property
+    def who(self) -> str:
+        """Return user@host:port, for messages."""
+        return f"{self.user}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What IDENTIFY_SYSTEM and the connection tell: which instance, where its WAL is. Sizes are in bytes."""
+
+    system_identifier: int
+    timeline: int
+    flush_lsn: int
+    server_version: int
+    wal_segment_size: int
+
+    @property
+    def major(self) -> int:
+        return self.server_version // 10000
+
+
+def connect(settings: PostgresSettings, dbname: str | None = None) -> psycopg.Connection[TupleRow]:
+    """Return an SQL connection in autocommit. Raises SourceUnavailable, TemporaryFailure or Refused."""
+    return _open(settings, {"dbname": dbname or settings.dbname})
+
+
+def _open(settings: PostgresSettings, more: dict[str, Any]) -> psycopg.Connection[TupleRow]:
+    conninfo = make_conninfo(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password() if settings.password else None,
+        sslmode=settings.sslmode,
+        sslrootcert=settings.sslrootcert,
+        connect_timeout=settings.connect_timeout_s,
+        application_name=APPLICATION_NAME,
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+        tcp_user_timeout=60_000,
+        **more,
+    )
+    try:
+        connection = psycopg.connect(conninfo, autocommit=True)
+    except psycopg.OperationalError as cause:
+        raise connection_fault(settings.who, settings.user, str(cause)) from cause
+    version = connection.info.server_version
+    if version < OLDEST_VERSION:
+        connection.close()
+        raise Refused(
+            f"PostgreSQL at {settings.who} is version {version // 10000}; drtool needs 15 or later",
+            hint="Upgrade the server: 14 and older lack the backup protocol that drtool speaks.",
+        )
+    return connection
+
+
+class Replication:
+    """A replication connection: commands with results, and COPY streams read without holding the GIL.
+
+    Not safe for several threads at once.
+    """
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self._settings = settings
+        self._connection = _open(settings, {"dbname": "replication", "replication": "true"})
+        self._connection.add_notice_handler(self._keep_notice)
+        self._pgconn = self._connection.pgconn
+        self._readable = select.poll()
+        self._readable.register(self._pgconn.socket, select.POLLIN)
+        self._command = ""
+        self.notices: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _keep_notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self.notices.append(notice.message_primary or "")
+
+    def identify(self) -> Identity:
+        """Return which instance this is, and how far its WAL is flushed. Raises if a pooler is in the way."""
+        try:
+            system, timeline, lsn, *_ = self.query("IDENTIFY_SYSTEM")[0]
+        except SourceUnavailable as cause:
+            raise SourceUnavailable(
+                f"what answers at {self._settings.who} does not speak replication: {cause.message}",
+                hint="A pooler may stand between: name the PostgreSQL server itself as host.",
+            ) from cause
+        return Identity(
+            system_identifier=int(system or 0),
+            timeline=int(timeline or 0),
+            flush_lsn=parse_lsn(lsn or ""),
+            server_version=self._pgconn.server_version,
+            wal_segment_size=_size(self.show("wal_segment_size")),
+        )
+
+    def timeline_history(self, timeline: int) -> bytes:
+        """Return the content of a timeline's history file. Raises SourceUnavailable if the server lacks it."""
+        self.send(f"TIMELINE_HISTORY {timeline}")
+        content = b""
+        while (result := self.result()) is not None:
+            if result.status == pq.ExecStatus.TUPLES_OK:
+                content = result.get_value(0, 1) or b""
+        return content
+
+    def show(self, parameter: str) -> str:
+        """Return a run-time parameter as SHOW prints it."""
+        return self.query(f"SHOW {parameter}")[0][0] or ""
+
+    def query(self, command: str) -> list[Row]:
+        """Run a command to its end and return the rows of its first result, as text."""
+        self.send(command)
+        rows: list[Row] | None = None
+        while (result := self.result()) is not None:
+            rows = rows_of(result) if rows is None else rows
+        return rows or []
+
+    def send(self, command: str) -> None:
+        """Send a command whose results are then taken by `result`."""
+        self._command = " ".join(command.split(" ", 2)[:1])
+        try:
+            self._pgconn.send_query(command.encode())
+            self._flush()
+        except psycopg.OperationalError as cause:
+            self.raise_lost(cause)
+
+    def result(self) -> pq.abc.PGresult | None:
+        """Wait for the next result and return it, None after the last. Raises what the server refuses."""
+        try:
+            while self._pgconn.is_busy():
+                self._readable.poll()
+                self._pgconn.consume_input()
+            result = self._pgconn.get_result()
+        except psycopg.OperationalError as cause:
+            self.raise_lost(cause)
+        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+            raise self._refusal(result)
+        return result
+
+    def fileno(self) -> int:
+        """Return the socket, to wait for."""
+        return self._pgconn.socket
+
+    def copy_data(self) -> memoryview | None:
+        """Wait for the next message of a COPY; None after the last: `result` then tells how it ended."""
+        while (message := self.take()) is not None and not message:
+            self._readable.poll()
+            self.consume()
+        return message
+
+    def take(self) -> memoryview | None:
+        """Return the next message of a COPY that is here: empty if none is, None when the COPY has ended."""
+        try:
+            length, data = self._pgconn.get_copy_data(1)
+        except psycopg.OperationalError as cause:
+            self.raise_lost(cause)
+        return None if length < 0 else data
+
+    def consume(self) -> None:
+        """Take in what the socket holds."""
+        try:
+            self._pgconn.consume_input()
+        except psycopg.OperationalError as cause:
+            self.raise_lost(cause)
+
+    def put(self, message: bytes) -> None:
+        """Send one message of a COPY to the server."""
+        try:
+            self._pgconn.put_copy_data(message)
+            self._flush()
+        except psycopg.OperationalError as cause:
+            self.raise_lost(cause)
+
+    def end_copy(self) -> None:
+        """Say that nothing more is sent."""
+        try:
+            self._pgconn.put_copy_end()
+            self._flush()
+        except psycopg.OperationalError as cause:
+            self.raise_lost(cause)
+
+    def _flush(self) -> None:
+        """Send all that libpq holds back; psycopg's connections do not block."""
+        while self._pgconn.flush():
+            select.select([], [self._pgconn.socket], [])
+
+    def raise_lost(self, cause: Exception) -> NoReturn:
+        raise command_fault(self._settings.who, self._command, None, str(cause)) from cause
+
+    def _refusal(self, result: pq.abc.PGresult) -> Exception:
+        state = result.error_field(pq.DiagnosticField.SQLSTATE)
+        text = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
+        return command_fault(
+            self._settings.who,
+            self._command,
+            state.decode() if state else None,
+            text.decode("utf-8", "replace"),
+        )
+
+
+def rows_of(result: pq.abc.PGresult) -> list[Row]:
+    """Return the rows of a result, as text."""
+    return [
+        tuple(
+            None if (value := result.get_value(row, column)) is None else value.decode()
+            for column in range(result.nfields)
+        )
+        for row in range(result.ntuples)
+    ]
+
+
+def _size(text: str) -> int:
+    """Return bytes from what SHOW wal_segment_size prints: `16MB`, `1GB`."""
+    units = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+    return int(text[:-2]) * units[text[-2:]]

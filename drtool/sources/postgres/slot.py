@@ -1,0 +1,204 @@
+"""The reserved slot that keeps WAL for drtool, the guards under which it is made, and the heartbeat.
+
+A slot must never stop the application: an unlimited one fills the primary's disk while drtool is away, and a
+receiver that counts as synchronous standby holds up every commit.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, LiteralString
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from drtool.errors import DrtoolError, Refused, TemporaryFailure
+from drtool.sources.base import Json
+from drtool.sources.postgres.connection import APPLICATION_NAME, PostgresSettings, connect
+from drtool.sources.postgres.faults import command_fault
+from drtool.sources.postgres.standby_names import could_match
+from drtool.sources.postgres.wal import parse_lsn
+
+HEARTBEAT_PREFIX = "drtool"
+UNLIMITED = -1
+
+CANNOT_REPLICATE_HINT = (
+    "Set wal_level = replica, and max_wal_senders and max_replication_slots to 10, and restart the server."
+)
+UNLIMITED_HINT = (
+    "Run `ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'` (half of the room for WAL) and "
+    "`SELECT pg_reload_conf()`, or say on_backlog: protect-rpo."
+)
+SYNCHRONOUS_HINT = (
+    f"Name the synchronous standbys one by one, without * and without {APPLICATION_NAME}, "
+    "and reload the server."
+)
+
+OnBacklog = Literal["protect-app", "protect-rpo"]
+
+_SLOT: LiteralString = "select to_jsonb(s) from pg_replication_slots s where slot_name = %s"
+_SERVER: LiteralString = """
+    select (select setting::int8 from pg_settings where name = 'max_slot_wal_keep_size'),
+           current_setting('synchronous_standby_names'), current_setting('wal_level'),
+           current_setting('max_replication_slots')::int, (select count(*) from pg_replication_slots),
+           current_setting('max_wal_senders')::int, (select count(*) from pg_stat_replication)"""
+_MAKE: LiteralString = "select pg_create_physical_replication_slot(%s, true)"
+_DROP: LiteralString = "select pg_drop_replication_slot(%s)"
+_HEARTBEAT: LiteralString = """
+    select pg_logical_emit_message(true, %s, %s)::text, clock_timestamp()
+    from set_config('synchronous_commit', 'local', true)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What the server says of a slot. restart_lsn is the oldest WAL it keeps; None once it was lost.
+
+    safe_wal_size is how many bytes may still be written before it is in danger, None if that has no limit.
+    """
+
+    name: str
+    active_pid: int | None
+    restart_lsn: int | None
+    wal_status: str | None
+    safe_wal_size: int | None
+    invalidation: str | None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether WAL that it should keep is gone: a gap, to be recorded."""
+        return self.wal_status == "lost" or self.invalidation is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """The settings and counts that decide whether a slot may be made. keep_size_mb is -1 where unlimited."""
+
+    keep_size_mb: int
+    synchronous_standby_names: str
+    wal_level: str
+    max_slots: int
+    slots: int
+    max_walsenders: int
+    walsenders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A message in the WAL: its position, and the server's time just before it."""
+
+    lsn: int
+    time: datetime
+
+
+def slot_name(policy: str, volume: str) -> str:
+    """Return `drtool_<policy>_<volume>`, with _ for -: at most 58 of the 63 bytes that a name may have."""
+    return f"drtool_{policy}_{volume}".replace("-", "_")
+
+
+def inspect_slot(settings: PostgresSettings, name: str) -> Slot | None:
+    """Return what the server says of the slot, None if there is none."""
+    rows = _query(settings, "look at the slot", _SLOT, name)
+    return _slot(rows[0][0]) if rows else None
+
+
+def make_slot(settings: PostgresSettings, name: str, on_backlog: OnBacklog = "protect-app") -> Slot:
+    """Return the slot of that name, made if there is none: it keeps WAL from the moment of this call.
+
+    Raises Refused, with every cause, where a slot could stop the application; TemporaryFailure where all slots or
+    walsenders are in use. A lost slot is returned as it is: dropping it is the caller's, who records the gap.
+    """
+    existing = inspect_slot(settings, name)
+    check_guards(settings, on_backlog, is_new=existing is None)
+    if existing is not None:
+        return existing
+    _query(settings, "make the slot", _MAKE, name)
+    made = inspect_slot(settings, name)
+    if made is None:
+        raise Refused(f"slot {name} is gone again", hint="Something else drops slots on this server.")
+    return made
+
+
+def drop_slot(settings: PostgresSettings, name: str) -> None:
+    """Drop the slot; silent if there is none. Raises TemporaryFailure while a receiver uses it."""
+    if inspect_slot(settings, name) is not None:
+        _query(settings, "drop the slot", _DROP, name)
+
+
+def check_guards(settings: PostgresSettings, on_backlog: OnBacklog, *, is_new: bool) -> None:
+    """Raise Refused with every reason why a slot and its receiver could harm the server, or cannot work there."""
+    limits = ServerLimits(*_query(settings, "read the server's limits", _SERVER)[0])
+    refused = objections(limits, on_backlog)
+    if refused:
+        raise Refused(
+            "; ".join(message for message, _ in refused), hint=" ".join(hint for _, hint in refused)
+        )
+    busy = shortages(limits, is_new=is_new)
+    if busy:
+        raise TemporaryFailure("; ".join(busy), hint="Drop what is not used, or raise the limit and restart.")
+
+
+def objections(limits: ServerLimits, on_backlog: OnBacklog) -> list[tuple[str, str]]:
+    """Return what speaks against a slot on such a server, and what mends it; empty if nothing does."""
+    found = []
+    if limits.wal_level == "minimal" or not limits.max_walsenders or not limits.max_slots:
+        message = (
+            f"the server cannot replicate: wal_level {limits.wal_level}, "
+            f"max_wal_senders {limits.max_walsenders}, max_replication_slots {limits.max_slots}"
+        )
+        found.append((message, CANNOT_REPLICATE_HINT))
+    if limits.keep_size_mb == UNLIMITED and on_backlog != "protect-rpo":
+        message = "max_slot_wal_keep_size is unlimited, so a slot could fill the server's disk"
+        found.append((message, UNLIMITED_HINT))
+    if could_match(limits.synchronous_standby_names, APPLICATION_NAME):
+        message = (
+            f"synchronous_standby_names ({limits.synchronous_standby_names}) takes in the receiver, "
+            "so that commits would wait for the object store"
+        )
+        found.append((message, SYNCHRONOUS_HINT))
+    return found
+
+
+def shortages(limits: ServerLimits, *, is_new: bool) -> list[str]:
+    """Return what is used up on the server just now."""
+    found = []
+    if is_new and limits.slots >= limits.max_slots:
+        found.append(f"all {limits.max_slots} replication slots are in use (max_replication_slots)")
+    if limits.walsenders >= limits.max_walsenders:
+        found.append(f"all {limits.max_walsenders} walsenders are in use (max_wal_senders)")
+    return found
+
+
+def heartbeat(settings: PostgresSettings, content: Json) -> Beat:
+    """Commit a message with content into the WAL; REPLICATION is right enough, and no table is needed.
+
+    Committed locally only, so that a dead synchronous standby does not hold it up. Raises on a standby.
+    """
+    rows = _query(settings, "write a heartbeat", _HEARTBEAT, HEARTBEAT_PREFIX, json.dumps(content))
+    lsn, moment = rows[0]
+    return Beat(parse_lsn(lsn), moment.astimezone(UTC))
+
+
+def _slot(row: dict[str, Any]) -> Slot:
+    lsn = row["restart_lsn"]
+    return Slot(
+        name=row["slot_name"],
+        active_pid=row["active_pid"],
+        restart_lsn=None if lsn is None else parse_lsn(lsn),
+        wal_status=row["wal_status"],
+        safe_wal_size=row["safe_wal_size"],
+        invalidation=row.get("invalidation_reason"),  # since 17
+    )
+
+
+def _query(
+    settings: PostgresSettings, what: str, statement: LiteralString, *parameters: object
+) -> list[TupleRow]:
+    with connect(settings) as connection:
+        try:
+            return connection.execute(statement, parameters or None).fetchall()
+        except psycopg.Error as cause:
+            raise _fault(settings, what, cause) from cause
+
+
+def _fault(settings: PostgresSettings, what: str, cause: psycopg.Error) -> DrtoolError:
+    return command_fault(settings.who, what, cause.sqlstate, str(cause))

@@ -1,0 +1,177 @@
+"""What commands say about the values that operations return, without a server."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from drtool.cli import backup, keys, points, restore, status, verify, wal
+from drtool.cli.output import encode
+from drtool.errors import DrtoolError, SourceUnavailable, StoreOutage, StoreUnavailable, UsageError
+from drtool.operations import results
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def a_backup(outcome: results.Outcome, error: DrtoolError | None = None, **more: Any) -> results.VolumeBackup:
+    return results.VolumeBackup("redis", outcome, error=error, **more)
+
+
+DONE, NOT_DUE = a_backup("done"), a_backup("not due")
+AWAY, OUTAGE = a_backup("failed", SourceUnavailable("away")), a_backup("failed", StoreOutage("later"))
+REFUSED = a_backup("failed", StoreUnavailable("no"))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([], 0),
+        ([DONE, NOT_DUE], 0),
+        ([a_backup("would run")], 0),
+        ([DONE, AWAY], 3),
+        ([NOT_DUE, OUTAGE], 3),
+        ([AWAY], 6),
+        ([AWAY, AWAY], 6),
+        ([OUTAGE], 75),
+        ([REFUSED], 7),
+        ([AWAY, REFUSED], 1),
+        ([a_backup("failed")], 1),
+    ],
+)
+def test_a_backup_ends_with_3_when_only_some_failed_and_with_their_code_when_all_did(
+    outcomes: list[results.VolumeBackup], code: int
+) -> None:
+    assert backup.answer(outcomes, NOW).exit_code == code
+
+
+def test_a_backup_shows_each_volume_with_its_notes_and_its_error() -> None:
+    good = a_backup(
+        "done", read=2048, stored=512, moment=NOW - timedelta(minutes=3), notes=("slow",), point="p1"
+    )
+    bad = a_backup("failed", SourceUnavailable("nothing listens", hint="Start it."), reason="due since 11:00")
+    answer = backup.answer([good, bad], NOW)
+    assert answer.verdict == "backup: 1 done, 1 failed"
+    text = "\n".join(answer.lines)
+    for part in ("2.0 KiB", "512 B", "(3 min ago)", "note: redis: slow", "redis: due since 11:00"):
+        assert part in text
+    assert "error: redis: nothing listens\nhint: Start it." in text
+    assert encode(answer.facts)["volumes"][1]["error"]["kind"] == "SourceUnavailable"
+
+
+def test_a_dry_run_of_a_backup_says_that_nothing_was_written() -> None:
+    assert backup.answer([a_backup("would run")], NOW).advice.startswith("Nothing was written")
+
+
+def a_status(**more: Any) -> results.Status:
+    given: dict[str, Any] = {"faults": (), "warnings": (), "volumes": (), **more}
+    return results.Status("forum", "ab", NOW, recipients=("ann",), last_proven=None, **given)
+
+
+def a_volume(*, inside: bool) -> results.VolumeStatus:
+    exposure = timedelta(minutes=5 if inside else 25)
+    return results.VolumeStatus(
+        "redis",
+        "redis",
+        NOW - exposure,
+        exposure,
+        timedelta(minutes=15),
+        inside,
+        3,
+        NOW,
+        None,
+        "" if inside else "x",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "alarm"),
+    [
+        ({"volumes": (a_volume(inside=True),)}, "status: forum is inside of its objectives", False),
+        ({"warnings": ("one key",)}, "status: forum is inside of its objectives, 1 warning", False),
+        ({"faults": ("gap", "hole")}, "status: RED, 2 faults", True),
+        ({"volumes": (a_volume(inside=False),)}, "status: RED, outside of the RPO: redis", True),
+    ],
+)
+def test_a_status_ends_with_9_only_when_it_is_red_and_asked_to_check(
+    given: dict[str, Any],
+    verdict: str,
+    alarm: bool,  # noqa: FBT001 - a column of a table
+) -> None:
+    said, checked = status.answer(a_status(**given)), status.answer(a_status(**given), check=True)
+    assert (said.verdict, said.exit_code, said.alarm) == (verdict, 0, alarm)
+    assert checked.exit_code == (9 if alarm else 0)
+
+
+def test_a_status_says_what_to_do() -> None:
+    assert status.answer(a_status()).advice == "There is nothing to do."
+    assert status.answer(a_status(warnings=("prove a key",))).advice == "prove a key"
+    red = status.answer(a_status(volumes=(a_volume(inside=False),)))
+    assert red.advice.startswith("Run `drtool backup redis`")
+    assert "redis: the last run failed: x" in red.lines
+    assert encode(red.facts)["status"]["volumes"][0]["exposure_seconds"] == 1500
+
+
+def a_point(state: Any, minutes: int) -> results.Point:
+    moment = NOW - timedelta(minutes=minutes)
+    return results.Point("redis", "redis", "id", "snap/x", moment, moment, 2048, 512, state, "why")
+
+
+def test_points_name_the_newest_that_can_be_restored() -> None:
+    answer = points.answer([a_point("listed", 30), a_point("listed", 20), a_point("void", 10)], NOW)
+    assert answer.verdict == "points: 2 can be restored, the newest of 20 min ago"
+    assert not answer.alarm
+    assert any("void: why" in line for line in answer.lines)
+
+
+def test_points_of_which_none_can_be_restored_are_bad_news() -> None:
+    answer = points.answer([a_point("void", 10)], NOW)
+    assert (answer.verdict, answer.alarm, answer.exit_code) == ("points: nothing can be restored", True, 0)
+
+
+@pytest.mark.parametrize(
+    ("dry_run", "verdict"), [(False, "restore: redis is back as of"), (True, "restore: redis would come")]
+)
+def test_a_restore_says_of_which_moment_the_data_is(dry_run: bool, verdict: str) -> None:  # noqa: FBT001
+    proof = results.ProofRow("keys", ok=True, expected="5", actual="5")
+    result = results.RestoreResult(
+        "redis", "redis", "p1", None, NOW - timedelta(minutes=3), "/x", 4096, 2.0, {"writing": 1.5}, (proof,),
+        {}, ("a note",), dry_run,
+    )  # fmt: skip
+    answer = restore.answer(result, NOW)
+    assert answer.verdict.startswith(f"{verdict} ")
+    assert "(3 min ago)" in answer.verdict
+    assert "note: a note" in answer.lines
+    assert "size   4.0 KiB in 2.0 s, 2.0 KiB/s" in answer.lines
+    assert encode(answer.facts)["restore"]["phases"] == {"writing": 1.5}
+
+
+def test_tablespaces_move_where_they_are_told() -> None:
+    assert restore.parse_moves(["/a=/b", "/c=/d=e"]) == {"/a": "/b", "/c": "/d=e"}
+
+
+@pytest.mark.parametrize("texts", [["/a"], ["=/b"], ["/a="], ["/a=/b", "/a=/c"]])
+def test_a_tablespace_without_a_new_place_of_its_own_is_wrong_usage(texts: list[str]) -> None:
+    with pytest.raises(UsageError):
+        restore.parse_moves(texts)
+
+
+def test_a_verification_with_faults_ends_with_4_and_names_every_object() -> None:
+    faults = (results.Fault("packs/x", "a byte is wrong"),)
+    bad = verify.answer(results.VerifyResult("L1", 7, 2048, 2, faults, 1.0))
+    good = verify.answer(results.VerifyResult("L1", 7, 2048, 2, (), 1.0))
+    assert (bad.exit_code, good.exit_code) == (4, 0)
+    assert "packs/x: a byte is wrong" in bad.lines
+    assert "all is as it was written: 7 objects, 2.0 KiB, 2 points" in good.verdict
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_catch_up_says_up_to_where_all_is_durable(dry_run: bool) -> None:  # noqa: FBT001
+    result = results.CatchUp("postgres", "7-18-1", 1, "0/1000000", "0/3000000", NOW, 2, 1, 2048, 0.5)
+    answer = wal.answer(result, NOW, dry_run=dry_run)
+    assert "0/3000000" in answer.verdict
+    assert answer.advice.startswith("Nothing was written") is dry_run
+
+
+def test_a_proven_key_names_the_volumes_that_it_opened() -> None:
+    answer = keys.answer(results.KeyProof("ann", {"postgres": "snap/p", "redis": "snap/r"}, 3))
+    assert answer.verdict == "keys prove: ann opens postgres, redis"

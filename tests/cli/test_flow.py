@@ -1,0 +1,120 @@
+"""The commands one after the other, on a real Redis: each says what it should, with its exit code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from drtool.demo.servers.redis import RedisServer, redis_program
+from tests.cli.conftest import Place, Run, answer_of
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    made = RedisServer.create(redis_program("6.2"), tmp_path / "redis", {"repl-diskless-sync-delay": "0"})
+    made.start()
+    with Redis(port=made.port) as client:
+        client.mset({f"key-{number}": "x" * 100 for number in range(1000)})
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def backed_up(run: Run, server: RedisServer, place: Place) -> Place:
+    """A repository with one point of the server, which a policy allows to capture from the master."""
+    place.write_policy(port=server.port)
+    place.policy.write_text(
+        place.policy.read_text().replace("source: redis", "source: redis, allow_master: true")
+    )
+    run("init", "--policy", place.policy, "--bundle", place.bundle, "--kit-file", place.kit)
+    result = run("backup", "--policy", place.policy, "--bundle", place.bundle, "--json")
+    assert result.exit_code == 0, result.output
+    assert answer_of(result)["volumes"][0]["outcome"] == "done"
+    return place
+
+
+def packs(place: Place) -> list[Path]:
+    return [file for file in place.store.glob("packs/**/*") if file.is_file()]
+
+
+def test_what_was_backed_up_is_listed_judged_proven_and_restored(run: Run, backed_up: Place) -> None:
+    writer = ("--policy", backed_up.policy, "--bundle", backed_up.bundle)
+    kit = ("--policy", backed_up.policy, "--recovery-key-file", backed_up.kit)
+    due = run("backup", *writer, "--due")
+    assert due.exit_code == 0
+    assert due.stdout.splitlines()[0] == "backup: 1 not due"
+    listed = answer_of(run("points", "redis", *writer, "--json"))["points"]
+    assert [point["state"] for point in listed] == ["listed"]
+    assert run("points", *writer, "--at", listed[0]["end"]).exit_code == 0
+    assert run("points", *writer, "--at", "1d ago").exit_code == 8
+    assert run("status", *writer, "--check").exit_code == 0
+    for level, keys in (("L0", writer), ("L1", writer), ("L2", kit)):
+        assert run("verify", *keys, "--level", level).exit_code == 0
+    proven = run("keys", "prove", "--policy", backed_up.policy, input=backed_up.kit.read_text())
+    assert proven.stdout.splitlines()[0] == "keys prove: recovery-1 opens redis"
+    target = backed_up.root / "restored"
+    restore = ("restore", "redis", "--to-dir", target, *kit)
+    planned = run(*restore, "--dry-run")
+    assert planned.exit_code == 0
+    assert not target.exists()
+    done = answer_of(run(*restore, "--json", "--at", listed[0]["end"]))
+    assert all(proof["ok"] for proof in done["restore"]["proofs"])
+    assert (target / "dump.rdb").exists()
+    again = run(*restore)
+    assert again.exit_code == 5
+    assert "hint: " in again.stderr
+
+
+def test_the_kit_alone_restores_without_a_policy(run: Run, backed_up: Place) -> None:
+    target = backed_up.root / "restored"
+    result = run(
+        "restore", "redis", "--to-dir", target,
+        "--repository", f"file://{backed_up.store}", "--recovery-key-file", backed_up.kit,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("restore: redis is back as of ")
+
+
+def test_a_flipped_byte_ends_verify_and_restore_with_4_and_no_data(run: Run, backed_up: Place) -> None:
+    pack = packs(backed_up)[0]
+    content = bytearray(pack.read_bytes())
+    content[-40] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    verified = run("verify", "--policy", backed_up.policy, "--bundle", backed_up.bundle)
+    assert verified.exit_code == 4
+    assert pack.name in verified.stdout
+    target = backed_up.root / "restored"
+    restored = run(
+        "restore", "redis", "--to-dir", target,
+        "--policy", backed_up.policy, "--recovery-key-file", backed_up.kit,
+    )  # fmt: skip
+    assert restored.exit_code == 4
+    assert "Traceback" not in restored.stderr
+
+
+def test_a_key_of_another_repository_is_said_at_once(run: Run, backed_up: Place) -> None:
+    other = Place(backed_up.root / "other")
+    other.store.mkdir(parents=True)
+    other.write_policy(port=1)
+    run("init", "--policy", other.policy, "--bundle", other.bundle, "--kit-file", other.kit)
+    for pack in packs(backed_up):
+        pack.unlink()  # it would be missed by a download
+    result = run(
+        "restore", "redis", "--to-dir", backed_up.root / "restored",
+        "--policy", backed_up.policy, "--recovery-key-file", other.kit,
+    )  # fmt: skip
+    assert result.exit_code == 5
+    assert "belongs to another repository" in result.stderr
+    assert not (backed_up.root / "restored").exists()
+
+
+def test_a_server_that_is_away_ends_with_6_and_a_store_that_is_away_with_7(run: Run, made: Place) -> None:
+    writer = ("--policy", made.policy, "--bundle", made.bundle)
+    failed = run("backup", *writer)
+    assert failed.exit_code == 6
+    assert failed.stdout.splitlines()[0] == "backup: 1 failed"
+    assert "error: redis: " in failed.stdout
+    made.store.rename(made.root / "elsewhere")
+    assert run("status", *writer).exit_code == 7

@@ -1,0 +1,73 @@
+"""The small records: runs, notes, heads."""
+
+from datetime import datetime, timedelta
+from typing import get_args
+
+import pytest
+
+from drtool.errors import Corrupt
+from drtool.repository.heads import pick_head, put_head, read_heads
+from drtool.repository.records import Record, Unreadable
+from drtool.repository.runs import Note, RunKind, put_note, put_run, read_notes, read_runs, run_kind
+from tests.repository.stage import Stage, make_stage, put
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return make_stage()
+
+
+@pytest.mark.parametrize("kind", get_args(RunKind))
+def test_a_run_is_read_with_its_kind(stage: Stage, kind: RunKind) -> None:
+    put_run(stage.writer().records, kind, stage.clock(), {"run": "1", "outcome": "done"})
+    [run] = read_runs(stage.writer().records)
+    assert isinstance(run, Record)
+    assert run_kind(run) == kind
+    assert run.value == {"run": "1", "outcome": "done"}
+
+
+def test_runs_come_by_time_and_from_a_day_on(stage: Stage) -> None:
+    days = []
+    for number in range(3):
+        days.append(stage.clock())
+        put_run(stage.writer().records, "backup", stage.clock(), {"run": str(number)})
+        stage.clock.leap(days=1)
+    records = stage.writer().records
+
+    def told(since: datetime | None) -> list[str]:
+        return [run.value["run"] for run in read_runs(records, since) if isinstance(run, Record)]
+
+    assert told(None) == ["0", "1", "2"]
+    assert told(days[1]) == ["1", "2"]
+    assert told(days[2] + timedelta(days=1)) == []
+
+
+def test_a_run_that_does_not_count_is_shown_with_its_fault(stage: Stage) -> None:
+    name = put(stage.store, "runs/20260302/junk", b"junk")
+    [run] = read_runs(stage.writer().records)
+    assert isinstance(run, Unreadable)
+    assert run.name == name
+    assert isinstance(run.fault, Corrupt)
+
+
+def test_notes_are_kept_by_volume_and_kind(stage: Stage) -> None:
+    operator = stage.records_of("operator", stage.created.operator_seed)
+    put_note(operator, "hold", "files", stage.clock(), {"reason": "an incident"})
+    [hold] = read_notes(operator, "hold", "files")
+    assert isinstance(hold, Record)
+    assert hold.value == {"reason": "an incident"}
+    for note in get_args(Note):
+        assert not list(read_notes(operator, note, "redis"))
+
+
+def test_the_newest_head_that_a_maintainer_signed_counts(stage: Stage) -> None:
+    assert pick_head(stage.writer().records, None) is None
+    stage.enrol_signer("maintainer", b"m" * 32)
+    maintainer = stage.records_of("maintainer", b"m" * 32)
+    names = [put_head(maintainer, stage.clock(), {"live": [f"snap/{number}"]}) for number in range(2)]
+    put_head(stage.writer().records, stage.clock(), {"live": ["a lie"]})
+    heads = read_heads(stage.writer().records)
+    assert [head.name for head in heads] == names
+    assert pick_head(stage.writer().records, None) == heads[1]
+    assert pick_head(stage.writer().records, names[0][-64:]) == heads[0]
+    assert heads[0].live == {"snap/0"}

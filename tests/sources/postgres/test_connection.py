@@ -1,0 +1,125 @@
+"""Each way in which PostgreSQL can refuse has an error of its own, and no secret in it."""
+
+from dataclasses import replace
+
+import pytest
+
+from drtool.demo.servers.postgres import PostgresServer
+from drtool.demo.servers.process import free_port
+from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
+from drtool.sources.postgres.connection import PostgresSettings, Replication, connect
+from tests.sources.postgres.standins import NewServer, answering, error_response, welcome
+
+
+def refused(settings: PostgresSettings) -> DrtoolError:
+    with pytest.raises(DrtoolError) as caught, Replication(settings) as replication:
+        replication.identify()
+    assert caught.value.hint
+    assert "top-secret" not in f"{caught.value} {caught.value.hint} {settings!r}"
+    return caught.value
+
+
+def test_a_replication_role_learns_what_the_instance_is(server: PostgresServer) -> None:
+    with Replication(server.settings_for("replicator", "secret")) as replication:
+        identity = replication.identify()
+    system = server.sql("select system_identifier from pg_control_system()")[0][0]
+    assert (identity.system_identifier, identity.timeline) == (system, 1)
+    assert identity.wal_segment_size == 16 << 20
+    assert str(identity.major) in server.sql("select version()")[0][0]
+
+
+def test_a_wrong_password_is_said(server: PostgresServer) -> None:
+    error = refused(server.settings_for("replicator", "top-secret"))
+    assert isinstance(error, SourceUnavailable)
+    assert "refuses the password of replicator@127.0.0.1" in error.message
+
+
+def test_a_missing_password_is_said(server: PostgresServer) -> None:
+    error = refused(replace(server.settings, password=None))
+    assert "refuses the password" in error.message
+
+
+def test_a_missing_replication_right_is_said_with_the_statement_that_mends_it(server: PostgresServer) -> None:
+    server.sql("create role plain login password 'secret'")
+    error = refused(server.settings_for("plain", "secret"))
+    server.sql("drop role plain")
+    assert isinstance(error, SourceUnavailable)
+    assert "has no REPLICATION right" in error.message
+    assert 'ALTER ROLE "plain" REPLICATION' in error.hint
+
+
+def test_an_unreachable_server_is_said() -> None:
+    error = refused(PostgresSettings(host="127.0.0.1", port=free_port()))
+    assert isinstance(error, SourceUnavailable)
+    assert "is unreachable" in error.message
+
+
+def test_a_host_without_an_address_is_said() -> None:
+    assert "has no address" in refused(PostgresSettings(host="nowhere.invalid")).message
+
+
+def test_a_missing_pg_hba_line_is_said_for_replication_and_for_sql(new_server: NewServer) -> None:
+    server = new_server()
+    server.start()
+    rules = server.data / "pg_hba.conf"
+    rules.write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+    server.sql("select pg_reload_conf()")
+    error = refused(server.settings)
+    assert "no line that lets postgres@127.0.0.1" in error.message
+    assert "host replication postgres" in error.hint
+    rules.write_text("host replication all 127.0.0.1/32 scram-sha-256\n")
+    server.stop()
+    server.start(wait=False)
+    while isinstance(said := _sql_refusal(server), TemporaryFailure) or "unreachable" in said.message:
+        pass
+    assert "host all postgres" in said.hint
+
+
+def _sql_refusal(server: PostgresServer) -> DrtoolError:
+    with pytest.raises(DrtoolError) as caught:
+        connect(server.settings)
+    return caught.value
+
+
+def test_tls_that_the_server_does_not_speak_is_said(server: PostgresServer) -> None:
+    assert "no TLS connection" in refused(replace(server.settings, sslmode="require")).message
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "said"),
+    [
+        (
+            error_response("unsupported startup parameter: replication"),
+            SourceUnavailable,
+            "PgBouncer answers",
+        ),
+        (
+            error_response("the database system is starting up", "57P03"),
+            TemporaryFailure,
+            "accepts no connections now",
+        ),
+        (error_response("sorry, too many clients already", "53300"), TemporaryFailure, "no free connection"),
+        (error_response("pgpool: no replication here"), SourceUnavailable, "a pooler answers"),
+        (error_response("Zugriff verweigert"), SourceUnavailable, "Zugriff verweigert"),
+        (welcome("14.9"), Refused, "is version 14; drtool needs 15"),
+    ],
+    ids=["pgbouncer", "starting", "full", "pgpool", "another language", "too old"],
+)
+def test_what_else_answers_is_named(reply: bytes, kind: type[DrtoolError], said: str) -> None:
+    with answering(reply) as port:
+        error = refused(PostgresSettings(host="127.0.0.1", port=port))
+    assert type(error) is kind
+    assert said in error.message
+
+
+def test_a_connection_that_is_no_walsender_is_told_from_a_server(server: PostgresServer) -> None:
+    """A pooler that drops the `replication` parameter hands out ordinary sessions."""
+    replication = Replication(server.settings)
+    replication.close()
+    ordinary = connect(server.settings)
+    replication._pgconn = ordinary.pgconn
+    replication._readable.register(ordinary.pgconn.socket)
+    with pytest.raises(SourceUnavailable, match="does not speak replication") as caught:
+        replication.identify()
+    assert "pooler" in caught.value.hint
+    ordinary.close()

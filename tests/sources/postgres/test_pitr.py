@@ -1,0 +1,285 @@
+"""Which base, which path, which WAL: tables over lineages drawn by hand. Segments are S bytes, numbered from 0."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from drtool.errors import NoRecoveryPoint, UsageError
+from drtool.sources.postgres.coverage import Base, Lineage, Mark, StoredWal, Tail, find_reach
+from drtool.sources.postgres.pitr import choose_recovery, decide_stop, restorable_intervals
+from drtool.sources.postgres.wal import Ancestor
+
+S = 16 << 20
+LINEAGE = Lineage(7, 18, 1)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def minute(count: float) -> datetime:
+    return NOON + timedelta(minutes=count)
+
+
+def base(start: float, end: float, *, at: float = 0, timeline: int = 1, **more: object) -> Base:
+    """A base from start to end, in segments, that ended at minutes after noon."""
+    made = Base(f"b{at:g}", LINEAGE, timeline, int(start * S), int(end * S), minute(at - 1), minute(at), S)
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def whole(timeline: int, numbers: Iterable[int]) -> frozenset[tuple[int, int]]:
+    return frozenset((timeline, number * S) for number in numbers)
+
+
+def tail(timeline: int, start: float, end: float) -> Tail:
+    return Tail(timeline, int(start * S), int(end * S))
+
+
+def mark(at: float, lsn: float, *, timeline: int = 1, beat: float | None = None) -> Mark:
+    """A mark at minutes after noon, at an LSN in segments; beat is the heartbeat's LSN, half a minute before."""
+    if beat is None:
+        return Mark(minute(at), timeline, int(lsn * S))
+    return Mark(minute(at), timeline, int(lsn * S), int(beat * S), minute(at - 0.5))
+
+
+FORK = {2: (Ancestor(1, int(3.5 * S), "failover"),)}
+
+
+@pytest.mark.parametrize(
+    ("wal", "end", "pieces"),
+    [
+        (StoredWal(S, whole(1, [1, 2, 3])), 4, [(1, 1), (1, 2), (1, 3)]),
+        (StoredWal(S, whole(1, [1, 2]), [tail(1, 3, 3.25)]), 3.25, [(1, 1), (1, 2), (1, 3)]),
+        (StoredWal(S, whole(1, [1, 2]), [tail(1, 3.1, 3.25)]), 3, [(1, 1), (1, 2)]),
+        (StoredWal(S, whole(1, [1, 2, 4])), 3, [(1, 1), (1, 2)]),
+        (StoredWal(S, whole(1, [2, 3])), 1, []),
+        (StoredWal(S, whole(1, [1, 2, 3, 4]), histories=FORK), 3.5, [(1, 1), (1, 2), (1, 3)]),
+        (
+            StoredWal(S, whole(1, [1, 2, 3]) | whole(2, [3, 4]), histories=FORK),
+            5,
+            [(1, 1), (1, 2), (2, 3), (2, 4)],
+        ),
+        (
+            StoredWal(S, whole(1, [1, 2]) | whole(2, [3, 4]), histories=FORK),
+            5,
+            [(1, 1), (1, 2), (2, 3), (2, 4)],
+        ),
+        (StoredWal(S, whole(1, [1, 2, 3]) | whole(2, [4]), histories=FORK), 3.5, [(1, 1), (1, 2), (1, 3)]),
+        (
+            StoredWal(S, whole(1, [1, 2, 3]), [tail(2, 3, 3.2)], FORK),
+            3.5,
+            [(1, 1), (1, 2), (1, 3)],
+        ),
+        (StoredWal(S, whole(1, [1, 2, 3]) | whole(2, [3])), 4, [(1, 1), (1, 2), (1, 3)]),
+    ],
+    ids=[
+        "complete segments",
+        "a tail at the end",
+        "a tail that does not begin with its segment",
+        "a hole",
+        "nothing at the base's start",
+        "the old timeline went on after the fork: its end is lost",
+        "the new timeline's copy of the shared segment is taken",
+        "the shared segment is there on the new timeline only",
+        "the new timeline's first segment is missing",
+        "the new timeline's tail is shorter than the old one's rest",
+        "a timeline without its history is not taken",
+    ],
+)
+def test_the_reach_is_contiguous_on_the_path(
+    wal: StoredWal, end: float, pieces: list[tuple[int, int]]
+) -> None:
+    reach = find_reach(base(1.1, 1.2), wal)
+    assert reach.end == int(end * S)
+    assert [(plan.timeline, plan.start // S) for plan in reach.segments] == pieces
+    assert all(plan.until == plan.start + S for plan in reach.segments[:-1])
+
+
+@pytest.mark.parametrize(
+    ("tails", "chosen"),
+    [
+        ([(1, 1.3), (1.3, 1.6)], [(1, 1.3), (1.3, 1.6)]),
+        ([(1, 1.3), (1, 1.6)], [(1, 1.6)]),
+        ([(1, 1.3), (1.2, 1.5), (1.1, 1.4)], [(1, 1.3), (1.2, 1.5)]),
+        ([(1, 1.3), (1.4, 1.9)], [(1, 1.3)]),
+    ],
+    ids=["a chain", "a folded one", "overlaps", "a hole"],
+)
+def test_the_longest_chain_of_tails_wins(
+    tails: list[tuple[float, float]], chosen: list[tuple[float, float]]
+) -> None:
+    reach = find_reach(base(1.05, 1.1), StoredWal(S, tails=[tail(1, *each) for each in tails]))
+    assert reach.segments[0].tails == tuple(tail(1, *each) for each in chosen)
+    assert reach.end == int(chosen[-1][1] * S)
+
+
+def test_a_complete_segment_beats_its_tails() -> None:
+    reach = find_reach(base(1.1, 1.2), StoredWal(S, whole(1, [1]), [tail(1, 1, 1.9)]))
+    assert reach.segments[0].tails == ()
+
+
+def test_a_base_on_a_branch_that_was_left_before_it_ended_stays_on_it() -> None:
+    wal = StoredWal(S, whole(1, [4, 5]) | whole(2, [3, 4, 5]), histories=FORK)
+    reach = find_reach(base(4.1, 4.2), wal)
+    assert (reach.timeline, reach.end) == (1, 6 * S)
+
+
+def test_a_path_follows_the_histories_and_not_the_numbers() -> None:
+    histories = FORK | {
+        3: (Ancestor(1, int(2.5 * S), "drill"),),
+        4: (*FORK[2], Ancestor(2, 5 * S, "failover")),
+    }
+    wal = StoredWal(
+        S, whole(1, [1, 2]) | whole(2, [3, 4]) | whole(3, [2, 3]) | whole(4, [5]), histories=histories
+    )
+    reach = find_reach(base(1.1, 1.2), wal)
+    assert [stretch.timeline for stretch in reach.path] == [1, 2, 4]
+    assert reach.end == 6 * S
+
+
+def test_a_timeline_that_was_left_before_it_began_is_no_part_of_the_path() -> None:
+    """PostgreSQL names its target timeline as parent even if it stopped before that timeline began."""
+    histories = FORK | {3: (*FORK[2], Ancestor(2, int(2.5 * S), "before a moment"))}
+    wal = StoredWal(S, whole(1, [1, 2, 3]) | whole(3, [2, 3]), histories=histories)
+    reach = find_reach(base(1.1, 1.2), wal)
+    assert [(plan.timeline, plan.start // S) for plan in reach.segments] == [(1, 1), (3, 2), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("wal", "fault"),
+    [
+        (StoredWal(S, whole(1, [1, 2, 4])), "WAL 0/3000000-0/4000000 of timeline 1 is not in the store"),
+        (
+            StoredWal(S, whole(1, [1, 2]), marks=[mark(5, 2.5), mark(9, 3.25)]),
+            "WAL 0/3000000-0/3400000 of timeline 1 is not in the store",
+        ),
+        (
+            StoredWal(S, whole(1, [1, 2, 3]) | whole(2, [4]), histories=FORK),
+            "WAL 0/3800000-0/4000000 of timeline 2 is not in the store",
+        ),
+        (StoredWal(S, whole(1, [1]) | whole(2, [3])), "history file 00000002.history is not in the store"),
+        (StoredWal(S), "WAL 0/1000000-0/1333333 of timeline 1 is not in the store"),
+        (StoredWal(S, whole(1, [1, 2, 3]), histories=FORK, marks=[mark(9, 3.9)]), None),
+        (StoredWal(S, whole(1, [1, 2, 3])), None),
+    ],
+    ids=[
+        "hole",
+        "seen by a mark",
+        "new timeline",
+        "no history",
+        "nothing",
+        "a mark left at the fork",
+        "all there",
+    ],
+)
+def test_what_is_missing_is_named_exactly(wal: StoredWal, fault: str | None) -> None:
+    faults = find_reach(base(1.1, 1.2), wal).faults()
+    assert faults == (() if fault is None else (fault,))
+
+
+def test_only_bases_whose_wal_reaches_their_end_are_listed() -> None:
+    bases = [base(1.1, 1.2, at=0), base(2.1, 2.9, at=10), base(5.1, 5.2, at=20)]
+    wal = StoredWal(S, whole(1, [1]), [tail(1, 2, 2.8)], marks=[mark(5, 1.9), mark(8, 2.7), mark(11, 5.3)])
+    (interval,) = restorable_intervals(bases, {LINEAGE: wal})
+    assert (interval.base.id, interval.begin, interval.end) == ("b0", minute(0), minute(8))
+    assert interval.end_lsn == int(2.8 * S)
+    assert restorable_intervals(bases, {}) == []
+
+
+def choose(bases: list[Base], wal: StoredWal, at: float | None = None) -> tuple[str, int, float, str]:
+    choice = choose_recovery(bases, {LINEAGE: wal}, target=None if at is None else minute(at))
+    return choice.base.id, choice.timeline, choice.end_lsn / S, choice.stop
+
+
+BASES = [base(1.1, 1.2, at=0), base(3.1, 3.2, at=10), base(5.1, 5.2, at=20)]
+MARKS = [mark(at, 1.25 + at / 5, beat=1.22 + at / 5) for at in (4, 9, 14, 19, 24)]
+FULL = StoredWal(S, whole(1, [1, 2, 3, 4, 5]), [tail(1, 6, 6.5)], marks=MARKS)
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (None, ("b20", 1, 6.5, "end")),
+        (3, ("b0", 1, 3, "time")),
+        (9.5, ("b0", 1, 5, "time")),
+        (10, ("b0", 1, 5, "time")),
+        (10.01, ("b10", 1, 5, "time")),
+        (21, ("b20", 1, 6.5, "time")),
+        (23.6, ("b20", 1, 6.5, "survey")),
+        (24, ("b20", 1, 6.5, "survey")),
+    ],
+)
+def test_the_nearest_base_before_the_moment_and_no_more_wal_than_it_takes(
+    at: float | None, expected: tuple[str, int, float, str]
+) -> None:
+    assert choose(BASES, FULL, at) == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (24.1, "proves what was committed until 2026-03-01 12:24:00.000000 UTC"),
+        (0, "the first one, b0, ended 2026-03-01 12:00:00.000000 UTC"),
+    ],
+)
+def test_a_moment_that_cannot_be_had_names_the_nearest_that_can(at: float, message: str) -> None:
+    with pytest.raises(NoRecoveryPoint, match=message) as caught:
+        choose(BASES, FULL, at)
+    assert "2026-03-01 12:" in caught.value.hint
+
+
+def test_a_hole_before_the_moment_is_named() -> None:
+    with pytest.raises(NoRecoveryPoint, match="WAL 0/3000000-0/4000000 of timeline 1 is not in the store"):
+        choose(BASES[:1], replace(FULL, complete=whole(1, [1, 2, 4, 5])), 14)
+
+
+@pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1))])
+def test_a_moment_that_is_not_in_utc_is_refused(zone: timezone | None) -> None:
+    with pytest.raises(UsageError, match="not in UTC"):
+        choose_recovery(BASES, {LINEAGE: FULL}, target=NOON.replace(tzinfo=zone))
+
+
+def test_without_any_base_that_can_be_used_the_reason_is_given() -> None:
+    with pytest.raises(NoRecoveryPoint, match="there is no base backup"):
+        choose_recovery([], {})
+    with pytest.raises(NoRecoveryPoint, match="b0 has no WAL in the store"):
+        choose_recovery(BASES[:1], {})
+    with pytest.raises(NoRecoveryPoint, match="does not reach its end: WAL 0/1000000-"):
+        choose_recovery(BASES[:1], {LINEAGE: StoredWal(S)})
+
+
+def test_a_degraded_base_is_taken_only_where_no_other_serves() -> None:
+    bases = [*BASES[:2], replace(BASES[2], degraded=True)]
+    assert choose(bases, FULL)[0] == "b10"
+    assert choose(bases, FULL, 22)[0] == "b10"
+    assert choose(bases[2:], FULL)[0] == "b20"
+
+
+def test_after_a_restore_into_production_the_new_epoch_is_chosen_and_the_old_one_for_older_moments() -> None:
+    new = Lineage(7, 18, 2)
+    bases = [*BASES, replace(BASES[0], id="new", lineage=new, end=minute(40))]
+    wal = {LINEAGE: FULL, new: StoredWal(S, whole(1, [1]), marks=[mark(50, 1.5)])}
+    assert choose_recovery(bases, wal).base.id == "new"
+    assert choose_recovery(bases, wal, target=minute(45)).base.id == "new"
+    assert choose_recovery(bases, wal, target=minute(15)).base.id == "b10"
+
+
+def test_a_choice_says_what_it_is_to_be_held_against() -> None:
+    latest = choose_recovery(BASES, {LINEAGE: FULL})
+    assert latest.mark == MARKS[-1]
+    assert latest.heartbeat_lsn == MARKS[-1].heartbeat_lsn
+    earlier = choose_recovery(BASES, {LINEAGE: FULL}, target=minute(15))
+    assert earlier.mark == MARKS[2]
+    assert earlier.heartbeat_lsn == MARKS[2].heartbeat_lsn
+
+
+@pytest.mark.parametrize(
+    ("newest", "later", "stop"),
+    [(minute(24), minute(24), "time"), (minute(23), None, "end"), (None, None, "earlier")],
+)
+def test_the_walk_decides_how_to_stop_where_no_heartbeat_does(
+    newest: datetime | None, later: datetime | None, stop: str
+) -> None:
+    choice = choose_recovery(BASES, {LINEAGE: FULL}, target=minute(23.9))
+    assert decide_stop(choice, newest_end=newest, later_end=later) == stop
+    known = choose_recovery(BASES, {LINEAGE: FULL}, target=minute(3))
+    assert decide_stop(known, newest_end=None, later_end=None) == "time"
