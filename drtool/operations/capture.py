@@ -186,7 +186,7 @@ def _counted(stream: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
 
 
 def _facts(captured: Captured) -> Json:
-    """Return what a holder of the list key may see: positions, versions and counts, no name that the application gave."""
+    """Return what a holder of the list key may see: positions and versions, no name that the application gave."""
     facts = {name: value for name, value in captured.facts.items() if name in OPEN_FACTS}
     return {**facts, "server_begin": json_time(captured.begin), "server_end": json_time(captured.end)}
 

@@ -6,11 +6,13 @@ The chain is complete and every WAL object authenticated before the target is to
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from drtool.errors import Refused, UsageError
+from drtool.errors import Corrupt, Refused, UsageError
 from drtool.operations.coverage import Held
 from drtool.operations.marks import witness_of
 from drtool.operations.restore_job import Job, proof_rows, refuse_used_directory
@@ -37,7 +39,6 @@ from drtool.sources.postgres.staging import WAL, clear_staging, stage_history, s
 from drtool.sources.postgres.survey import Survey, survey
 from drtool.sources.postgres.wal import format_lsn
 
-_WALKED = 2  # segments that are walked record by record; more when no transaction ended in them
 _SPARE = 64 * 1024 * 1024
 
 
@@ -140,19 +141,44 @@ def _parts(job: Job, held: Held, plan: SegmentPlan) -> Iterable[tuple[int, bytes
 
 
 def _expect(choice: RecoveryChoice, staged: Path) -> Expected:
-    """Walk the last segments record by record: where the data ends, and how PostgreSQL is to stop."""
-    for count in range(_WALKED, len(choice.segments) + _WALKED):
-        found = _walk(choice, staged, choice.segments[-count:])
-        stop = decide_stop(choice, newest_end=found.newest_end, later_end=found.later_end)
-        everything = count >= len(choice.segments)
-        if found.end_lsn is not None and (stop != "earlier" or everything):
-            return Expected(
-                "end" if stop == "earlier" else stop, found.end_lsn, _witnesses(choice, found.end_lsn)
-            )
-    raise Refused(
-        f"no whole WAL record was found behind {format_lsn(choice.base.start_lsn)}",
-        hint="Restore an earlier moment: `drtool points` lists them.",
-    )
+    """Walk all of the staged WAL, record by record: that it is whole, where it ends, how PostgreSQL is to stop."""
+    base = choice.base
+    with ExitStack() as opened:
+        walk = RecordWalk(
+            [_map(opened, staged, plan, base.wal_segment_size) for plan in choice.segments],
+            start=choice.segments[0].start,
+            segment_size=base.wal_segment_size,
+            major=base.lineage.major,
+            system_identifier=base.lineage.system_identifier,
+        )
+        found = survey(walk, moment=choice.target)
+        end_lsn, is_whole, stopped = found.end_lsn, walk.is_whole, walk.stopped
+    if end_lsn is None or not is_whole:
+        raise Corrupt(
+            f"the WAL of base backup {base.id} is broken behind {format_lsn(end_lsn or choice.segments[0].start)}: "
+            f"{stopped}",
+            hint="Restore a moment before it, or from another base: `drtool points` lists them.",
+        )
+    _refuse_foreign_tablespaces(found)
+    stop = decide_stop(choice, newest_end=found.newest_end, later_end=found.later_end)
+    return Expected("end" if stop == "earlier" else stop, end_lsn, _witnesses(choice, end_lsn))
+
+
+def _map(opened: ExitStack, staged: Path, plan: SegmentPlan, segment_size: int) -> memoryview:
+    """Return the valid bytes of a staged segment, without reading them into memory."""
+    file = opened.enter_context((staged / WAL / plan.name(segment_size)).open("rb"))
+    mapped = opened.enter_context(mmap(file.fileno(), 0, access=ACCESS_READ))
+    return opened.enter_context(memoryview(mapped)[: plan.until - plan.start])
+
+
+def _refuse_foreign_tablespaces(found: Survey) -> None:
+    """Refuse a replay that would make a tablespace in a directory that holds something: production's, maybe."""
+    used = [path for path in found.tablespaces if Path(path).is_dir() and any(Path(path).iterdir())]
+    if used:
+        raise Refused(
+            f"the WAL makes a tablespace in {used[0]}, which is on this machine and not empty",
+            hint="PostgreSQL replays it at that very place: restore on another machine, or in a container.",
+        )
 
 
 def _witnesses(choice: RecoveryChoice, end_lsn: int) -> tuple[int, ...]:
@@ -160,20 +186,6 @@ def _witnesses(choice: RecoveryChoice, end_lsn: int) -> tuple[int, ...]:
     if choice.mark is None or choice.target is not None:
         return ()
     return (min(choice.mark.flush_lsn, end_lsn),)
-
-
-def _walk(choice: RecoveryChoice, staged: Path, plans: tuple[SegmentPlan, ...]) -> Survey:
-    base = choice.base
-    segments = [(staged / WAL / plan.name(base.wal_segment_size)).read_bytes() for plan in plans]
-    segments[-1] = segments[-1][: plans[-1].until - plans[-1].start]
-    walk = RecordWalk(
-        segments,
-        start=plans[0].start,
-        segment_size=base.wal_segment_size,
-        major=base.lineage.major,
-        system_identifier=base.lineage.system_identifier,
-    )
-    return survey(walk, moment=choice.target)
 
 
 def _restore(job: Job, prepared: Prepared) -> RestoreResult:

@@ -66,14 +66,14 @@ class _Row:
 
 
 class Pack:
-    """One pack being filled: one buffer, sealed in place."""
+    """One pack being filled: one buffer, which may have held another pack, sealed in place."""
 
-    def __init__(self, run: RunKey, size: int) -> None:
+    def __init__(self, run: RunKey, buffer: bytearray) -> None:
         salt = random_bytes(SALT_SIZE)
         self._run = run
         self._seal = ChunkSeal(run.key, salt, run.repository, run.volume)
         head = encode_head(run.head(salt))
-        self._buffer = bytearray(size)
+        self._buffer = buffer
         self._buffer[: len(head)] = head
         self._end = len(head)
         self._rows: list[_Row] = []
@@ -108,10 +108,10 @@ class Pack:
             plain = self._seal.unseal(packed.number, row.kind, row.plain_size, sealed)
             check_id(id_key if row.kind == CONTENT else self._run.private_id_key, plain, row.id)
 
-    def release(self) -> None:
-        """Let go of the buffer: places keep the pack, only for its name."""
-        self._buffer = bytearray()
-        self._rows = []
+    def release(self) -> bytearray:
+        """Return the buffer, for another pack. This one is then nothing but its `sent`."""
+        buffer, self._buffer, self._rows = self._buffer, bytearray(), []
+        return buffer
 
 
 class PackSender:
@@ -134,7 +134,12 @@ class PackSender:
         self._count = 0
         self._counting = threading.Lock()
         self._pending: list[Pack] = []
+        self._buffers: list[bytearray] = []  # of packs that are sent
         self.bytes_sent = 0
+
+    def begin(self, size: int) -> Pack:
+        """Return an empty pack of size bytes."""
+        return Pack(self._run, self._buffers.pop() if self._buffers else bytearray(size))
 
     def send(self, pack: Pack, *, last: bool = False) -> None:
         """Take pack; its `sent` is resolved once it is durable. Waits while too many are under way."""
@@ -161,7 +166,7 @@ class PackSender:
             with self._counting:
                 self.bytes_sent += len(value)
             value.release()
-            pack.release()
+            self._buffers.append(pack.release())
             pack.sent.set_result(PackRef(f"{week(moment)}/{digest.hex()}", self._run.run))
         except Corrupt as fault:
             pack.sent.set_exception(

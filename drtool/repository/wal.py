@@ -139,7 +139,10 @@ class WalStore:
             return False
 
     def facts(self, stored: Stored) -> Json:
-        """Return the signed facts of a WAL object, by one small ranged GET of its oldest good version. Raises Corrupt."""
+        """Return the signed facts of a WAL object, by one small ranged GET of its oldest good version.
+
+        Raises Corrupt when no version is good.
+        """
         fault = Corrupt(f"{stored.name} has no version")
         for version in stored.versions:
             value = self._records.store.get(stored.name, version.version, start=0, length=_RANGED)

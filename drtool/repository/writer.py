@@ -170,7 +170,7 @@ class Writer:
         if self._pack is not None and not self._pack.has_room(frame):
             self._send_pack()
         if self._pack is None:
-            self._pack = Pack(self.run, self._pace.pack_size)
+            self._pack = self._sender.begin(self._pace.pack_size)
         packed = self._pack.add(frame, chunk.kind, len(chunk.data), chunk.id)
         return Unplaced(
             chunk.path, chunk.offset, self._pack.sent, packed, len(chunk.data), chunk.kind, chunk.id

@@ -67,6 +67,9 @@ class CrashingStore:
     def now(self) -> datetime:
         return self._call(self._store.now)
 
+    def close(self) -> None:
+        self._store.close()
+
     def _call(self, call: Callable[[], _Answer]) -> _Answer:
         with self._lock:
             self.calls += 1
@@ -90,6 +93,7 @@ class FlippingStore:
         self.versions = store.versions
         self.delete = store.delete
         self.now = store.now
+        self.close = store.close
 
     def get(self, name: str, version: str | None = None, start: int = 0, length: int | None = None) -> bytes:
         value = self._store.get(name, version, start, length)

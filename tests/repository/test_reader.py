@@ -245,3 +245,13 @@ def test_an_entry_that_claims_another_size_than_the_lists_is_refused(stage: Stag
         reader.check(
             point, Contents(contents.header, [entry for entry in contents.entries if entry.path != "a"])
         )
+
+
+def test_path_ids_that_no_id_key_made_are_corrupt(stage: Stage) -> None:
+    point = back_up(stage.writer(), {"a": FILES["a"]})
+    reader = Reader(stage.recovered())
+    contents = reader.read_contents(point)
+    with pytest.raises(Corrupt, match="no id key of this repository made its path ids"):
+        reader.check(
+            forge(stage, point, lambda rows: [replace(row, path=b"x" * 16) for row in rows]), contents
+        )

@@ -256,9 +256,9 @@ def test_a_part_names_only_what_is_durable(stage: Stage) -> None:
         "files",
         "files",
         look_back(repository.records, "files", WINDOW, None),
-        Pace(part_bytes=1, pack_size=1000, in_flight=1000),
+        Pace(part_bytes=1, pack_size=200_000, in_flight=1000),
     ) as writer:
-        save(writer, FILES)
+        save(writer, {"large": text("large", 3_000_000), **FILES})
     first = store.families("put").index("part")
     before = set(store.of("put")[:first])
     oldest = read_parts(repository.records, "files", None)[-1]
@@ -416,3 +416,20 @@ def test_lists_of_many_places_are_several_and_a_path_goes_through_them(
     second = back_up(stage.writer(), FILES, first)
     assert second.stored < PRIVATE_BELOW + 10_000
     assert restore(stage.recovered(), second) == FILES
+
+
+@pytest.mark.parametrize("kind", ["packs", "lists"])
+def test_a_snapshot_whose_objects_vanish_while_it_is_stored_is_void_at_once(stage: Stage, kind: str) -> None:
+    store = Noting(stage.store)
+
+    def vanish(verb: str, name: str) -> None:
+        if verb == "put" and family(name) == "snap":
+            store.hidden |= {found.name for found in stage.store.list(f"{kind}/")}
+
+    store._before = vanish
+    with pytest.raises(TemporaryFailure, match="are not listed"):
+        back_up(stage.writer(store), FILES)
+    [point] = snapshots(stage.writer())
+    assert not point.chosen
+    assert point.void is not None
+    assert "incomplete" in point.void

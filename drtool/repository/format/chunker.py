@@ -4,18 +4,20 @@ from collections.abc import Iterable, Iterator
 
 
 def split(stream: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Yield the bytes of stream in pieces of size; the last may be shorter. Reads the stream once."""
-    pending: list[bytes] = []
+    """Yield the bytes of stream in pieces of size; the last may be shorter. Reads the stream once.
+
+    What is no `bytes` is copied at once: its owner may use the buffer again.
+    """
+    pending: list[memoryview] = []
     held = 0
     for data in stream:
-        view = memoryview(data)
+        view = memoryview(data if isinstance(data, bytes) else bytes(data))
         while held + len(view) >= size:
             take = size - held
-            pending.append(bytes(view[:take]) if pending or take < len(data) else data)
-            yield b"".join(pending) if len(pending) > 1 else bytes(pending[0])
+            yield b"".join((*pending, view[:take]))
             pending, held, view = [], 0, view[take:]
-        if len(view):
-            pending.append(bytes(view))
+        if view:
+            pending.append(view)
             held += len(view)
     if pending:
         yield b"".join(pending)

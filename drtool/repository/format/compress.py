@@ -1,6 +1,7 @@
 """zstd, level 1: the only compression of the format. Decompression is bounded before it begins."""
 
 import sys
+import threading
 from typing import Final
 
 from drtool.errors import Corrupt
@@ -11,11 +12,16 @@ else:
     from backports import zstd
 
 LEVEL: Final = 1
+_own = threading.local()  # a context for each thread: making one takes as long as compressing 10 KB
 
 
 def compress(plain: bytes | bytearray | memoryview) -> bytes:
     """Return plain as one zstd frame that states its content size."""
-    return zstd.compress(plain, level=LEVEL)
+    try:
+        compressor: zstd.ZstdCompressor = _own.compressor
+    except AttributeError:
+        compressor = _own.compressor = zstd.ZstdCompressor(level=LEVEL)
+    return compressor.compress(plain, mode=zstd.ZstdCompressor.FLUSH_FRAME)
 
 
 def decompress(frame: bytes, limit: int) -> bytes:

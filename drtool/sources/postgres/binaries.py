@@ -93,7 +93,11 @@ def find_binaries(
     search_path is in the form of PATH. Raises Refused if there is none, or none that account may run.
     """
     places = [explicit] if explicit is not None else list(_places(major, search_path))
-    found = {place: _major_of(place, account) for place in places if (place / "postgres").is_file()}
+    servers = [place / "postgres" for place in places if (place / "postgres").is_file()]
+    homes = dict.fromkeys(
+        server.resolve().parent for server in servers
+    )  # a link may stand alone in its place
+    found = {home: _major_of(home, account) for home in homes}
     for place, version in found.items():
         if version == major:
             return Binaries(place, major, account)

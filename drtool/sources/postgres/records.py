@@ -32,8 +32,10 @@ _CRC_AT = 20
 _LENGTH = struct.Struct("<I")
 _MESSAGE = struct.Struct("<I?3xQQ")  # database, transactional, prefix size with its NUL, message size
 
-RM_XLOG, RM_XACT, RM_LOGICALMSG = 0, 1, 21
+RM_XLOG, RM_XACT, RM_TBLSPC, RM_LOGICALMSG = 0, 1, 5, 21
 _XLOG_SWITCH = 0x40
+_TBLSPC_CREATE = 0x00
+_TBLSPC_PATH_AT = 4  # behind the oid
 _XACT_OPERATION = 0x70
 _XACT_ENDS = frozenset({0x00, 0x20, 0x30, 0x40})  # commit, abort, and the same of a prepared transaction
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -78,6 +80,14 @@ class Record(NamedTuple):
         (microseconds,) = struct.unpack_from("<q", self.main_data())
         return _POSTGRES_EPOCH + timedelta(microseconds=microseconds)
 
+    def new_tablespace(self) -> str | None:
+        """Return the directory of the tablespace that this record makes, None for any other record."""
+        if self.rmgr != RM_TBLSPC or self.info & 0xF0 != _TBLSPC_CREATE:
+            return None
+        return (
+            bytes(self.main_data()[_TBLSPC_PATH_AT:]).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+        )
+
     def logical_message(self) -> tuple[str, bytes] | None:
         """Return (prefix, content) of a pg_logical_emit_message, None for any other record."""
         if self.rmgr != RM_LOGICALMSG:
@@ -93,12 +103,17 @@ class _End(Exception):
     """There is no other record; says why."""
 
 
+class _RangeEnd(_End):
+    """There is no other record because there are no other bytes: what is there is whole."""
+
+
 class RecordWalk:
     """The records of a contiguous range that begins at a segment's first byte. Iterate once, then ask.
 
     segments are the bytes, one buffer a segment, all whole but the last, which may end anywhere. The range
     may begin inside a record: that one is skipped. During and after the iteration, end_lsn is the end of the
-    last complete record (None before the first); after it, stopped says why there was no other.
+    last complete record (None before the first); after it, stopped says why there was no other, and is_whole
+    whether that was only because the bytes end.
     """
 
     def __init__(
@@ -110,6 +125,7 @@ class RecordWalk:
         self.end = start + sum(len(segment) for segment in segments)
         self.end_lsn: int | None = None
         self.stopped = ""
+        self.is_whole = False
         self._segments = segments
         self._segment_size = segment_size
         self._magic = PAGE_MAGIC[major]
@@ -128,10 +144,11 @@ class RecordWalk:
                 yield record
         except _End as end:
             self.stopped = str(end)
+            self.is_whole = isinstance(end, _RangeEnd)
 
     def _need(self, end: int) -> None:
         if end > self.end:
-            raise _End("the range ends")
+            raise _RangeEnd("the range ends")
 
     def _locate(self, lsn: int) -> tuple[Buffer, int]:
         """Return the segment that holds lsn, which is inside the range, and the place of lsn in it."""
@@ -171,7 +188,7 @@ class RecordWalk:
             begin = address + _header_size(address, self._segment_size) + _aligned(header.remaining)
             if begin < address + PAGE_SIZE:
                 return begin
-        raise _End("the range ends")
+        raise _RangeEnd("the range ends")
 
     def _read(self, at: int) -> Record:
         """Return the record at at, or behind the page's header if at is a page's first byte."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from drtool.sources.postgres.records import RM_LOGICALMSG, RM_XACT, Record, RecordWalk
+from drtool.sources.postgres.records import RM_LOGICALMSG, RM_TBLSPC, RM_XACT, Record, RecordWalk
 
 HEARTBEAT_PREFIX = "drtool"
 
@@ -25,13 +25,15 @@ class Survey:
 
     end_lsn is the end of the last complete record. later_end is the first transaction end after the moment
     that was asked about. newest_end is the newest one, None if no transaction ended in the range: then an
-    earlier segment has to be walked to know. heartbeat is the last one before later_end.
+    earlier segment has to be walked to know. heartbeat is the last one before later_end. tablespaces are the
+    directories in which the records make tablespaces.
     """
 
     end_lsn: int | None
     newest_end: datetime | None
     later_end: datetime | None
     heartbeat: Heartbeat | None
+    tablespaces: tuple[str, ...] = ()
 
 
 def survey(walk: RecordWalk, *, moment: datetime | None = None) -> Survey:
@@ -39,7 +41,10 @@ def survey(walk: RecordWalk, *, moment: datetime | None = None) -> Survey:
     newest: datetime | None = None
     later: datetime | None = None
     heartbeat: Heartbeat | None = None
+    tablespaces: list[str] = []
     for record in _speaking(walk):
+        if (made := record.new_tablespace()) is not None:
+            tablespaces.append(made)
         ended = record.transaction_end()
         if ended is not None:
             newest = ended if newest is None else max(newest, ended)
@@ -47,11 +52,11 @@ def survey(walk: RecordWalk, *, moment: datetime | None = None) -> Survey:
                 later = ended
         elif later is None:
             heartbeat = _heartbeat(record) or heartbeat
-    return Survey(walk.end_lsn, newest, later, heartbeat)
+    return Survey(walk.end_lsn, newest, later, heartbeat, tuple(tablespaces))
 
 
 def _speaking(walk: Iterable[Record]) -> Iterator[Record]:
-    return (record for record in walk if record.rmgr in (RM_XACT, RM_LOGICALMSG))
+    return (record for record in walk if record.rmgr in (RM_XACT, RM_LOGICALMSG, RM_TBLSPC))
 
 
 def _heartbeat(record: Record) -> Heartbeat | None:

@@ -1,0 +1,108 @@
+"""Where receiving goes on, and what the sink keeps, on a repository in memory."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from drtool.operations.coverage import Held, read_held
+from drtool.operations.receive import StoreSink, next_start
+from drtool.repository.wal import FOLD_AFTER, Lineage, WalStore
+from drtool.sources.postgres.coverage import Mark
+from drtool.sources.postgres.slot import Beat
+from drtool.sources.postgres.wal_stream import ServerState
+from tests.repository.stage import Stage, make_stage
+
+MB = 1024 * 1024
+LINEAGE = Lineage("files", "7000000000000000000", 18, 1)
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+STATE = ServerState(5 * MB + 100, NOW)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return make_stage()
+
+
+@pytest.fixture
+def store(stage: Stage) -> WalStore:
+    return WalStore(stage.writer().records, LINEAGE)
+
+
+def sink_of(store: WalStore) -> StoreSink:
+    return StoreSink(store, MB, Beat(5 * MB + 40, NOW))
+
+
+def held_of(store: WalStore) -> Held:
+    return read_held(store, MB)
+
+
+@pytest.mark.parametrize(
+    ("complete", "tails", "oldest", "expected"),
+    [
+        ([], [], 3 * MB + 7, (4, 3 * MB)),
+        ([(1, 2), (1, 3)], [], 3 * MB + 7, (1, 4 * MB)),
+        ([(1, 2), (1, 4)], [], 2 * MB, (1, 3 * MB)),
+        ([(1, 2), (1, 4)], [], 4 * MB, (1, 5 * MB)),
+        ([(1, 2), (2, 3)], [], 2 * MB, (2, 4 * MB)),
+        ([], [(1, 5 * MB, 5 * MB + 10)], 5 * MB, (1, 5 * MB)),
+        ([], [(1, 5 * MB, 5 * MB + 10)], 9 * MB, (1, 5 * MB)),
+    ],
+)
+def test_receiving_goes_on_at_the_first_hole_that_the_server_can_fill(
+    store: WalStore,
+    complete: list[tuple[int, int]],
+    tails: list[tuple[int, int, int]],
+    oldest: int,
+    expected: tuple[int, int],
+) -> None:
+    sink = sink_of(store)
+    for timeline, number in complete:
+        sink.segment(timeline, number * MB, bytes(100))
+    for timeline, start, end in tails:
+        sink.tail(timeline, (start, end), bytes(end - start), STATE)
+    assert next_start(held_of(store), 4, oldest) == expected
+
+
+def test_a_segment_that_is_stored_already_is_not_sent_again(stage: Stage, store: WalStore) -> None:
+    sink_of(store).segment(1, 2 * MB, b"the same bytes")
+    before = [found.name for found in stage.store.list("wal/")]
+    sink_of(store).segment(1, 2 * MB, b"the same bytes")
+    assert [found.name for found in stage.store.list("wal/")] == before
+
+
+def test_the_next_tail_begins_where_the_last_one_ended_also_for_the_next_process(store: WalStore) -> None:
+    sink = sink_of(store)
+    assert sink.tail_begin(1, 5 * MB) == 5 * MB
+    sink.tail(1, (5 * MB, 5 * MB + 100), bytes(100), STATE)
+    assert sink.tail_begin(1, 5 * MB) == 5 * MB + 100
+    assert sink_of(store).tail_begin(1, 5 * MB) == 5 * MB + 100
+
+
+def test_too_many_tails_are_folded_into_one_from_the_segments_first_byte(store: WalStore) -> None:
+    sink = sink_of(store)
+    for number in range(FOLD_AFTER):
+        begin = sink.tail_begin(1, 5 * MB)
+        assert begin == 5 * MB + number
+        sink.tail(1, (begin, begin + 1), b"x", STATE)
+    assert sink.tail_begin(1, 5 * MB) == 5 * MB
+    sink.tail(1, (5 * MB, 5 * MB + 65), bytes(65), STATE)
+    assert sink.tail_begin(1, 5 * MB) == 5 * MB + 65
+
+
+def test_a_mark_tells_what_the_server_said_and_stores_no_bytes_of_wal(store: WalStore) -> None:
+    sink_of(store).tail(1, (5 * MB + 100, 5 * MB + 100), b"", STATE)
+    held = held_of(store)
+    assert held.wal.tails == []
+    assert held.wal.marks == [Mark(NOW, 1, 5 * MB + 100, 5 * MB + 40, NOW)]
+
+
+def test_a_history_file_keeps_its_ancestors_for_who_holds_only_the_list_key(
+    stage: Stage, store: WalStore
+) -> None:
+    sink_of(store).history(2, b"1\t0/5000100\tno recovery target specified\n")
+    [ancestor] = held_of(store).wal.histories[2]
+    assert (ancestor.timeline, ancestor.switch_lsn) == (1, 5 * 16 * MB + 0x100)
+    operator = stage.recovered()
+    entry = held_of(store).histories[2]
+    plain = WalStore(operator.records, LINEAGE).read(entry.stored, operator.run_keys())
+    assert plain.startswith(b"1\t0/5000100")

@@ -1,0 +1,174 @@
+"""What a verification looks at beyond single objects: references, chains, twins, shares."""
+
+import pytest
+
+from drtool.repository.config import RecipientEntry
+from drtool.repository.enrol import add_recipient
+from drtool.repository.format.names import family
+from drtool.repository.heads import put_head
+from drtool.repository.kit import RecoveryLine
+from drtool.repository.reader import Reader
+from drtool.repository.repository import open_with_recovery
+from drtool.repository.runs import put_note
+from drtool.repository.snapshot import Draft, put_snapshot
+from drtool.repository.verify import Found, check_contents, check_objects, check_references
+from drtool.repository.wal import Lineage, WalStore
+from tests.repository.stage import Stage, back_up, make_stage, put, snapshots, text
+
+MAINTAINER = b"m" * 32
+FILES = {"a": text("a", 300_000), "small": b"x"}
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return make_stage(versioned=False)
+
+
+def references(stage: Stage) -> dict[str, str]:
+    found = Found()
+    check_references(stage.writer(), found)
+    return found.faults
+
+
+def contents(stage: Stage, share: float = 1.0) -> Found:
+    found, read = Found(), [0]
+
+    def tick(size: int) -> None:
+        read[0] += size
+
+    repository = stage.recovered()
+    check_contents(repository, Reader(repository), found, share=share, tick=tick)
+    found.bytes = read[0]
+    return found
+
+
+def test_a_deleted_point_is_missed_by_the_one_after_it_until_a_plan_says_why(stage: Stage) -> None:
+    first = back_up(stage.writer(), FILES)
+    second = back_up(stage.writer(), FILES, first)
+    stage.store.delete(first.name)
+    faults = references(stage)
+    assert faults.keys() == {second.name}
+    assert first.name in faults[second.name]
+    stage.enrol_signer("maintainer", MAINTAINER)
+    maintainer = stage.records_of("maintainer", MAINTAINER)
+    put_note(maintainer, "plan", "files", stage.clock(), {"expire": [first.name], "delete": []})
+    assert references(stage) == {}
+
+
+def test_a_point_that_the_newest_head_calls_live_is_missed(stage: Stage) -> None:
+    point = back_up(stage.writer(), FILES)
+    stage.enrol_signer("maintainer", MAINTAINER)
+    maintainer = stage.records_of("maintainer", MAINTAINER)
+    put_head(maintainer, stage.clock(), {"live": [point.name], "wal": [], "marks": {}, "previous": None})
+    assert references(stage) == {}
+    stage.store.delete(point.name)
+    assert references(stage).keys() == {point.name}
+
+
+def test_a_pack_that_is_not_listed_is_named_with_the_point_that_needs_it(stage: Stage) -> None:
+    point = back_up(stage.writer(), FILES)
+    [pack, *_] = [found.name for found in stage.store.list("packs/")]
+    stage.store.delete(pack)
+    faults = references(stage)
+    assert point.name in faults[pack]
+
+
+def test_two_segments_of_one_name_with_other_bytes_are_reported(stage: Stage) -> None:
+    wal = WalStore(stage.writer().records, Lineage("files", "7", 17, 1))
+    names = {wal.put(1, "0" * 24, value, {}) for value in (b"one", b"other")}
+    [fault] = references(stage)
+    assert fault in names
+
+
+def test_a_wal_object_that_is_damaged_is_named(stage: Stage) -> None:
+    wal = WalStore(stage.writer().records, Lineage("files", "7", 17, 1))
+    name = wal.put(1, "0" * 24, b"segment", {})
+    value = stage.store.get(name)
+    put(stage.store, name, value[:-1] + bytes([value[-1] ^ 1]))
+    assert references(stage) == {}
+    assert contents(stage).faults.keys() == {name}
+    put(stage.store, name, value[:200])
+    assert references(stage).keys() == {name}
+
+
+def test_every_object_is_looked_at_once_in_as_many_days_as_the_share_says(stage: Stage) -> None:
+    for number in range(3):
+        back_up(stage.writer(), {f"{number}": text(f"{number}", 200_000)})
+    names = {found.name for found in stage.store.list("")}
+    seen = 0
+    for day in range(5):
+        found = Found()
+        check_objects(stage.writer(), found, share=0.2, day=day, tick=lambda _: None)
+        seen += found.objects
+    assert seen == len(names)
+    whole = Found()
+    check_objects(stage.writer(), whole, share=1.0, day=3, tick=lambda _: None)
+    assert whole.objects == len(names)
+    assert whole.bytes == sum(found.size for found in stage.store.list(""))
+    assert whole.faults == {}
+
+
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_an_object_whose_name_has_no_hash_is_named(stage: Stage, share: float) -> None:
+    name = put(stage.store, "snap/files/stray", b"stray")
+    found = Found()
+    check_objects(stage.writer(), found, share=share, day=0, tick=lambda _: None)
+    assert found.faults.keys() == {name}
+
+
+def test_a_share_of_the_contents_is_that_of_the_newest_points(stage: Stage) -> None:
+    for number in range(4):
+        back_up(stage.writer(), {"a": text(f"{number}", 100_000)})
+    assert contents(stage).bytes == 400_000
+    assert contents(stage, 0.5).bytes == 200_000
+    assert contents(stage, 0.01).bytes == 100_000
+
+
+def test_what_a_recovery_key_does_not_open_is_a_fault_of_the_point_and_the_rest_goes_on(stage: Stage) -> None:
+    line = stage.lines["first"]
+    third = RecoveryLine(b"t" * 32, line.trust)
+    first = back_up(stage.writer(), FILES)
+    add_recipient(
+        stage.recovered(),
+        line.key,
+        stage.admin,
+        RecipientEntry("third", third.key.recipient.public.hex()),
+        stage.clock(),
+    )
+    back_up(stage.writer(), {"new": text("new", 100_000)})
+    repository, found = open_with_recovery(stage.store, third), Found()
+    read: list[int] = []
+    check_contents(repository, Reader(repository), found, share=1.0, tick=read.append)
+    assert found.faults.keys() == {first.name}
+    assert sum(read) == 100_000
+
+
+def test_verification_reads_and_never_writes(stage: Stage) -> None:
+    back_up(stage.writer(), FILES)
+    before = {found.name for found in stage.store.list("")}
+    references(stage)
+    contents(stage)
+    assert {found.name for found in stage.store.list("")} == before
+    assert {family(name) for name in before} == {"config", "packs", "lists", "snap"}
+    assert len(snapshots(stage.writer())) == 1
+
+
+def test_a_point_that_vouches_for_no_key_of_a_pack_that_it_needs_is_named(stage: Stage) -> None:
+    point = back_up(stage.writer(), FILES)
+    draft = Draft(
+        volume="files",
+        source="files",
+        run="ab" * 16,
+        start=stage.clock(),
+        begin=stage.clock.now,
+        end=stage.clock.now,
+        streams=point.streams,
+        runs={},
+        facts={},
+        size=point.size,
+        stored=0,
+        previous=point.name,
+    )
+    lying = put_snapshot(stage.writer().records, draft)
+    assert references(stage).keys() == {lying}
+    assert contents(stage).faults
