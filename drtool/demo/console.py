@@ -44,8 +44,7 @@ class Console:
         except ValueError as fault:
             raise DrtoolError(f"`drtool {line}` ended with {code}: {told.strip()}") from fault
         if code != 0:
-            error = answer.get("error", {"message": answer.get("verdict"), "hint": ""})
-            raise DrtoolError(f"`drtool {line}` ended with {code}: {error['message']}", hint=error["hint"])
+            raise DrtoolError(f"`drtool {line}` ended with {code}: {'; '.join(_faults(answer))}")
         self._write(f"      {answer['verdict']}")
         return answer
 
@@ -72,6 +71,13 @@ class Console:
     def _write(self, line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
+
+
+def _faults(answer: Mapping[str, Any]) -> list[str]:
+    """Return what an answer says went wrong: the command as a whole, or single volumes."""
+    failed = [answer, *answer.get("volumes", [])]
+    faults = [part["error"] for part in failed if part.get("error")]
+    return [" ".join([fault["message"], fault["hint"]]).strip() for fault in faults] or [answer["verdict"]]
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -6,7 +6,7 @@ pack stops being used at a moment of its own, spread evenly by its name, so that
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
+from typing import Final
 
 from drtool.repository import snapshot as snapshots
 from drtool.repository.format.places import Place, PlaceList
@@ -14,6 +14,8 @@ from drtool.repository.lists import PreviousPlaces
 from drtool.repository.records import Records
 from drtool.repository.snapshot import Snapshot
 from drtool.repository.storage.base import ObjectStore
+
+_DEAD_RUNS: Final = 4  # whose parts are looked at, the newest ones: each holds lists in memory
 
 
 class Usable:
@@ -24,6 +26,11 @@ class Usable:
         self._packs = packs
         self._window = window
         self._start = start
+
+    @property
+    def ever(self) -> bool:
+        """Whether any pack could be referred to."""
+        return bool(self._window)
 
     def __contains__(self, pack: str) -> bool:
         modified = self._packs.get(pack)
@@ -36,23 +43,29 @@ class Usable:
 
 
 class Known:
-    """The places of one path in earlier lists, asked for by rising offset."""
+    """The places of one path in earlier lists, asked for by rising offset; each layer is a stream of lists."""
 
-    def __init__(
-        self, lists: Iterable[PlaceList] = (), path: bytes = b"", usable: Usable | None = None
-    ) -> None:
-        self._places = (place for found in lists for place in found.of(path))
+    def __init__(self, layers: Sequence[Iterable[PlaceList]], path: bytes, usable: Usable) -> None:
+        self._cursors = [_Cursor(place for found in lists for place in found.of(path)) for lists in layers]
         self._usable = usable
+
+    def at(self, offset: int) -> Place | None:
+        """Return the place at offset of the first layer that has one whose pack may be referred to."""
+        found = [cursor.at(offset) for cursor in self._cursors]
+        return next((place for place in found if place is not None and place.pack.name in self._usable), None)
+
+
+class _Cursor:
+    """Places in offset order, read as the offsets asked for rise."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        self._places = iter(places)
         self._next: Place | None = next(self._places, None)
 
     def at(self, offset: int) -> Place | None:
-        """Return the place at offset if its pack may be referred to."""
         while self._next is not None and self._next.offset < offset:
             self._next = next(self._places, None)
-        place = self._next
-        if place is None or place.offset != offset or self._usable is None:
-            return None
-        return place if place.pack.name in self._usable else None
+        return self._next if self._next is not None and self._next.offset == offset else None
 
 
 class Earlier:
@@ -66,14 +79,14 @@ class Earlier:
         self.runs = runs
         self.previous = previous
 
+    @property
+    def refers(self) -> bool:
+        """Whether this run, or the one after it, may refer to anything at all."""
+        return self._usable.ever
+
     def known(self, path: bytes) -> Known:
-        """Return the earlier places of path: those of the first layer that has any."""
-        for layer in self._layers:
-            lists = layer.find(path)
-            first = next(lists, None)
-            if first is not None:
-                return Known(chain([first], lists), path, self._usable)
-        return Known()
+        """Return the earlier places of path: a dead run may have come through a part of it only."""
+        return Known([layer.find(path) for layer in self._layers], path, self._usable)
 
 
 def look_back(records: Records, volume: str, window: timedelta, previous: Snapshot | None) -> Earlier:
@@ -89,6 +102,8 @@ def look_back(records: Records, volume: str, window: timedelta, previous: Snapsh
     layers: list[PreviousPlaces] = []
     done = {previous.run} if previous else set()
     for part in snapshots.read_parts(records, volume, previous.start if previous else None):
+        if len(layers) == _DEAD_RUNS:
+            break
         if part.value["run"] not in done:  # the newest part of a run names all that its older ones do
             done.add(part.value["run"])
             layers.append(PreviousPlaces(records, part.value["content"]))

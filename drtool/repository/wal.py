@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from drtool.errors import Corrupt
+from drtool.errors import Corrupt, WrongKey
 from drtool.repository.format import wal_object
 from drtool.repository.format.crypto import keyed_id, random_bytes, sha256
 from drtool.repository.format.names import lineage_prefix, split_hash
@@ -118,7 +118,7 @@ class WalStore:
     def _put(self, prefix: str, plain: bytes, facts: Json) -> str:
         keys = self._records.keys
         if keys.signing is None:
-            raise Corrupt("WAL can be stored only by a writer")
+            raise WrongKey("this machine holds no key that may sign WAL", hint="Give the writer's bundle.")
         wal_keys = WalKeys(keys.list_keys[0], keys.signing, self._records.config.recipient_keys())
         lineage = {"system": self.lineage.system, "major": self.lineage.major, "epoch": self.lineage.epoch}
         value = wal_object.encode(

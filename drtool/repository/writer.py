@@ -15,7 +15,7 @@ from typing import Final
 
 from drtool.errors import TemporaryFailure
 from drtool.repository import snapshot as snapshots
-from drtool.repository.dedup import Earlier, Known
+from drtool.repository.dedup import Earlier
 from drtool.repository.format import compress
 from drtool.repository.format.chunker import split
 from drtool.repository.format.crypto import keyed_id
@@ -117,11 +117,11 @@ class Writer:
         """Read stream to its end and keep its bytes under path. Raises what the stream, the store or a check raises."""
         mark = path_id(self._id_key, path)
         private = size is not None and size < PRIVATE_BELOW
-        known = Known() if private else self._earlier.known(mark)
+        known = None if private else self._earlier.known(mark)
         offset = 0
         for data in split(stream, chunk_size):
             kind = PRIVATE if private else CONTENT
-            self._add(_Chunk(mark, offset, data, kind, known.at(offset)))
+            self._add(_Chunk(mark, offset, data, kind, known.at(offset) if known else None))
             offset += len(data)
         self._entry({"path": path, "size": offset, "entry": entry})
         self.totals.artifacts += 1
@@ -133,6 +133,7 @@ class Writer:
         self._batch.size += len(chunk.data)
         if self._batch.size >= _BATCH:
             self._submit()
+            self._keep_part()
 
     def _submit(self) -> None:
         batch, self._batch = self._batch, _Batch()
@@ -210,6 +211,8 @@ class Writer:
 
     def _keep_part(self) -> None:
         """Every GB or five minutes, keep the lists so far, for the run that follows if this one dies."""
+        if not self._earlier.refers:
+            return  # nor will the next run refer to anything
         sent, since = self._part_at
         new = self._sender.bytes_sent - sent >= self._pace.part_bytes
         if not new and time.monotonic() - since < self._pace.part_seconds:
@@ -292,7 +295,7 @@ class Writer:
         }
         lists = [*self._content.names, *self._entries.names]
         kept = {name for prefix in _prefixes(lists) for name in (found.name for found in store.list(prefix))}
-        missing = sorted((needed - listed) | (set(lists) - kept))
+        missing = sorted({f"packs/{volume}/{pack}" for pack in needed - listed} | (set(lists) - kept))
         if missing:
             raise TemporaryFailure(
                 f"{len(missing)} objects that the snapshot of {volume} needs are not listed, {missing[0]} among them",

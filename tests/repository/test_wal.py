@@ -157,7 +157,7 @@ def test_who_is_no_writer_stores_no_wal(stage: Stage) -> None:
             bundle.id_key,
         ),
     )
-    with pytest.raises(DrtoolError, match="only by a writer"):
+    with pytest.raises(DrtoolError, match="may sign WAL"):
         WalStore(reader.records, LINEAGE).put(1, SEGMENT, PLAIN, FACTS)
 
 

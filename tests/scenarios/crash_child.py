@@ -18,6 +18,7 @@ from typing import Any
 from drtool.operations import capture, session
 from drtool.operations.backup import run_backup
 from drtool.operations.session import KeyFiles, Silent, World, open_session
+from drtool.repository.storage.open import open_store
 from drtool.repository.writer import Pace, Writer
 from tests.faults.stores import CrashingStore, kill_this_process
 
@@ -30,7 +31,7 @@ class WatchedWriter(Writer):
     oracle: Path
 
     def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments, PACE)
+        super().__init__(*arguments, PACE)  # type: ignore[call-arg]  # mypy counts *arguments twice
         self._seen: dict[str, str] = {}
 
     def save(self, path: str, entry: dict[str, Any], stream: Iterable[bytes], **sizes: Any) -> None:
@@ -53,13 +54,12 @@ def back_up(policy: Path, bundle: Path, oracle: Path, at: int | None) -> int:
     """Back up all volumes through a store that dies at its at-th call; return the calls made. Ends the process."""
     WatchedWriter.oracle = oracle
     stores: list[CrashingStore] = []
-    open_store = session.open_store
 
     def crashing(*arguments: Any, **options: Any) -> CrashingStore:
         stores.append(CrashingStore(open_store(*arguments, **options), at, done=True, die=kill_this_process))
         return stores[-1]
 
-    session.open_store = crashing
+    session.open_store = crashing  # type: ignore[attr-defined]
     setattr(capture, "Writer", WatchedWriter)  # noqa: B010 - mypy takes a plain assignment for a mistake
     world = World(lambda: datetime.now(UTC), os.environ, Silent())
     results = run_backup(open_session(policy, None, KeyFiles(bundle=bundle), world), [])

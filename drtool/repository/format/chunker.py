@@ -16,7 +16,7 @@ def split(stream: Iterable[bytes], size: int) -> Iterator[bytes]:
             take = size - held
             yield b"".join((*pending, view[:take]))
             pending, held, view = [], 0, view[take:]
-        if view:
+        if len(view):
             pending.append(view)
             held += len(view)
     if pending:

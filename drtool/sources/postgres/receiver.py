@@ -38,8 +38,9 @@ class Goal:
     tail_every_s: float | None
     stop: Callable[[], bool]
 
-    def is_reached(self, position: int) -> bool:
-        return self.stop() or (self.lsn is not None and position >= self.lsn)
+    def is_reached(self, position: int, *, is_known: bool) -> bool:
+        """Tell whether to end; at lsn only once it is known as of when all up to position is everything."""
+        return self.stop() or (self.lsn is not None and position >= self.lsn and is_known)
 
     def is_tail_due(self, last_tail: float) -> bool:
         return self.tail_every_s is not None and time.monotonic() - last_tail >= self.tail_every_s
@@ -47,7 +48,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """How far a run came: everything before lsn on timeline is durable, as of what the server said of itself."""
+    """How far a run came: everything before lsn on timeline is durable, and all that was committed by server.time."""
 
     timeline: int
     lsn: int
@@ -56,6 +57,24 @@ class Received:
 
 def _never() -> bool:
     return False
+
+
+class _Covered:
+    """The newest word of the server that what was received covers; on a busy server its last word is always ahead."""
+
+    def __init__(self) -> None:
+        self.state: ServerState | None = None
+        self._next: ServerState | None = None
+
+    def choose(self, said: ServerState, position: int) -> ServerState:
+        """Return the newest of all that was said that position covers; where none is, what was said last."""
+        if said.flush_lsn <= position:
+            self.state, self._next = said, None
+        elif self._next is None:
+            self._next = said
+        elif self._next.flush_lsn <= position:
+            self.state, self._next = self._next, said
+        return self.state or said
 
 
 class Receiver:
@@ -144,13 +163,14 @@ class Receiver:
 def _drain(stream: WalStream, assembler: Assembler, goal: Goal) -> Received | None:
     """Move what stream brings into assembler until goal, and end the stream; None if the server ended it."""
     last_tail = time.monotonic()
+    covered = _Covered()
     while True:
         piece = stream.take(LONGEST_WAIT_S)
         if piece is not None and (durable := assembler.add(piece.data)) is not None:
             stream.acknowledge(durable)
-        state = stream.state
-        if state is not None:
-            done = goal.is_reached(assembler.position)
+        if stream.state is not None:
+            state = covered.choose(stream.state, assembler.position)
+            done = goal.is_reached(assembler.position, is_known=covered.state is not None)
             asked = piece is None and stream.answer_wanted
             if done or asked or stream.ended or goal.is_tail_due(last_tail):
                 stream.acknowledge(assembler.tail(state))

@@ -43,7 +43,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What the server last said of itself: how far it can send, and its clock, UTC."""
+    """What the server said of itself: at time, by its clock (UTC), all that was committed lay before flush_lsn."""
 
     flush_lsn: int
     time: datetime
@@ -68,6 +68,7 @@ class WalStream:
         self._full_since: float | None = None
         self._asked_since: float | None = None
         self._state: ServerState | None = None
+        self._heard: tuple[datetime | None, bool] = None, False  # the last message's time; whether it held data
         self._next: tuple[int, int] | None = None
         self._told = 0  # the flush position of the last status
         self._status_due = 0.0
@@ -98,7 +99,7 @@ class WalStream:
 
     @property
     def state(self) -> ServerState | None:
-        """What the server last said; None before its first word."""
+        """What the server last said; None before its second word."""
         return self._state
 
     @property
@@ -173,8 +174,9 @@ class WalStream:
     def _read(self) -> bool:
         """Take in one message, or wait for one; False once the server has ended the stream."""
         self._check_patience()
-        if self._flushed != self._told or time.monotonic() >= self._status_due:
-            self._send_status()
+        is_due = time.monotonic() >= self._status_due
+        if self._flushed != self._told or is_due:
+            self._send_status(want_answer=is_due)  # an idle server says nothing of its own accord
         message = memoryview(b"") if self._full_since is not None else self._replication.take()
         if message is None:
             return False
@@ -209,7 +211,7 @@ class WalStream:
                 hint="Nothing beyond the hole was kept; run it again, and look into the server's log.",
             )
         self._received += len(piece.data)
-        self._state = ServerState(max(end, self._received), _EPOCH + timedelta(microseconds=moment))
+        self._hear(end, moment, has_data=True)
         with self._changed:
             self._pieces.append(piece)
             self._buffered += len(piece.data)
@@ -219,13 +221,26 @@ class WalStream:
 
     def _answer(self, message: memoryview) -> None:
         _, end, moment, wants_answer = _KEEPALIVE.unpack_from(message)
-        self._state = ServerState(max(end, self._received), _EPOCH + timedelta(microseconds=moment))
-        if wants_answer:
-            self._send_status()
-            if self._flushed < self._received and self._asked_since is None:
-                self._asked_since = time.monotonic()
+        self._hear(end, moment, has_data=False)
+        if wants_answer or self._state is None:
+            self._send_status(want_answer=self._state is None)
+        if wants_answer and self._flushed < self._received and self._asked_since is None:
+            self._asked_since = time.monotonic()
         with self._changed:
             self._changed.notify_all()
+
+    def _hear(self, end: int, moment: int, *, has_data: bool) -> None:
+        """Note how far the server's WAL went, as of the message before this one.
+
+        The server looks for its end first and at its clock afterwards, so what was committed in between is as old
+        as the message, and behind its end. A keepalive after data brings nothing new: no look for more came first.
+        """
+        before, had_data = self._heard
+        self._heard = _EPOCH + timedelta(microseconds=moment), has_data
+        if not has_data and had_data:
+            before = self._state.time if self._state is not None else None
+        if before is not None:
+            self._state = ServerState(max(end, self._received), before)
 
     def _send_status(self, *, want_answer: bool = False) -> None:
         self._told = self._flushed

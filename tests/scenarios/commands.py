@@ -1,0 +1,166 @@
+"""drtool's command line over the servers of a scene, in this process or in one of its own. What it says is kept."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from click.testing import CliRunner
+
+from drtool.cli.main import drtool
+from drtool.repository.storage.settings import S3Settings
+from tests.scenarios.scene import Scene
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of the command, or of the one volume that it failed for."""
+        failed: list[dict[str, Any]] = [volume["error"] for volume in self.value.get("volumes", ())]
+        error: dict[str, Any] = self.value["error"] if "error" in self.value else failed[0]
+        return error
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands over one policy, a JSON file, for JSON is YAML; its keys lie in directory."""
+
+    directory: Path
+    content: Mapping[str, Any]
+    environment: Mapping[str, str]
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def policy(self) -> Path:
+        return self.directory / "policy.yaml"
+
+    @property
+    def bundle(self) -> Path:
+        return self.directory / "bundle.json"
+
+    @property
+    def kit(self) -> Path:
+        return self.directory / "kit.txt"
+
+    @classmethod
+    def over(cls, scene: Scene, s3: S3Settings, **secrets: str) -> Self:
+        """Write a policy over the servers of scene; its repository is yet to be made. secrets join the environment."""
+        repository = {
+            "url": f"s3://{s3.bucket}/{s3.prefix.strip('/')}",
+            "endpoint": s3.endpoint,
+            "access_key": {"env": "SCENE_ACCESS_KEY"},
+            "secret_key": {"env": "SCENE_SECRET_KEY"},
+        }
+        content, environment = policy_of(scene, repository), {**scene.environment, **secrets}
+        return cls(scene.directory / "main", content, environment).written()
+
+    def written(self) -> Self:
+        self.directory.mkdir(exist_ok=True)
+        self.policy.write_text(json.dumps(self.content, indent=1))
+        return self
+
+    def but(self, volume: str, **changes: object) -> Self:
+        """Return the commands over a changed policy, with the same keys. volume may be "repository" too."""
+        content = json.loads(json.dumps(self.content))
+        parts = {part["name"]: part for part in content["volumes"]}
+        (content["repository"] if volume == "repository" else parts[volume]).update(changes)
+        number = len(list(self.directory.glob("changed-*")))
+        changed = replace(self, directory=self.directory / f"changed-{number}", content=content).written()
+        for file in (self.bundle, self.kit):
+            if file.exists():
+                (changed.directory / file.name).write_bytes(file.read_bytes())
+        return changed
+
+    def init(self, *arguments: object) -> Said:
+        """Make the repository, its kit and its bundle."""
+        return self("init", "--bundle", self.bundle, "--kit-file", self.kit, *arguments)
+
+    def __call__(self, *arguments: object, code: int = 0) -> Said:
+        """Run a command with the writer's keys; it must end with code. Errors have their hint."""
+        return self._run(arguments, {"DRTOOL_BUNDLE": str(self.bundle)}, code)
+
+    def operator(self, *arguments: object, code: int = 0, kit: Path | None = None) -> Said:
+        """Run a command with the recovery kit."""
+        return self._run(arguments, {"DRTOOL_RECOVERY_KEY_FILE": str(kit or self.kit)}, code)
+
+    def restore(self, volume: str, directory: Path, *arguments: object, code: int = 0) -> Said:
+        return self.operator("restore", volume, "--to-dir", directory, *arguments, code=code)
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start a command with the writer's keys in a process of its own."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("DRTOOL_")}
+        keys = {"DRTOOL_POLICY": str(self.policy), "DRTOOL_BUNDLE": str(self.bundle)}
+        return subprocess.Popen(
+            [sys.executable, "-m", "drtool", *map(str, arguments), "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**clean, **self.environment, **keys},
+        )
+
+    def end(self, process: subprocess.Popen[str]) -> Said:
+        """Wait for a process of start, and return what it said."""
+        out, err = process.communicate(timeout=60)
+        return self._keep(Said(process.returncode, out, err))
+
+    def _run(self, arguments: Sequence[object], keys: Mapping[str, str], code: int) -> Said:
+        others = {name: None for name in os.environ if name.startswith("DRTOOL_")}
+        result = CliRunner().invoke(
+            drtool,
+            [*map(str, arguments), "--json"],
+            prog_name="drtool",
+            env={**others, **self.environment, "DRTOOL_POLICY": str(self.policy), **keys},
+        )
+        said = self._keep(Said(result.exit_code, result.stdout, result.stderr))
+        assert said.code == code, f"{said.code}, not {code}\n{said.out}\n{said.err}"
+        if code in range(1, 9):
+            assert "Traceback" not in said.err
+            assert code == 4 or said.error["hint"] or said.error["kind"] == "PolicyInvalid", said.out
+        return said
+
+    def _keep(self, said: Said) -> Said:
+        self.said.append(said.out + said.err)
+        return said
+
+
+def policy_of(scene: Scene, repository: Mapping[str, object]) -> dict[str, Any]:
+    """Return a policy over the servers of scene: both volumes, and a promise that a test can keep."""
+    postgres = {
+        "name": "postgres",
+        "source": "postgres",
+        "host": "127.0.0.1",
+        "port": scene.postgres.port,
+        "user": "postgres",
+        "password": {"env": "SCENE_PASSWORD"},
+    }
+    redis = {
+        "name": "redis",
+        "source": "redis",
+        "host": "127.0.0.1",
+        "port": scene.redis.port,
+        "allow_master": True,
+    }
+    return {
+        "version": 1,
+        "name": "scenario",
+        "repository": dict(repository),
+        "objectives": {"rpo": "15m", "rto": "1h"},
+        "volumes": [postgres, redis],
+    }
