@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from drtool.errors import Corrupt
+from drtool.errors import Corrupt, UsageError
 from drtool.operations.coverage import Held, base_of, held_lineages
 from drtool.operations.results import Point, PointState
 from drtool.operations.session import Session
@@ -48,7 +48,7 @@ def take_inventory(
 
     as_of names a head: what it did not know is left out.
     """
-    session.repository.config.limits(volume)
+    _check_known(session, volume)
     records = session.repository.records
     snapshots: dict[str, Snapshot] = {}
     unreadable: list[Unreadable] = []
@@ -68,6 +68,14 @@ def take_inventory(
     return Inventory(volume, snapshots, unreadable, bases, held)
 
 
+def _check_known(session: Session, volume: str) -> None:
+    known = session.repository.config.volumes
+    if volume not in known:
+        raise UsageError(
+            f"the repository knows no volume {volume}", hint=f"Its volumes are: {', '.join(sorted(known))}."
+        )
+
+
 def points_of(inventory: Inventory) -> Iterator[Point]:
     """Yield the points of an inventory, those that cannot be restored with their reason."""
     wal = {lineage: held.wal for lineage, held in inventory.held.items()}
@@ -83,7 +91,7 @@ def points_of(inventory: Inventory) -> Iterator[Point]:
         else:
             yield _waiting(snapshot, inventory)
     for unreadable in inventory.unreadable:
-        moment = _moment_of(unreadable.name)
+        moment = moment_of(unreadable.name)
         yield Point(
             volume=inventory.volume,
             source="",
@@ -145,5 +153,6 @@ def _id(name: str) -> str:
     return name.rpartition("-")[2][:_ID_DIGITS]
 
 
-def _moment_of(name: str) -> datetime:
+def moment_of(name: str) -> datetime:
+    """Return the time that a snapshot's name says."""
     return parse_name_time(name.split("/")[2].partition("-")[0])

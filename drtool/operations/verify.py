@@ -1,16 +1,22 @@
 """`verify`: names and references (L0), every object's SHA-256 (L1), every byte opened again (L2)."""
 
 import time
+from collections.abc import Iterator
 from typing import Literal
 
 from drtool.errors import WrongKey
-from drtool.operations.points import points_of, take_inventory
+from drtool.operations.coverage import lineage_label, read_held
+from drtool.operations.marks import witness_of
+from drtool.operations.points import Inventory, points_of, take_inventory
 from drtool.operations.results import Fault, VerifyResult
 from drtool.operations.session import Session
 from drtool.repository import verify as check
 from drtool.repository.format.names import json_time
 from drtool.repository.reader import Reader
 from drtool.repository.runs import put_run
+from drtool.repository.wal import WalStore
+from drtool.sources.postgres.coverage import Base, find_reach
+from drtool.sources.postgres.wal import format_lsn
 
 Level = Literal["L0", "L1", "L2"]
 
@@ -48,11 +54,37 @@ def run_verify(session: Session, level: Level = "L1", *, share: float = 1.0) -> 
 
 
 def _check_chains(session: Session, found: check.Found) -> None:
-    """Say which PostgreSQL points wait for WAL that is missing in the middle."""
+    """Say which PostgreSQL points wait for WAL, and whose WAL ends before its time: in a hole, or before a witness."""
     for volume in session.repository.config.volumes:
-        for point in points_of(take_inventory(session, volume)):
+        inventory = take_inventory(session, volume)
+        for point in points_of(inventory):
             if point.state == "waiting for WAL":
                 found.fault(point.name, f"its WAL is not whole: {point.detail}")
+        for name, message in _lost_wal(session, inventory):
+            found.fault(name, message)
+
+
+def _lost_wal(session: Session, inventory: Inventory) -> Iterator[tuple[str, str]]:
+    """Yield each base whose WAL does not reach as far as the store itself, or any point's mark, says it did."""
+    for base in inventory.bases:
+        held = inventory.held.get(base.lineage)
+        reach = find_reach(base, held.wal) if held else None
+        if reach is None or not reach.is_restorable:
+            continue
+        for fault in reach.faults():
+            yield base.id, fault
+        seen = witness_of(session, base.lineage, inventory.volume)
+        is_short = seen is not None and seen.timeline == reach.timeline and seen.lsn > reach.end
+        if seen is not None and is_short and seen.lsn > _reread(session, base):
+            reached, known = format_lsn(reach.end), format_lsn(seen.lsn)
+            yield base.id, f"its WAL ends at {reached}, but {seen.who} saw it durable up to {known}"
+
+
+def _reread(session: Session, base: Base) -> int:
+    """Return where the WAL of base ends now: a witness may have come between the two listings."""
+    volume = base.id.split("/")[1]
+    store = WalStore(session.repository.records, lineage_label(volume, base.lineage))
+    return find_reach(base, read_held(store, base.wal_segment_size).wal).end
 
 
 def _record(session: Session, result: VerifyResult) -> None:

@@ -39,7 +39,7 @@ class Pace:
     """How much is in flight and how often a part is kept. Sizes in bytes, times in seconds."""
 
     workers: int = 2
-    in_flight: int = 24 * 1024 * 1024
+    in_flight: int = 6 * 1024 * 1024
     pack_size: int = PACK_SIZE
     part_bytes: int = 1024 * 1024 * 1024
     part_seconds: float = 300.0

@@ -60,16 +60,12 @@ class Commands:
         return self.directory / "kit.txt"
 
     @classmethod
-    def over(cls, scene: Scene, s3: S3Settings, **secrets: str) -> Self:
+    def over(
+        cls, scene: Scene, repository: Mapping[str, object], name: str = "scenario", **secrets: str
+    ) -> Self:
         """Write a policy over the servers of scene; its repository is yet to be made. secrets join the environment."""
-        repository = {
-            "url": f"s3://{s3.bucket}/{s3.prefix.strip('/')}",
-            "endpoint": s3.endpoint,
-            "access_key": {"env": "SCENE_ACCESS_KEY"},
-            "secret_key": {"env": "SCENE_SECRET_KEY"},
-        }
-        content, environment = policy_of(scene, repository), {**scene.environment, **secrets}
-        return cls(scene.directory / "main", content, environment).written()
+        content, environment = policy_of(scene, repository, name), {**scene.environment, **secrets}
+        return cls(scene.directory / name, content, environment).written()
 
     def written(self) -> Self:
         self.directory.mkdir(exist_ok=True)
@@ -140,7 +136,17 @@ class Commands:
         return said
 
 
-def policy_of(scene: Scene, repository: Mapping[str, object]) -> dict[str, Any]:
+def s3_repository(s3: S3Settings, endpoint: str | None = None) -> dict[str, object]:
+    """Return the repository of a policy: at s3, by the way of another endpoint if one is given."""
+    return {
+        "url": f"s3://{s3.bucket}/{s3.prefix.strip('/')}",
+        "endpoint": endpoint or s3.endpoint,
+        "access_key": {"env": "SCENE_ACCESS_KEY"},
+        "secret_key": {"env": "SCENE_SECRET_KEY"},
+    }
+
+
+def policy_of(scene: Scene, repository: Mapping[str, object], name: str) -> dict[str, Any]:
     """Return a policy over the servers of scene: both volumes, and a promise that a test can keep."""
     postgres = {
         "name": "postgres",
@@ -159,7 +165,7 @@ def policy_of(scene: Scene, repository: Mapping[str, object]) -> dict[str, Any]:
     }
     return {
         "version": 1,
-        "name": "scenario",
+        "name": name,
         "repository": dict(repository),
         "objectives": {"rpo": "15m", "rto": "1h"},
         "volumes": [postgres, redis],

@@ -21,7 +21,7 @@ from drtool.demo.servers.postgres import PostgresServer, give
 from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
 from tests.conftest import S3Server
-from tests.scenarios.commands import Commands
+from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.scene import Scene, play
 from tests.sources.redis.support import contents, fill
 
@@ -64,7 +64,8 @@ def loss(request: pytest.FixtureRequest, s3_server: S3Server) -> Iterator[Loss]:
         forum = Forum(scene.postgres, lambda: datetime.now(UTC))
         forum.create(ROLE_PASSWORD)
         tablespace = _tablespace(scene) if has_tablespace else None
-        drtool = Commands.over(scene, s3_server.at(s3_server.versioned), ROLE_PASSWORD=ROLE_PASSWORD).but(
+        repository = s3_repository(s3_server.at(s3_server.versioned))
+        drtool = Commands.over(scene, repository, ROLE_PASSWORD=ROLE_PASSWORD).but(
             "postgres", user=ROLE, password={"env": "ROLE_PASSWORD"}, database=DATABASE, proofs=[PROOF]
         )
         try:

@@ -1,0 +1,1 @@
+"""Benchmarks: drtool beside pgBackRest, on the same data, in one run."""

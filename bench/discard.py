@@ -1,0 +1,27 @@
+"""The yardstick: BASE_BACKUP as drtool asks for it, read and thrown away. A command; PGPORT says where."""
+
+import os
+
+from drtool.sources.postgres.base_backup import BackupOptions
+from drtool.sources.postgres.connection import PostgresSettings, Replication
+
+
+def main() -> None:
+    """Read one base backup, and print how many bytes came."""
+    settings = PostgresSettings(
+        "127.0.0.1", int(os.environ["PGPORT"]), password=lambda: os.environ["PGPASSWORD"]
+    )
+    size = 0
+    with Replication(settings) as replication:
+        replication.send(BackupOptions("yardstick").command)
+        for _ in ("start", "tablespaces", "copy"):
+            replication.result()
+        while (message := replication.copy_data()) is not None:
+            size += len(message)
+        while replication.result() is not None:
+            pass
+    print(size)
+
+
+if __name__ == "__main__":
+    main()

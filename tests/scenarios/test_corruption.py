@@ -1,0 +1,242 @@
+"""A rotten repository, through the command line: verify names the object, restore refuses, never a wrong byte."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from drtool.demo.servers.redis import RedisServer
+from drtool.sources.postgres.layout import MARKER, PG_CONTROL
+from drtool.sources.redis.connection import Connection
+from tests.faults.stores import flipped
+from tests.scenarios.commands import Commands
+from tests.scenarios.conftest import System
+
+Keys = dict[bytes, object]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A repository in a directory, whole; and what Redis held at each of its points."""
+
+    system: System
+    drtool: Commands
+    store: Path
+    keys: dict[str, Keys]
+
+    def newest(self, family: str) -> str:
+        """Return the name of the newest object of a family; family may go on: packs/redis."""
+        return self.names(family)[-1]
+
+    def names(self, family: str) -> list[str]:
+        """Return the names of a family's objects, by age."""
+        files = [path for path in self.store.glob(f"{family}/**/*") if path.is_file()]
+        return [
+            str(path.relative_to(self.store))
+            for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)
+        ]
+
+
+@pytest.fixture(scope="session")
+def sound(backed_up_system: System) -> Sound:
+    """A point of PostgreSQL, with whole segments of WAL and tails behind it, and two of Redis."""
+    system, keys = backed_up_system, {}
+    store = system.scene.directory / "rotten" / "store"
+    drtool = Commands.over(system.scene, {"url": f"file://{store}"}, "rotten", **system.drtool.environment)
+    drtool = drtool.but("redis", password={"env": "REDIS_PASSWORD"})
+    store.mkdir()
+    drtool.init()
+    drtool("backup", "postgres")
+    for _ in range(2):
+        for _ in range(2):
+            system.scene.postgres.sql("select pg_logical_emit_message(true, 'x', 'y')")
+            system.scene.postgres.sql("select pg_switch_wal()")
+        drtool("wal", "catch-up")
+        with system.scene.redis.connect() as connection:
+            connection.call("INCR", "changes")
+            held = read_keys(connection)
+        [made] = drtool("backup", "redis").value["volumes"]
+        keys[made["point"]] = held
+    drtool("verify", "--level", "L1")
+    return Sound(system, drtool, store, keys)
+
+
+def read_keys(connection: Connection) -> Keys:
+    names = connection.call("KEYS", "*")
+    assert isinstance(names, list)
+    return {name: connection.call("GET", name) for name in names if isinstance(name, bytes)}
+
+
+@dataclass(frozen=True)
+class Rotten:
+    """A copy of the sound repository that may be damaged: its files are links until they are."""
+
+    sound: Sound
+    store: Path
+    drtool: Commands
+    target: Path
+
+    def damage(self, name: str, change: Callable[[bytes], bytes]) -> None:
+        """Change the bytes of one object, as a disk does: its time stays."""
+        path = self.store / name
+        value, times = path.read_bytes(), path.stat()
+        path.unlink()
+        path.write_bytes(change(value))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def verify(self, level: str, code: int = 4) -> set[str]:
+        """Return the names that a verification finds wrong."""
+        command = self.drtool.operator if level == "L2" else self.drtool
+        faults = command("verify", "--level", level, code=code).value["verification"]["faults"]
+        return {fault["name"] for fault in faults}
+
+    def refuses(self, volume: str, code: int) -> str:
+        """Return why volume is not restored; no server can start on what was written until then, if anything was."""
+        message: str = self.drtool.restore(volume, self.target, code=code).error["message"]
+        if self.target.exists():
+            assert (self.target / MARKER).exists()
+            assert not (self.target / PG_CONTROL).exists()
+        return message
+
+    def restored_redis(self, *arguments: str) -> tuple[str, Keys]:
+        """Restore Redis; return which point came back, and what a server then holds."""
+        directory = self.target.with_name("redis")
+        restored = self.drtool.restore("redis", directory / "data", *arguments).value["restore"]
+        server = RedisServer.create(self.sound.system.scene.redis.program, directory)
+        server.start()
+        try:
+            with server.connect() as connection:
+                return restored["point"], read_keys(connection)
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def rotten(sound: Sound, tmp_path: Path) -> Rotten:
+    store = tmp_path / "store"
+    shutil.copytree(sound.store, store, copy_function=os.link)
+    return Rotten(sound, store, sound.drtool.but("repository", url=f"file://{store}"), tmp_path / "target")
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "first byte": lambda value: flipped(value, 0),
+    "middle": lambda value: flipped(value, len(value) // 2),
+    "last byte": lambda value: flipped(value, len(value) - 1),
+    "truncated": lambda value: value[: len(value) // 2],
+    "empty": lambda _value: b"",
+}
+WHAT_A_RESTORE_NEEDS = [  # the newest of a family; which volume needs it; which level names it
+    ("packs/redis", "redis", "L1"),
+    ("lists/redis", "redis", "L0"),
+    ("packs/postgres", "postgres", "L1"),
+    ("lists/postgres", "postgres", "L0"),
+    ("wal/postgres", "postgres", "L1"),
+    ("tail/postgres", "postgres", "L1"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("family", "volume", "level"), WHAT_A_RESTORE_NEEDS)
+def test_what_a_restore_needs_and_is_damaged_is_named_and_nothing_is_restored(
+    rotten: Rotten, family: str, volume: str, level: str, change: str
+) -> None:
+    name = rotten.sound.newest(family)
+    rotten.damage(name, CHANGES[change])
+    assert name in rotten.verify(level)
+    rotten.refuses(volume, 4)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_record_that_is_damaged_is_named_and_restores_are_as_before(
+    rotten: Rotten, change: str
+) -> None:
+    name = rotten.sound.newest("runs")
+    rotten.damage(name, CHANGES[change])
+    assert rotten.verify("L0") == {name}
+    newest = rotten.sound.newest("snap/redis")
+    assert rotten.restored_redis() == (newest, rotten.sound.keys[newest])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_snapshot_that_is_damaged_is_named_and_the_one_before_it_taken_only_where_that_is_accepted(
+    rotten: Rotten, change: str
+) -> None:
+    earlier, newest = rotten.sound.names("snap/redis")
+    rotten.damage(newest, CHANGES[change])
+    assert newest in rotten.verify("L0")
+    assert newest in rotten.refuses("redis", 5)
+    assert rotten.restored_redis("--accept-loss") == (earlier, rotten.sound.keys[earlier])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_config_that_is_damaged_ends_everything(rotten: Rotten, change: str) -> None:
+    name = rotten.sound.newest("config")
+    rotten.damage(name, CHANGES[change])
+    for arguments in (("verify",), ("points",), ("status",), ("backup",)):
+        assert name in rotten.drtool(*arguments, code=4).error["message"]
+    assert name in rotten.refuses("redis", 4)
+
+
+@pytest.mark.parametrize(("family", "volume", "_level"), WHAT_A_RESTORE_NEEDS)
+def test_what_a_restore_needs_and_is_gone_is_missed_and_nothing_is_restored(
+    rotten: Rotten, family: str, volume: str, _level: str
+) -> None:
+    name = rotten.sound.newest(family)
+    (rotten.store / name).unlink()
+    if volume == "postgres" and not family.startswith(("packs", "lists")):
+        [base] = rotten.sound.names("snap/postgres")
+        assert rotten.verify("L0") == {base}
+        assert "saw it durable up to" in rotten.refuses(volume, 5)
+    else:
+        assert rotten.verify("L0") == {name}
+        assert name in rotten.refuses(volume, 7)
+
+
+def test_a_hole_in_the_wal_is_missed_and_nothing_is_restored_unless_that_loss_is_accepted(
+    rotten: Rotten,
+) -> None:
+    *_, middle, _newest = rotten.sound.names("wal/postgres")
+    (rotten.store / middle).unlink()
+    [base] = rotten.sound.names("snap/postgres")
+    assert rotten.verify("L0") == {base}
+    rotten.refuses("postgres", 5)
+    planned = rotten.drtool.restore("postgres", rotten.target, "--accept-loss", "--dry-run").value["restore"]
+    assert any("is not in the store" in note for note in planned["notes"])
+
+
+def test_a_point_before_the_newest_that_is_gone_is_missed_and_the_newest_comes_back(rotten: Rotten) -> None:
+    earlier, newest = rotten.sound.names("snap/redis")
+    (rotten.store / earlier).unlink()
+    assert rotten.verify("L0") == {newest}
+    assert rotten.restored_redis() == (newest, rotten.sound.keys[newest])
+
+
+@pytest.mark.parametrize(("family", "volume", "level"), WHAT_A_RESTORE_NEEDS)
+def test_two_objects_with_each_others_bytes_are_both_named_and_nothing_is_restored(
+    rotten: Rotten, family: str, volume: str, level: str
+) -> None:
+    name = rotten.sound.newest(family)
+    other = next(each for each in rotten.sound.names(family.partition("/")[0]) if each != name)
+    one, two = (rotten.store / name).read_bytes(), (rotten.store / other).read_bytes()
+    rotten.damage(name, lambda _value: two)
+    rotten.damage(other, lambda _value: one)
+    assert {name, other} <= rotten.verify(level)
+    rotten.refuses(volume, 4)
+
+
+def test_what_is_sound_has_no_fault_at_any_level(sound: Sound) -> None:
+    for level in ("L0", "L1"):
+        sound.drtool("verify", "--level", level)
+    sound.drtool.operator("verify", "--level", "L2")
+
+
+@pytest.mark.parametrize(("family", "_volume", "_level"), WHAT_A_RESTORE_NEEDS)
+def test_opening_every_chunk_names_what_is_damaged(
+    rotten: Rotten, family: str, _volume: str, _level: str
+) -> None:
+    name = rotten.sound.newest(family)
+    rotten.damage(name, CHANGES["middle"])
+    assert name in rotten.verify("L2")

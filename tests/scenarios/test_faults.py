@@ -1,0 +1,141 @@
+"""Faults of servers and of the store, through the command line: each is its own error, with a hint and an exit code.
+
+Nothing is half-written, and earlier points stay: the fixtures look.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from drtool.demo.servers.postgres import PostgresServer
+from drtool.demo.servers.process import free_port, wait_until
+from drtool.operations import session
+from tests.scenarios.conftest import System
+
+PASSWORD = {"env": "WRONG"}
+SLOT = "drtool_scenario_postgres"
+
+SOURCES = [
+    pytest.param("postgres", {"port": free_port()}, "is unreachable", id="no PostgreSQL"),
+    pytest.param("postgres", {"password": PASSWORD}, "refuses the password", id="password of PostgreSQL"),
+    pytest.param("postgres", {"database": "none"}, "knows no such role or database", id="no such database"),
+    pytest.param(
+        "postgres",
+        {"user": "plain", "password": {"env": "PLAIN_PASSWORD"}},
+        "has no REPLICATION right",
+        id="no right to replicate",
+    ),
+    pytest.param("redis", {"port": free_port()}, "nothing listens on", id="no Redis"),
+    pytest.param("redis", {"password": PASSWORD}, "does not accept this user", id="password of Redis"),
+    pytest.param("redis", {"password": None}, "asks for a password", id="no password is given"),
+]
+
+
+@pytest.mark.parametrize(("volume", "changes", "message"), SOURCES)
+def test_a_source_that_is_away_or_refuses_fails_its_volume_with_6(
+    untouched: System, volume: str, changes: dict[str, object], message: str
+) -> None:
+    said = untouched.drtool.but(volume, **changes)("backup", volume, code=6)
+    assert message in said.error["message"]
+
+
+def test_one_volume_that_fails_does_not_stop_the_other(system: System) -> None:
+    said = system.drtool.but("postgres", port=free_port())("backup", code=3)
+    assert {each["volume"]: each["outcome"] for each in said.value["volumes"]} == {
+        "postgres": "failed",
+        "redis": "done",
+    }
+
+
+STORES = [
+    pytest.param({"url": "s3://no-bucket/here"}, 7, "there is no bucket no-bucket", id="no bucket"),
+    pytest.param({"access_key": PASSWORD}, 7, "does not know the access key", id="wrong access key"),
+    pytest.param({"secret_key": PASSWORD}, 7, "refuses the secret key", id="wrong secret key"),
+    pytest.param({"secret_key": {"env": "NOWHERE"}}, 2, "NOWHERE", id="no secret key"),
+    pytest.param({"endpoint": f"http://127.0.0.1:{free_port()}"}, 75, "is not available", id="no store"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code", "message"), STORES)
+def test_a_store_that_is_away_or_refuses_is_said_by_every_command(
+    untouched: System, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], code: int, message: str
+) -> None:
+    monkeypatch.setattr(session, "STORE_PATIENCE_S", 0.5)
+    drtool = untouched.drtool.but("repository", **changes)
+    for arguments in (("backup",), ("wal", "catch-up"), ("status",), ("points",), ("verify",)):
+        assert message in drtool(*arguments, code=code).error["message"], arguments
+    target = untouched.scene.directory / "target"
+    assert message in drtool.restore("redis", target, code=code).error["message"]
+
+
+@contextmanager
+def altered(server: PostgresServer, name: str, value: str) -> Iterator[None]:
+    """Change a setting of a running server, and put it back."""
+
+    def show() -> str:
+        return str(server.sql(f"show {name}")[0][0])
+
+    before = show()
+    server.sql(f"alter system set {name} = '{value}'")
+    server.sql("select pg_reload_conf()")
+    wait_until(lambda: show() != before, f"{name} is {value}", deadline_s=10)
+    try:
+        yield
+    finally:
+        server.sql(f"alter system reset {name}")
+        server.sql("select pg_reload_conf()")
+        wait_until(lambda: show() == before, f"{name} is {before} again", deadline_s=10)
+
+
+NEED_A_SLOT = (("backup", "postgres"), ("wal", "catch-up"))
+
+
+GUARDS = [
+    ("max_slot_wal_keep_size", "-1", "max_slot_wal_keep_size is unlimited"),
+    ("synchronous_standby_names", "*", "synchronous_standby_names (*) takes in the receiver"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), GUARDS)
+def test_a_slot_that_could_stop_the_application_is_refused(
+    untouched: System, name: str, value: str, message: str
+) -> None:
+    with altered(untouched.scene.postgres, name, value):
+        for command in NEED_A_SLOT:
+            assert message in untouched.drtool(*command, code=5).error["message"]
+
+
+def test_an_unlimited_slot_is_used_where_the_policy_says_so(system: System) -> None:
+    with altered(system.scene.postgres, "max_slot_wal_keep_size", "-1"):
+        system.drtool.but("postgres", on_backlog="protect-rpo")("wal", "catch-up")
+
+
+def test_all_that_speaks_against_a_slot_is_said_at_once(untouched: System) -> None:
+    server = untouched.scene.postgres
+    with altered(server, "max_slot_wal_keep_size", "-1"), altered(server, "synchronous_standby_names", "*"):
+        message = untouched.drtool("backup", "postgres", code=5).error["message"]
+    assert "max_slot_wal_keep_size" in message
+    assert "synchronous_standby_names" in message
+
+
+def test_a_server_without_a_free_slot_is_asked_again_later(system: System) -> None:
+    server = system.scene.postgres
+    server.sql("select pg_drop_replication_slot(%s)", SLOT)
+    taken = int(server.sql("show max_replication_slots")[0][0]) - len(slots(server))
+    for number in range(taken):
+        server.sql("select pg_create_physical_replication_slot(%s)", f"taken_{number}")
+    try:
+        points = system.objects("snap/")
+        for command in NEED_A_SLOT:
+            assert "replication slots are in use" in system.drtool(*command, code=75).error["message"]
+        assert system.objects("snap/") == points
+    finally:
+        for number in range(taken):
+            server.sql("select pg_drop_replication_slot(%s)", f"taken_{number}")
+    system.drtool("wal", "catch-up")
+    assert SLOT in slots(server)
+
+
+def slots(server: PostgresServer) -> list[str]:
+    return [name for (name,) in server.sql("select slot_name from pg_replication_slots")]

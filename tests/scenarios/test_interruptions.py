@@ -1,0 +1,123 @@
+"""Backups that are ended, that meet another one, that come too late, and that have nothing to capture."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from drtool.demo.servers.postgres import PostgresServer
+from drtool.demo.servers.process import wait_until
+from drtool.demo.servers.redis import RedisServer
+from tests.faults.proxy import Stall
+from tests.scenarios.commands import Commands, s3_repository
+from tests.scenarios.conftest import System
+
+END_S = 20
+MAX_RUN_S = 2
+
+
+@contextmanager
+def running(drtool: Commands, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a process of its own, which is gone afterwards."""
+    process = drtool.start(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_backup_that_is_terminated_ends_with_143_and_lists_nothing(untouched: System) -> None:
+    for volume in ("postgres", "redis"):
+        untouched.proxy.inject(Stall(2), when="packs/")
+        with running(untouched.proxied, "backup", volume) as process:
+            wait_until(
+                lambda: untouched.proxy.pending == 0, "the backup uploads its first pack", deadline_s=END_S
+            )
+            process.send_signal(signal.SIGTERM)
+            said = untouched.drtool.end(process)
+        assert said.code == 143
+        assert said.error["message"] == "terminated"
+
+
+def test_the_run_after_a_terminated_one_needs_no_hand(system: System) -> None:
+    assert {volume["outcome"] for volume in system.drtool("backup").value["volumes"]} == {"done"}
+
+
+def test_two_backups_at_the_same_time_end_well_or_ask_to_try_again(system: System) -> None:
+    before = system.states()
+    with running(system.drtool, "backup") as one, running(system.drtool, "backup") as other:
+        said = [system.drtool.end(process) for process in (one, other)]
+    volumes = [volume for each in said for volume in each.value["volumes"]]
+    faults = [volume["error"]["kind"] for volume in volumes if volume["outcome"] != "done"]
+    assert set(faults) <= {"TemporaryFailure"}, volumes
+    new = system.states().keys() - before.keys()
+    assert {volume["point"] for volume in volumes} - {None} <= new
+    assert {system.states()[name] for name in new} == {"listed"}
+    assert len(new) >= 2
+
+
+def test_a_point_that_came_after_its_deadline_is_shown_and_taken_only_where_that_is_accepted(
+    system: System,
+) -> None:
+    repository = s3_repository(system.s3, system.proxy.endpoint) | {"url": "s3://plain/late"}
+    drtool = Commands.over(system.scene, repository, "late", **system.drtool.environment)
+    drtool = drtool.but("redis", password={"env": "REDIS_PASSWORD"}, max_run=f"{MAX_RUN_S}s")
+    drtool.init()
+    system.proxy.inject(Stall(MAX_RUN_S + 1.5), when="late/snap/")
+    said = drtool("backup", "redis", code=1)
+    assert "later than max_run" in said.error["message"]
+    [point] = drtool("points").value["points"]
+    assert point["state"] == "late"
+    assert "deadline" in point["detail"]
+    directory = system.scene.directory / "late-redis"
+    drtool.restore("redis", directory / "data", code=8)
+    assert not directory.exists()
+    assert drtool("status").value["status"]["volumes"][1]["newest"] is None
+    drtool.restore("redis", directory / "data", "--accept-late")
+    assert keys_of(system, directory) == count_keys(system.scene.redis) > 0
+
+
+def keys_of(system: System, directory: Path) -> int:
+    """Return how many keys a server has that is started on a restored directory."""
+    server = RedisServer.create(system.scene.redis.program, directory)
+    server.start()
+    try:
+        return count_keys(server)
+    finally:
+        server.kill()
+
+
+def count_keys(server: RedisServer) -> int:
+    with server.connect() as connection:
+        count: object = connection.call("DBSIZE")
+    assert isinstance(count, int)
+    return count
+
+
+def test_empty_servers_come_back_empty(system: System) -> None:
+    at = system.when_empty.isoformat()
+    directory = system.scene.directory / "empty-redis"
+    system.drtool.restore("redis", directory / "data", "--at", at)
+    assert keys_of(system, directory) == 0
+    assert posts_of(system, "empty-postgres", "--at", at) is None
+
+
+def test_filled_servers_come_back_filled(system: System) -> None:
+    at = system.when_filled.isoformat()
+    directory = system.scene.directory / "filled-redis"
+    system.drtool.restore("redis", directory / "data", "--at", at)
+    assert keys_of(system, directory) == 50
+    assert posts_of(system, "filled-postgres", "--at", at) == 500
+
+
+def posts_of(system: System, name: str, *arguments: str) -> int | None:
+    """Restore PostgreSQL and return how many rows its table has; None where there is no table."""
+    lost = system.scene.postgres
+    target = system.scene.directory / name
+    system.drtool.restore("postgres", target, "--bin-dir", lost.bin_dir, *arguments)
+    with PostgresServer(target, lost.bin_dir, password=lost.password, fast=True) as server:
+        if server.sql("select to_regclass('post')") == [(None,)]:
+            return None
+        return int(server.sql("select count(*) from post")[0][0])
