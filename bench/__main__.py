@@ -38,8 +38,7 @@ def main() -> int:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     print("\n".join(report.lines()))
-    if given.json is not None:
-        given.json.write_text(json.dumps(report.as_json(), indent=2) + "\n")
+    given.json.write_text(json.dumps(report.as_json(), indent=2) + "\n")
     return 0
 
 
@@ -51,7 +50,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=int, default=3, help="rounds; medians are shown (default: %(default)s)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", default="bench.json", help="all figures (default: %(default)s)"
+    )
     return parser.parse_args()
 
 

@@ -8,10 +8,12 @@ import mmap
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from bench.changes import Changed, compare, read_digests
 from bench.cluster import change
@@ -115,20 +117,21 @@ def help_seconds(times: int = 9) -> list[float]:
     return [measure([sys.executable, "-m", "drtool", "--help"]).seconds for _ in range(times)]
 
 
-def disk_seconds(directory: Path, size: int) -> float:
-    """Return how long it takes to write size bytes into one file and make them durable, in blocks of a MiB."""
-    script = (
-        "import os, sys, time; block = os.urandom(1 << 20); begun = time.perf_counter()\n"
-        "with open(sys.argv[1], 'wb', buffering=0) as file:\n"
-        "    for _ in range(int(sys.argv[2])): file.write(block)\n"
-        "    os.fsync(file)\n"
-        "print(time.perf_counter() - begun)"
-    )
+def disk_seconds(directory: Path, size: int, times: int = 3) -> float:
+    """Return how long it takes to write size bytes into one file and make them durable: the median."""
     place = directory / "yardstick"
-    try:
-        return float(measure([sys.executable, "-c", script, place, str(size // _BLOCK)]).output)
-    finally:
-        place.unlink(missing_ok=True)
+    block = os.urandom(_BLOCK)
+    taken = []
+    for _ in range(times):
+        _touch_memory(size)
+        begun = time.perf_counter()
+        with place.open("wb", buffering=0) as file:
+            for _ in range(size // _BLOCK):
+                file.write(block)
+            os.fsync(file)
+        taken.append(time.perf_counter() - begun)
+        place.unlink()
+    return median(taken)
 
 
 def _say(text: str) -> None:

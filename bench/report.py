@@ -70,6 +70,7 @@ class Report:
             f"proofs of drtool's restore, not in the ratio: {self._median('restore', OURS, _proofs):.2f} s",
             f"BASE_BACKUP read and discarded: {self._discard_s:.2f} s",
             f"one GB written and synced: {self.disk_s_per_gb:.2f} s",
+            f"stored by drtool when nothing changed: {self._median('unchanged', OURS, _stored) / 1e6:.1f} MB",
             *(self._changed(step) for step in ("clustered", "scattered")),
             "",
             *_table([("AIM", "FOUND", "LIMIT", ""), *map(_aim_row, self.aims())]),
@@ -164,6 +165,10 @@ class Report:
 
 def _proofs(done: Done) -> float:
     return done.phases["proofs"]
+
+
+def _stored(done: Done) -> float:
+    return done.stored
 
 
 def _aim_row(aim: Aim) -> tuple[str, ...]:

@@ -35,22 +35,32 @@ def prove(invocation: Invocation) -> int:
 
 
 def _typed() -> str:
-    if sys.stdin.isatty():
-        say_aside("Type the line of the kit that begins with DRTOOL-RECOVERY-, as it stands on paper:")
-    return sys.stdin.readline() if sys.stdin.isatty() else sys.stdin.read()
+    """Return what is typed: the lines of a kit, up to an empty one; or all of standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read()
+    say_aside(
+        "Type the lines of the kit that begin with DRTOOL-RECOVERY- and DRTOOL-OPERATOR-, then an empty line:"
+    )
+    return "\n".join(iter(lambda: sys.stdin.readline().strip(), ""))
 
 
 def answer(result: KeyProof) -> Answer:
     """Return what a proof says."""
+    advice = "Put the paper back; prove it again within 180 days."
+    if result.unrecorded is not None:
+        advice = (
+            f"Not recorded ({result.unrecorded}): type the DRTOOL-OPERATOR- line too, for `drtool status`."
+        )
     return Answer(
         command="keys-prove",
         verdict=f"keys prove: {result.recipient} opens {', '.join(result.volumes)}",
-        advice="Put the paper back; prove it again within 180 days.",
+        advice=advice,
         facts={"proof": result},
         lines=[
             *table(("VOLUME", "POINT"), list(result.volumes.items())),
             "",
             f"keys of {result.runs} runs were opened",
+            *(f"{volume} has no point yet: nothing of it was read" for volume in result.empty),
         ],
     )
 

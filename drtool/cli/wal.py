@@ -8,7 +8,7 @@ from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
 from drtool.cli.output import Answer
 from drtool.cli.units import size, took, when
-from drtool.errors import UsageError
+from drtool.errors import ObjectiveMissed, UsageError
 from drtool.operations.results import CatchUp
 from drtool.operations.session import Session
 from drtool.operations.wal import run_catch_up
@@ -19,7 +19,7 @@ def command() -> None:
     """Bring PostgreSQL's WAL into the repository."""
 
 
-@command.command("catch-up", epilog=exit_codes(4, 6, *STORE))
+@command.command("catch-up", epilog=exit_codes(4, 6, 9, *STORE))
 @click.argument("volume", required=False, shell_complete=complete_volume)
 @DRY_RUN
 @common(PLACE, KEYS)
@@ -45,19 +45,13 @@ def only_postgres(session: Session) -> str:
 
 
 def answer(result: CatchUp, now: datetime, *, dry_run: bool = False) -> Answer:
-    """Return what a catch-up says."""
-    verdict = f"wal catch-up: {result.volume} is durable up to {result.end}, {when(result.moment, now)}"
-    if dry_run:
-        verdict = f"wal catch-up: {result.volume} would be fetched from {result.begin} to {result.end}"
+    """Return what a catch-up says. A gap, or WAL that no base backup reaches, is no success: exit code 9."""
     return Answer(
         command="wal-catch-up",
-        verdict=verdict,
-        advice=(
-            "Nothing was written; run it without --dry-run."
-            if dry_run
-            else f"Every moment up to there can be restored: `drtool restore {result.volume} --to-dir DIR --at TIME`."
-        ),
+        verdict=_verdict(result, now, dry_run=dry_run),
+        advice=_advice(result, dry_run=dry_run),
         facts={"catch_up": result, "dry_run": dry_run},
+        exit_code=0 if dry_run or (result.restorable and result.gap is None) else ObjectiveMissed.exit_code,
         lines=[
             "",
             f"took     {took(result.seconds)}",
@@ -65,4 +59,22 @@ def answer(result: CatchUp, now: datetime, *, dry_run: bool = False) -> Answer:
             f"range    {result.begin} to {result.end}",
             f"stored   {result.segments} segments, {result.tails} tails, {size(result.stored)}",
         ],
+    )
+
+
+def _verdict(result: CatchUp, now: datetime, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"wal catch-up: {result.volume} would be fetched from {result.begin} to {result.end}"
+    if result.gap is not None:
+        return f"wal catch-up: {result.volume} HAS A GAP: {result.gap}"
+    return f"wal catch-up: {result.volume} is durable up to {result.end}, {when(result.moment, now)}"
+
+
+def _advice(result: CatchUp, *, dry_run: bool) -> str:
+    if dry_run:
+        return "Nothing was written; run it without --dry-run."
+    if not result.restorable:
+        return f"No base backup reaches this WAL: run `drtool backup {result.volume}` now."
+    return (
+        f"Every moment up to there can be restored: `drtool restore {result.volume} --to-dir DIR --at TIME`."
     )

@@ -1,21 +1,23 @@
 """`backup`: what is due, capture it, keep it, and say in a run record how it ended. Volume by volume."""
 
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from pathlib import PurePath
 
 from drtool import __version__
-from drtool.errors import Corrupt, DrtoolError
+from drtool.errors import DrtoolError
 from drtool.operations.capture import Kept, capture_volume
+from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.record import record_run
 from drtool.operations.results import VolumeBackup
 from drtool.operations.session import Session
 from drtool.policy.cadence import cadence
 from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
-from drtool.repository.format.names import json_time
-from drtool.repository.records import Unreadable
-from drtool.repository.runs import put_run
-from drtool.repository.snapshot import Snapshot, read_snapshots
+from drtool.repository.format.record import Json
+from drtool.repository.snapshot import Snapshot
+from drtool.sources.postgres.coverage import find_reach
 
 
 def run_backup(
@@ -36,93 +38,102 @@ def _can_capture(volume: Volume) -> bool:
 def _one(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> VolumeBackup:
     begun = time.monotonic()
     try:
-        session.repository.config.limits(volume.name)
-        previous = newest_snapshot(session, volume.name)
-        reason = due_reason(session, volume, previous)
-        if due and reason is None:
-            return VolumeBackup(volume.name, "not due", _next(session, volume, previous))
-        if dry_run:
-            return VolumeBackup(volume.name, "would run", reason or "asked for")
-        kept = capture_volume(session, volume, previous)
-        result = _done(volume, kept, reason or "asked for", time.monotonic() - begun)
+        result = _attempt(session, volume, due=due, dry_run=dry_run)
     except DrtoolError as fault:
-        result = VolumeBackup(volume.name, "failed", error=fault, seconds=time.monotonic() - begun)
-        if dry_run:
-            return result
-    return _recorded(session, result)
+        result = VolumeBackup(volume.name, "failed", error=fault)
+    except Exception as fault:  # noqa: BLE001 - a mistake in one source must not keep the other volumes unprotected
+        told = DrtoolError(
+            f"{volume.name}: unexpected {type(fault).__name__} in {_place(fault)}",
+            hint="This is a mistake in drtool: report it. Run the volume alone with --debug to see more.",
+        )
+        told.__cause__ = fault
+        result = VolumeBackup(volume.name, "failed", error=told)
+    result = replace(result, seconds=time.monotonic() - begun)
+    if dry_run or result.outcome == "not due":
+        return result
+    told_why = record_run(session, "backup", _record(session, result))
+    return replace(result, notes=(*result.notes, told_why)) if told_why else result
 
 
-def newest_snapshot(session: Session, volume: str) -> Snapshot | None:
-    """Return the newest snapshot of volume that a writer may build on: not void."""
-    found = [
-        each
-        for each in read_snapshots(session.repository.records, volume)
-        if not isinstance(each, Unreadable)
-    ]
-    usable = [snapshot for snapshot in found if snapshot.void is None]
+def _place(fault: Exception) -> str:
+    """Return the file and line that raised fault; never its text, which may hold a secret."""
+    frame = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{PurePath(frame.filename).name}:{frame.lineno}"
+
+
+def _attempt(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> VolumeBackup:
+    inventory = take_inventory(session, volume.name)
+    reason = due_reason(session, volume, inventory)
+    if due and reason is None:
+        return VolumeBackup(volume.name, "not due", _next(session, volume, inventory))
+    if dry_run:
+        return VolumeBackup(volume.name, "would run", reason or "asked for")
+    return _done(volume, capture_volume(session, volume, newest_snapshot(inventory)), reason or "asked for")
+
+
+def newest_snapshot(inventory: Inventory) -> Snapshot | None:
+    """Return the newest snapshot that a writer may build on: not void."""
+    usable = [snapshot for snapshot in inventory.snapshots.values() if snapshot.void is None]
     return max(usable, key=lambda snapshot: snapshot.received, default=None)
 
 
-def due_reason(session: Session, volume: Volume, previous: Snapshot | None) -> str | None:
+def _newest_listed(inventory: Inventory) -> Snapshot | None:
+    """Return the newest snapshot that a restore may choose: only such a run was a success."""
+    listed = [inventory.snapshots[point.name] for point in points_of(inventory) if point.state == "listed"]
+    return max(listed, key=lambda snapshot: snapshot.received, default=None)
+
+
+def due_reason(session: Session, volume: Volume, inventory: Inventory) -> str | None:
     """Return why a run should begin now, from the repository's state; None when it should not.
 
-    The store's clock decides: it dated the previous run.
+    The store's clock decides: it dated the previous run. A hole in the WAL behind the newest base is not waited out.
     """
-    if previous is None:
-        return "there is no point yet"
-    pace = cadence(session.need_policy(), volume)
+    newest = _newest_listed(inventory)
+    if newest is None:
+        return "there is no restorable point yet"
+    for base in inventory.bases:
+        if base.id == newest.name and (faults := find_reach(base, inventory.held[base.lineage].wal).faults()):
+            return f"the WAL behind the newest base backup has a hole: {'; '.join(faults)}"
+    schedule = cadence(session.need_policy(), volume).schedule
     now = session.repository.store.now()
-    if not pace.schedule.due(previous.start, now):
+    if not schedule.due(newest.start, now):
         return None
-    missed = pace.schedule.missed(previous.start, now)
+    missed = schedule.missed(newest.start, now)
     return (
-        f"{missed} runs were missed since {previous.start:%Y-%m-%d %H:%M} UTC"
+        f"{missed} runs were missed since {newest.start:%Y-%m-%d %H:%M} UTC"
         if missed > 1
         else "the schedule says so"
     )
 
 
-def _next(session: Session, volume: Volume, previous: Snapshot | None) -> str:
-    after = previous.start if previous else session.repository.store.now()
+def _next(session: Session, volume: Volume, inventory: Inventory) -> str:
+    newest = _newest_listed(inventory)
+    after = newest.start if newest else session.repository.store.now()
     return f"next at {cadence(session.need_policy(), volume).schedule.next(after):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _done(volume: Volume, kept: Kept, reason: str, seconds: float) -> VolumeBackup:
-    totals = kept.totals
+def _done(volume: Volume, kept: Kept, reason: str) -> VolumeBackup:
     return VolumeBackup(
         volume=volume.name,
         outcome="done",
         reason=reason,
         point=kept.name,
         moment=kept.moment,
-        read=totals.read,
-        reused=totals.reused,
+        read=kept.totals.read,
+        reused=kept.totals.reused,
         stored=kept.stored,
-        seconds=seconds,
         notes=tuple(kept.notes),
     )
 
 
-def _recorded(session: Session, result: VolumeBackup) -> VolumeBackup:
-    """Keep a run record. A record that cannot be kept is told, and does not turn a success into a failure."""
-    try:
-        now = session.repository.store.now()
-        put_run(session.repository.records, "backup", now, _record(session, result, now))
-    except DrtoolError as fault:
-        return replace(result, notes=(*result.notes, f"the run could not be recorded: {fault.message}"))
-    return result
-
-
-def _record(session: Session, result: VolumeBackup, now: datetime) -> dict[str, object]:
+def _record(session: Session, result: VolumeBackup) -> Json:
     return {
         "volume": result.volume,
         "outcome": result.outcome,
         "reason": result.reason,
         "error": result.error.message if result.error else None,
-        "corrupt": isinstance(result.error, Corrupt),
         "point": result.point,
-        "begin": json_time(now - timedelta(seconds=result.seconds)),
-        "end": json_time(now),
+        "seconds": result.seconds,
         "read": result.read,
         "reused": result.reused,
         "stored": result.stored,

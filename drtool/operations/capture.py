@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from drtool import __version__
 from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
-from drtool.operations.coverage import base_of, lineage_label, read_held
-from drtool.operations.marks import snapshots_of, witness_marks
+from drtool.operations.coverage import lineage_label, read_held
+from drtool.operations.marks import bases_of, witness_marks
 from drtool.operations.session import Progress, Session
 from drtool.operations.settings import redis_settings, unsupported
-from drtool.operations.wal import Instance, reach_instance, receive
+from drtool.operations.wal import Instance, reach_instance, receive_or_gap, record_wal, renew_slot
 from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
 from drtool.repository.dedup import look_back
 from drtool.repository.format.names import json_time
@@ -22,11 +22,11 @@ from drtool.repository.wal import WalStore
 from drtool.repository.writer import Totals, Writer
 from drtool.sources.base import Artifact, Capture, Captured, Reference
 from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
-from drtool.sources.postgres.coverage import find_reach
+from drtool.sources.postgres.coverage import Base, Reach, find_reach
 from drtool.sources.redis.capture import RedisSource
 
 _WAIT_FOR_OTHER_S = 120.0  # a live follower holds the slot: it brings the WAL, we look whether it has
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 2.0
 
 # What stands in a snapshot's record, readable with the list key. All other facts are sealed to the recipients.
 OPEN_FACTS: Final = frozenset(
@@ -73,8 +73,14 @@ def capture_volume(session: Session, volume: Volume, previous: Snapshot | None) 
 
 
 def _capture_postgres(session: Session, volume: PostgresVolume, previous: Snapshot | None) -> Kept:
-    """Take a base backup while a receiver brings its WAL, and look that the WAL reaches the base's end."""
+    """Take a base backup while a receiver brings its WAL, and look that the WAL reaches the base's end.
+
+    A slot that was lost is made anew before the base begins: from its start on, all WAL is kept for us.
+    """
     instance = reach_instance(session, volume)
+    if instance.slot.is_lost:
+        record_wal(session, instance, "gap", f"slot {instance.slot.name} was lost")
+        instance = renew_slot(session, instance)
     options = BackupOptions(label=f"drtool {session.need_policy().name} {volume.name}")
     with _Beside(session, instance) as receiver:
         capture = BaseBackup(instance.settings, options)
@@ -103,43 +109,52 @@ class _Beside:
 
     def _follow(self) -> None:
         try:
-            receive(self._session, self._instance, stop=self._stop.is_set)
+            receive_or_gap(self._session, self._instance, stop=self._stop.is_set)
         except DrtoolError as fault:
             self.fault = fault
 
 
 def _finish_wal(session: Session, instance: Instance, kept: Kept, fault: DrtoolError | None) -> Iterator[str]:
-    """Bring the WAL to the base's end, or wait for the follower that holds the slot. Yields what to tell."""
-    session.world.progress.phase(f"{instance.volume.name}: WAL to the end of the base backup")
+    """Bring the WAL to the base's end, or wait for who holds the slot; then look that it is whole.
+
+    Yields what to tell. Raises where the point would not be listed: that is no success.
+    """
+    volume = instance.volume.name
+    session.world.progress.phase(f"{volume}: WAL to the end of the base backup")
+    base = next(base for base in bases_of(session, volume) if base.id == kept.name)
     try:
-        receive(session, instance)
+        brought = receive_or_gap(session, instance)
+        if brought.gap is not None:
+            yield f"there is a gap in the WAL before this base backup: {brought.gap}"
     except TemporaryFailure as busy:
-        if not wait_until_covered(session, instance, kept.name):
+        if not _wait_until_covered(session, base):
             raise TemporaryFailure(
                 f"{kept.name} is stored, but its WAL is not: {busy.message}",
-                hint="The point is listed as soon as its WAL is there; see whether `wal follow` is at work.",
+                hint="The point is listed as soon as its WAL is there; see whether the other receiver is at work.",
             ) from busy
+    reach = _reach(session, base)
+    if not reach.is_restorable:
+        raise DrtoolError(
+            f"{kept.name} is stored, but its WAL is not whole: {'; '.join(reach.faults())}",
+            hint="It is not listed. Run the backup again; what was uploaded is used again.",
+        )
     if fault is not None:
         yield f"the receiver beside the base backup stopped: {fault.message}; its WAL was fetched afterwards"
 
 
-def wait_until_covered(session: Session, instance: Instance, name: str) -> bool:
+def _wait_until_covered(session: Session, base: Base) -> bool:
     """Return whether somebody else brings the WAL of a base backup to its end in time."""
     waiting = threading.Event()
     for _ in range(int(_WAIT_FOR_OTHER_S / _LOOK_EVERY_S)):
-        snapshot = next(
-            (each for each in snapshots_of(session, instance.volume.name) if each.name == name), None
-        )
-        if snapshot is not None and _is_covered(session, snapshot):
+        if _reach(session, base).is_restorable:
             return True
         waiting.wait(_LOOK_EVERY_S)
     return False
 
 
-def _is_covered(session: Session, snapshot: Snapshot) -> bool:
-    base = base_of(snapshot)
-    store = WalStore(session.repository.records, lineage_label(snapshot.volume, base.lineage))
-    return find_reach(base, read_held(store, base.wal_segment_size).wal).is_restorable
+def _reach(session: Session, base: Base) -> Reach:
+    store = WalStore(session.repository.records, lineage_label(base.id.split("/")[1], base.lineage))
+    return find_reach(base, read_held(store, base.wal_segment_size).wal)
 
 
 def _save(session: Session, volume: Volume, previous: Snapshot | None, capture: Capture, more: Json) -> Kept:
@@ -147,6 +162,7 @@ def _save(session: Session, volume: Volume, previous: Snapshot | None, capture: 
     repository, progress = session.repository, session.world.progress
     window = min(volume.window.total_seconds(), repository.config.limits(volume.name).window)
     earlier = look_back(repository.records, volume.name, timedelta(seconds=window), previous)
+    marks = witness_marks(session)
     progress.phase(f"{volume.name}: capturing")
     with Writer(repository, volume.name, volume.source, earlier) as writer, capture:
         writer.header({"policy": session.policy_text, "version": __version__})
@@ -162,9 +178,7 @@ def _save(session: Session, volume: Volume, previous: Snapshot | None, capture: 
             )
         captured = capture.result()
         writer.header({"facts": captured.facts})
-        name = writer.commit(
-            captured.begin, captured.end, {**_facts(captured), **more}, witness_marks(session)
-        )
+        name = writer.commit(captured.begin, captured.end, {**_facts(captured), **more}, marks)
         _refuse_late(session, volume, writer.start, name)
         return Kept(name, captured.end, writer.totals, writer.stored, _notes(captured))
 
@@ -175,7 +189,7 @@ def _refuse_late(session: Session, volume: Volume, start: datetime, name: str) -
     if session.repository.store.now() > start + limit:
         raise DrtoolError(
             f"{name} reached the store later than max_run ({limit}) after its start, so it is not listed",
-            hint="What it uploaded is used again by the next run, which is faster; or raise max_run in a new config.",
+            hint="What it uploaded is used again by the next run, which is faster.",
         )
 
 

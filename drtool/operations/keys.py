@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from drtool.errors import NoRecoveryPoint, UsageError
+from drtool.operations.record import record_run
 from drtool.operations.results import KeyProof
 from drtool.operations.session import Session, Where, World, connect
 from drtool.policy.load import load_policy
-from drtool.repository.format.names import json_time
 from drtool.repository.format.text import find_keys
 from drtool.repository.kit import parse_recovery, parse_seed
 from drtool.repository.reader import Reader
 from drtool.repository.records import Unreadable
 from drtool.repository.repository import Repository, open_with_recovery
-from drtool.repository.runs import put_run
 from drtool.repository.snapshot import Snapshot, read_snapshots
 
 
@@ -47,12 +46,11 @@ def run_prove(typed: str, policy_file: Path | None, where: Where | None, world: 
         raise NoRecoveryPoint(
             "there is no point to read yet", hint="Run `drtool backup`, then prove the key."
         )
-    proof = KeyProof(name, read, len(runs))
-    if operator is not None:
-        now = repository.store.now()
-        value = {"recipient": name, "outcome": "done", "points": sorted(read.values()), "end": json_time(now)}
-        put_run(repository.records, "prove", now, value)
-    return proof
+    value = {"recipient": name, "outcome": "done", "points": sorted(read.values())}
+    unrecorded = record_run(session, "prove", value)
+    session.close()
+    empty = tuple(sorted(repository.config.volumes.keys() - read.keys()))
+    return KeyProof(name, read, len(runs), empty, unrecorded)
 
 
 def _newest(repository: Repository, volume: str) -> Snapshot | None:

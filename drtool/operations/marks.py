@@ -1,20 +1,33 @@
 """Marks: the highest durable position of each volume, as somebody saw it. A restore is held against them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
+from drtool.errors import Corrupt
 from drtool.operations.coverage import base_of, held_lineages, lineage_label
 from drtool.operations.session import Session
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot, read_snapshots
-from drtool.sources.postgres.coverage import Lineage
+from drtool.sources.postgres.coverage import Base, Lineage, Reach
+from drtool.sources.postgres.pitr import RecoveryChoice
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
 
 def snapshots_of(session: Session, volume: str) -> Iterator[Snapshot]:
     """Yield the snapshots of volume that can be read, late and void ones too."""
     return (each for each in read_snapshots(session.repository.records, volume) if isinstance(each, Snapshot))
+
+
+def bases_of(session: Session, volume: str) -> list[Base]:
+    """Return the base backups of volume; snapshots of another source, or malformed ones, are left out."""
+    found = []
+    for snapshot in snapshots_of(session, volume):
+        with suppress(Corrupt):
+            if snapshot.source == "postgres":
+                found.append(base_of(snapshot))
+    return found
 
 
 def witness_marks(session: Session) -> Json:
@@ -28,9 +41,8 @@ def witness_marks(session: Session) -> Json:
 
 
 def _lineage_marks(session: Session, volume: str) -> Iterator[Json]:
-    """Yield the mark of each lineage of volume, by names alone; the newest epoch comes last."""
-    bases = [base_of(each) for each in snapshots_of(session, volume)]
-    sizes = {base.lineage: base.wal_segment_size for base in bases}
+    """Yield the mark of each lineage of volume; the newest epoch comes last."""
+    sizes = {base.lineage: base.wal_segment_size for base in bases_of(session, volume)}
     held = held_lineages(session.repository.records, volume, sizes, None)
     for lineage in sorted(held, key=lambda each: each.epoch):
         wal = held[lineage].wal
@@ -47,24 +59,51 @@ def _lineage_marks(session: Session, volume: str) -> Iterator[Json]:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """Who saw a PostgreSQL volume durable up to which LSN of a timeline."""
+    """Who saw a PostgreSQL volume durable up to which LSN of a timeline, in which epoch."""
 
     who: str
+    epoch: int
     timeline: int
     lsn: int
 
 
-def witness_of(session: Session, lineage: Lineage, volume: str) -> Witness | None:
-    """Return the highest mark that any snapshot of any volume carries of volume's lineage."""
-    label = lineage_label(volume, lineage).label
+def loss_of(session: Session, reach: Reach | RecoveryChoice, end: int, volume: str) -> str | None:
+    """Return what somebody saw durable that lies behind end, the end of reach's path; None when nothing is lost.
+
+    What lies on a timeline behind the fork at which the path left it was left there, and is not lost.
+    """
+    seen = _highest_witness(session, reach.base.lineage, volume)
+    if seen is None:
+        return None
+    if seen.epoch == reach.base.lineage.epoch:
+        if seen.timeline < reach.path[-1].timeline:
+            return None
+        if seen.timeline == reach.path[-1].timeline and seen.lsn <= end:
+            return None
+    there = f"{format_lsn(end)} of timeline {reach.path[-1].timeline}"
+    known = f"{format_lsn(seen.lsn)} of timeline {seen.timeline} in epoch {seen.epoch}"
+    return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
+
+
+def _highest_witness(session: Session, lineage: Lineage, volume: str) -> Witness | None:
+    """Return the highest mark that a snapshot of any volume carries of this system, over all of its epochs."""
     found = [
-        Witness(_who(snapshot), int(mark["timeline"]), parse_lsn(mark["lsn"]))
+        witness
         for name in session.repository.config.volumes
         for snapshot in snapshots_of(session, name)
-        if (mark := snapshot.marks.get(volume)) and mark.get("lineage") == label
+        if (witness := _witness(snapshot, lineage, volume)) is not None
     ]
-    return max(found, key=lambda witness: (witness.timeline, witness.lsn), default=None)
+    return max(found, key=lambda witness: (witness.epoch, witness.timeline, witness.lsn), default=None)
 
 
-def _who(snapshot: Snapshot) -> str:
-    return f"{snapshot.volume}'s point of {snapshot.end:%Y-%m-%d %H:%M:%S} UTC"
+def _witness(snapshot: Snapshot, lineage: Lineage, volume: str) -> Witness | None:
+    """Return what snapshot says of volume, if it is of the same system and version, and well formed."""
+    try:
+        mark = snapshot.marks[volume]
+        system, major, epoch = (int(part) for part in mark["lineage"].split("-"))
+        if (system, major) != (lineage.system_identifier, lineage.major):
+            return None
+        who = f"{snapshot.volume}'s point of {snapshot.end:%Y-%m-%d %H:%M:%S} UTC"
+        return Witness(who, epoch, int(mark["timeline"]), parse_lsn(mark["lsn"]))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None

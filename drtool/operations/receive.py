@@ -109,12 +109,8 @@ def next_start(held: Held, timeline: int, oldest: int) -> tuple[int, int]:
     if not timelines:
         return timeline, first
     newest = max(timelines)
-    starts = sorted(start for each, start in held.wal.complete if each == newest)
-    ends = [start + size for start in starts if (newest, start + size) not in held.wal.complete]
-    reachable = [end for end in ends if end >= first]
-    if reachable:
-        return newest, min(reachable)
-    if ends:
-        return newest, max(ends)
-    tails = [segment_start(tail.start, size) for tail in held.wal.tails if tail.timeline == newest]
-    return newest, min([start for start in tails if start >= first], default=max(tails))
+    complete = {start for each, start in held.wal.complete if each == newest}
+    open_segments = {segment_start(tail.start, size) for tail in held.wal.tails if tail.timeline == newest}
+    holes = {start + size for start in complete} | open_segments
+    reachable = [start for start in holes - complete if start >= first]
+    return newest, min(reachable, default=max(holes))

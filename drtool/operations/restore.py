@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.points import Inventory, take_inventory
+from drtool.operations.record import record_run
 from drtool.operations.restore_job import Job, RestoreRequest, Stopwatch
 from drtool.operations.restore_postgres import restore_postgres
 from drtool.operations.restore_redis import restore_redis
@@ -13,7 +14,6 @@ from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
 from drtool.repository.format.names import json_time
 from drtool.repository.reader import Reader
-from drtool.repository.runs import put_run
 from drtool.repository.snapshot import Snapshot
 
 __all__ = ["RestoreRequest", "run_restore"]
@@ -94,17 +94,12 @@ def _check_proofs(result: RestoreResult) -> None:
 
 def _record(session: Session, request: RestoreRequest, outcome: str, detail: str, *, dry_run: bool) -> None:
     """Keep the restore as a run record, where an operator's key is at hand."""
-    if dry_run or session.repository.records.keys.signing is None:
+    if dry_run:
         return
-    now = session.repository.store.now()
     value = {
         "volume": request.volume,
         "outcome": outcome,
         "detail": detail,
         "at": json_time(request.at) if request.at else None,
-        "end": json_time(now),
     }
-    try:
-        put_run(session.repository.records, "restore", now, value)
-    except DrtoolError as fault:
-        session.world.progress.note(f"the restore could not be recorded: {fault.message}")
+    record_run(session, "restore", value)

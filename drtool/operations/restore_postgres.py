@@ -14,7 +14,7 @@ from pathlib import Path
 
 from drtool.errors import Corrupt, Refused, UsageError
 from drtool.operations.coverage import Held
-from drtool.operations.marks import witness_of
+from drtool.operations.marks import loss_of
 from drtool.operations.restore_job import Job, proof_rows, refuse_used_directory
 from drtool.operations.results import ProofRow, RestoreResult
 from drtool.policy.volumes import PostgresVolume
@@ -58,6 +58,11 @@ class Prepared:
 def restore_postgres(job: Job) -> RestoreResult:
     """Restore to the moment that was asked for, or to the newest that the store proves."""
     refuse_used_directory(job.request.directory)
+    if job.request.as_of is not None and job.request.at is None:
+        raise UsageError(
+            "--as-of leaves out points, but not the WAL that came after the head",
+            hint="Name a moment before the head as well: --at TIME.",
+        )
     choice = _choose(job)
     binaries = find_binaries(
         choice.base.lineage.major,
@@ -91,11 +96,10 @@ def _check_witness(job: Job, choice: RecoveryChoice) -> None:
     """Refuse when somebody saw more durable WAL than the store shows now, unless that loss is accepted."""
     if job.request.at is not None or job.request.accept_loss:
         return
-    seen = witness_of(job.session, choice.base.lineage, job.request.volume)
-    if seen is not None and seen.timeline == choice.timeline and seen.lsn > choice.end_lsn:
+    loss = loss_of(job.session, choice, choice.end_lsn, job.request.volume)
+    if loss is not None:
         raise Refused(
-            f"WAL of {job.request.volume} ends at {format_lsn(choice.end_lsn)}, but {seen.who} saw it durable up to "
-            f"{format_lsn(seen.lsn)}",
+            loss,
             hint="The store lost WAL or shows an old state: ask `drtool verify --level L0`, or take the loss with "
             "--accept-loss.",
         )
@@ -203,10 +207,11 @@ def _restore(job: Job, prepared: Prepared) -> RestoreResult:
         recovered = recovery.run(prepared.expected)
         job.watch.phase("proving")
         proofs += _prove_server(job, prepared, recovery)
-        notes = recovery.leave_running() if request.leave == "running" else recovery.finish()
-    if request.leave == "stopped":
+        proofs.append(_reached(prepared, recovered))
+        stays = request.leave == "running" and all(proof.ok for proof in proofs)
+        notes = recovery.leave_running() if stays else recovery.finish()
+    if not stays:
         proofs += list(proof_rows(prove_pages(prepared.binaries, request.directory)))
-    proofs.append(_reached(prepared.expected, recovered))
     return _result(job, prepared.snapshot, choice, recovered, tuple(proofs), (*notes, *choice.faults))
 
 
@@ -278,22 +283,15 @@ def _resolved(job: Job, volume: PostgresVolume) -> list[str]:
         return []  # the Secret died with the cluster; the proof asks as postgres
 
 
-def _reached(expected: Expected, recovered: Recovered) -> ProofRow:
-    reached = format_lsn(recovered.reached_lsn)
-    if expected.stop == "end":
-        wanted = format_lsn(expected.end_lsn)
-        return ProofRow(
-            "WAL replayed to the last complete record",
-            recovered.reached_lsn == expected.end_lsn,
-            wanted,
-            reached,
-        )
-    last = (
-        f"{recovered.last_commit:%Y-%m-%d %H:%M:%S.%f} UTC"
-        if recovered.last_commit
-        else "none after the base"
-    )
-    return ProofRow("last commit not after the moment asked for", ok=True, expected="the moment", actual=last)
+def _reached(prepared: Prepared, recovered: Recovered) -> ProofRow:
+    expected, target = prepared.expected, prepared.choice.target
+    if expected.stop == "end" or target is None:
+        reached, wanted = format_lsn(recovered.reached_lsn), format_lsn(expected.end_lsn)
+        return ProofRow("WAL replayed to the last complete record", reached == wanted, wanted, reached)
+    last = recovered.last_commit
+    found = f"{last:%Y-%m-%d %H:%M:%S.%f} UTC" if last else "none after the base"
+    asked = f"not after {target:%Y-%m-%d %H:%M:%S.%f} UTC"
+    return ProofRow("last commit", last is None or last <= target, asked, found)
 
 
 def _plan_notes(choice: RecoveryChoice) -> tuple[str, ...]:

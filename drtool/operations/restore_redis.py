@@ -1,11 +1,10 @@
 """A Redis volume back into a data directory: one RDB, under the target's own names, proven by starting servers."""
 
-import queue
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from drtool.errors import Refused
+from drtool.operations.bridge import Bridge
 from drtool.operations.points import moment_of
 from drtool.operations.restore_job import Job, newest_before, proof_rows, refuse_used_directory
 from drtool.operations.results import RestoreResult
@@ -14,8 +13,6 @@ from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Piece, Target
 from drtool.sources.redis.prove import prove
 from drtool.sources.redis.restore import restore
-
-_AHEAD = 16  # pieces of a MiB that are read before they are written
 
 
 def restore_redis(job: Job) -> RestoreResult:
@@ -60,35 +57,9 @@ def _options(job: Job) -> dict[str, Any]:
 
 
 def _pieces(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]:
-    """Yield the pieces that the reader's threads bring; at most a few are held. Raises what the reader raises."""
-    ahead: queue.Queue[Piece | BaseException | None] = queue.Queue(_AHEAD)
-    gone = threading.Event()
-
-    def take(path: str, offset: int, data: bytes) -> None:
-        job.session.world.progress.advance(len(data))
-        while not gone.is_set():
-            try:
-                ahead.put(Piece(path, offset, data), timeout=0.2)
-            except queue.Full:
-                continue
-            return
-
-    def read() -> None:
-        try:
-            job.reader.read(snapshot, contents, take)
-            ahead.put(None)
-        except BaseException as fault:  # noqa: BLE001 - carried over to the thread that writes
-            ahead.put(fault)
-
-    thread = threading.Thread(target=read, name="drtool-restore", daemon=True)
-    thread.start()
-    try:
-        while (piece := ahead.get()) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
-    finally:
-        gone.set()
+    for piece in Bridge(lambda take: job.reader.read(snapshot, contents, take)):
+        job.session.world.progress.advance(len(piece.data))
+        yield piece
 
 
 def _result(job: Job, snapshot: Snapshot, proofs: tuple[Any, ...]) -> RestoreResult:

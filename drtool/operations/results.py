@@ -52,7 +52,11 @@ class VolumeBackup:
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """What a catch-up of WAL brought: up to which LSN everything is durable, and at which moment that was so."""
+    """What a catch-up of WAL brought: up to which LSN everything is durable, and at which moment that was so.
+
+    gap says what the server had dropped before it could be fetched. restorable tells whether a base backup reaches
+    the end of this WAL.
+    """
 
     volume: str
     lineage: str
@@ -64,6 +68,8 @@ class CatchUp:
     tails: int
     stored: int
     seconds: float
+    gap: str | None = None
+    restorable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +174,13 @@ class VerifyResult:
 
 @dataclass(frozen=True, slots=True)
 class KeyProof:
-    """What a typed recovery key opened: for each volume the point that was read, and how many runs' keys."""
+    """What a typed recovery key opened: for each volume the point that was read, and how many runs' keys.
+
+    empty are the volumes without a point. unrecorded says why the proof could not be kept, for `status` to see.
+    """
 
     recipient: str
     volumes: dict[str, str]
     runs: int
+    empty: tuple[str, ...] = ()
+    unrecorded: str | None = None

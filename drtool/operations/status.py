@@ -1,7 +1,7 @@
 """`status`: what would be lost now, volume by volume, computed from what is durable in the store."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.results import Point, Status, VolumeStatus
@@ -27,7 +27,7 @@ def run_status(session: Session) -> Status:
     ]
     volumes = tuple(_volume_status(session, policy, volume, runs, now) for volume in policy.volumes)
     config = session.repository.config
-    proven = max((run.received for run in runs if run_kind(run) == "prove"), default=None)
+    proven = max((run.received for run in runs if _is_proof_of_a_key(run)), default=None)
     return Status(
         policy=policy.name,
         repository=config.repository,
@@ -45,6 +45,8 @@ def _volume_status(
 ) -> VolumeStatus:
     points = [point for point in _points(session, volume) if point.state == "listed"]
     newest = max((_restorable(point) for point in points), default=None)
+    if newest is not None and volume.source == "postgres":
+        newest = min(newest, _last_received(session, volume.name))
     rpo = policy.rpo(volume)
     exposure = max(now - newest, timedelta(0)) if newest else None
     return VolumeStatus(
@@ -72,6 +74,13 @@ def _restorable(point: Point) -> datetime:
     return point.end if point.source == "postgres" else point.begin
 
 
+def _last_received(session: Session, volume: str) -> datetime:
+    """Return when the store last received WAL of volume: by its clock, for the server's own may run ahead."""
+    store = session.repository.store
+    listed = (found.modified for kind in ("wal", "tail") for found in store.list(f"{kind}/{volume}/"))
+    return max(listed, default=datetime.min.replace(tzinfo=UTC))
+
+
 def _next_run(policy: Policy, volume: Volume, points: list[Point], now: datetime) -> datetime | None:
     if not isinstance(volume, PostgresVolume | RedisVolume):
         return None
@@ -90,13 +99,17 @@ def _last(runs: list[Record], volume: str, kinds: tuple[str, ...], outcome: str)
 
 
 def _last_failure(runs: list[Record], volume: str) -> str:
-    """Return what the last backup or catch-up of volume failed with, if it did not end well."""
-    told = ""
-    for run in runs:
-        if run.value.get("volume") == volume and run_kind(run) in ("backup", "wal"):
-            failed = run.value.get("outcome") in ("failed", "gap")
-            told = str(run.value.get("error") or run.value.get("detail") or "") if failed else ""
-    return told
+    """Return what the newest backup of volume, or the newest catch-up of its WAL, failed with."""
+    newest = {
+        run_kind(run): run for run in runs if run.value.get("volume") == volume and run_kind(run) != "restore"
+    }
+    failed = [run.value for run in newest.values() if run.value.get("outcome") == "failed"]
+    return "; ".join(str(value.get("error") or value.get("detail") or "") for value in failed)
+
+
+def _is_proof_of_a_key(run: Record) -> bool:
+    """Return whether run says that a key was typed and opened something; a writer cannot say that."""
+    return run_kind(run) == "prove" and run.role == "operator" and run.value.get("outcome") == "done"
 
 
 def _faults(
@@ -112,13 +125,32 @@ def _faults(
     if now - (proven or made) > _PROVEN_WITHIN:
         yield "no recovery key was proven for 180 days: type one into `drtool keys prove`"
     for run in _failed_verifications(runs):
-        yield f"the verification of {run.received:%Y-%m-%d %H:%M} UTC found faults: run `drtool verify`"
+        level, when = run.value.get("level"), f"{run.received:%Y-%m-%d %H:%M} UTC"
+        yield f"the verification {level} of {when} found faults: run `drtool verify --level {level}`"
+    for volume in volumes:
+        yield from _gaps(volume, runs)
 
 
 def _failed_verifications(runs: list[Record]) -> list[Record]:
-    """Return the newest verification, if it found faults."""
-    newest = [run for run in runs if run_kind(run) == "verify"][-1:]
-    return [run for run in newest if run.value.get("outcome") == "failed"]
+    """Return the newest verification of each level, if it found faults: a weaker one does not clear a stronger."""
+    newest: dict[str, Record] = {}
+    for run in runs:
+        if run_kind(run) == "verify":
+            newest = {level: each for level, each in newest.items() if level > str(run.value.get("level"))}
+            newest[str(run.value.get("level"))] = run
+    return [run for run in newest.values() if run.value.get("outcome") == "failed"]
+
+
+def _gaps(volume: VolumeStatus, runs: list[Record]) -> Iterator[str]:
+    """Yield a gap in the WAL that no base backup has been taken behind."""
+    ours = [run for run in runs if run.value.get("volume") == volume.volume]
+    gaps = [run for run in ours if run_kind(run) == "wal" and run.value.get("outcome") == "gap"]
+    bases = [run for run in ours if run_kind(run) == "backup" and run.value.get("outcome") == "done"]
+    if gaps and not any(base.received > gaps[-1].received for base in bases):
+        yield (
+            f"the WAL of {volume.volume} has a gap since {gaps[-1].received:%Y-%m-%d %H:%M} UTC: "
+            f"run `drtool backup {volume.volume}`"
+        )
 
 
 def _warnings(recipients: int, proven: datetime | None) -> Iterator[str]:

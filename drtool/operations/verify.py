@@ -4,19 +4,16 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
-from drtool.errors import WrongKey
 from drtool.operations.coverage import lineage_label, read_held
-from drtool.operations.marks import witness_of
+from drtool.operations.marks import loss_of
 from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.record import record_run
 from drtool.operations.results import Fault, VerifyResult
 from drtool.operations.session import Session
 from drtool.repository import verify as check
-from drtool.repository.format.names import json_time
 from drtool.repository.reader import Reader
-from drtool.repository.runs import put_run
 from drtool.repository.wal import WalStore
 from drtool.sources.postgres.coverage import Base, find_reach
-from drtool.sources.postgres.wal import format_lsn
 
 Level = Literal["L0", "L1", "L2"]
 
@@ -73,11 +70,9 @@ def _lost_wal(session: Session, inventory: Inventory) -> Iterator[tuple[str, str
             continue
         for fault in reach.faults():
             yield base.id, fault
-        seen = witness_of(session, base.lineage, inventory.volume)
-        is_short = seen is not None and seen.timeline == reach.timeline and seen.lsn > reach.end
-        if seen is not None and is_short and seen.lsn > _reread(session, base):
-            reached, known = format_lsn(reach.end), format_lsn(seen.lsn)
-            yield base.id, f"its WAL ends at {reached}, but {seen.who} saw it durable up to {known}"
+        loss = loss_of(session, reach, _reread(session, base), inventory.volume)
+        if loss is not None:
+            yield base.id, loss
 
 
 def _reread(session: Session, base: Base) -> int:
@@ -89,10 +84,6 @@ def _reread(session: Session, base: Base) -> int:
 
 def _record(session: Session, result: VerifyResult) -> None:
     """Keep the verification, where we hold a key that may say so."""
-    records = session.repository.records
-    if records.keys.signing is None:
-        return
-    now = session.repository.store.now()
     value = {
         "level": result.level,
         "outcome": "failed" if result.faults else "done",
@@ -100,9 +91,5 @@ def _record(session: Session, result: VerifyResult) -> None:
         "bytes": result.bytes,
         "volumes": sorted(session.repository.config.volumes),
         "faults": [fault.name for fault in result.faults[:100]],
-        "end": json_time(now),
     }
-    try:
-        put_run(records, "verify", now, value)
-    except WrongKey as fault:
-        session.world.progress.note(f"the verification could not be recorded: {fault.message}")
+    record_run(session, "verify", value)

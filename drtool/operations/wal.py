@@ -2,21 +2,21 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 from drtool.errors import DrtoolError
-from drtool.operations.coverage import read_held
+from drtool.operations.coverage import lineage_label, read_held
+from drtool.operations.marks import bases_of
 from drtool.operations.receive import Kept, StoreSink, next_start
+from drtool.operations.record import record_run
 from drtool.operations.results import CatchUp
 from drtool.operations.session import Session
 from drtool.operations.settings import postgres_settings, postgres_volume
 from drtool.policy.cadence import tail_interval
 from drtool.policy.volumes import PostgresVolume
-from drtool.repository.format.names import json_time
-from drtool.repository.runs import put_run
 from drtool.repository.wal import Lineage, WalStore
 from drtool.sources.postgres.connection import Identity, PostgresSettings, Replication
+from drtool.sources.postgres.coverage import Base, find_reach
 from drtool.sources.postgres.faults import WalGone
 from drtool.sources.postgres.receiver import Received, Receiver, Start
 from drtool.sources.postgres.slot import Slot, drop_slot, heartbeat, make_slot, slot_name
@@ -32,6 +32,15 @@ class Instance:
     identity: Identity
     slot: Slot
     lineage: Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a receiver brought: how far it came, what it stored, and what it had to leave out."""
+
+    received: Received
+    kept: Kept
+    gap: str | None = None
 
 
 def reach_instance(session: Session, volume: PostgresVolume) -> Instance:
@@ -70,27 +79,43 @@ def run_catch_up(session: Session, name: str, *, dry_run: bool = False) -> Catch
     instance = reach_instance(session, volume)
     session.world.progress.phase(f"{name}: receiving WAL")
     try:
-        received, kept = _receive(session, instance)
+        brought = receive_or_gap(session, instance)
     except DrtoolError as fault:
         record_wal(session, instance, "failed", fault.message)
         raise
-    result = _result(instance, received, kept, time.monotonic() - begun)
+    result = _result(session, instance, brought, time.monotonic() - begun)
     record_wal(session, instance, "done", f"up to {result.end} of timeline {result.timeline}")
     return result
 
 
-def _receive(session: Session, instance: Instance) -> tuple[Received, Kept]:
-    """Receive from where the store ends. Where the server has dropped what is next, record the gap and go on."""
+def receive_or_gap(
+    session: Session, instance: Instance, *, stop: Callable[[], bool] | None = None
+) -> Brought:
+    """Receive from where the store ends. Where the server has dropped what is next, record that gap and go on."""
+    if instance.slot.is_lost:
+        return _receive_behind_gap(session, instance, f"slot {instance.slot.name} was lost", stop)
     try:
-        return receive(session, instance)
+        return receive(session, instance, stop=stop)
     except WalGone as gone:
-        record_wal(session, instance, "gap", gone.message)
-        session.world.progress.note(
-            f"{gone.message}: take a new base backup now, `drtool backup {instance.volume.name}`"
-        )
-        drop_slot(instance.settings, instance.slot.name)
-        make_slot(instance.settings, instance.slot.name, instance.volume.on_backlog)
-        return receive(session, reach_instance(session, instance.volume), fresh=True)
+        return _receive_behind_gap(session, instance, gone.message, stop)
+
+
+def _receive_behind_gap(
+    session: Session, instance: Instance, gap: str, stop: Callable[[], bool] | None
+) -> Brought:
+    record_wal(session, instance, "gap", gap)
+    session.world.progress.note(f"{gap}: what was committed in between cannot be restored")
+    return replace(receive(session, renew_slot(session, instance), fresh=True, stop=stop), gap=gap)
+
+
+def renew_slot(session: Session, instance: Instance) -> Instance:
+    """Return instance with a slot that keeps WAL from now on. A slot that still keeps some is left alone."""
+    again = reach_instance(session, instance.volume)
+    if not again.slot.is_lost:
+        return again
+    drop_slot(again.settings, again.slot.name)
+    make_slot(again.settings, again.slot.name, again.volume.on_backlog)
+    return reach_instance(session, again.volume)
 
 
 def receive(
@@ -98,13 +123,12 @@ def receive(
     instance: Instance,
     *,
     fresh: bool = False,
-    until: int | None = None,
     stop: Callable[[], bool] | None = None,
-) -> tuple[Received, Kept]:
+) -> Brought:
     """Run the receiver once, after a heartbeat. fresh begins at the slot, whatever the store holds.
 
-    With stop it follows, with a tail every tail_every, until stop() is true; else it ends at until, or at the
-    server's flush position.
+    With stop it follows, with a tail every tail_every, until stop() is true; else it ends at the server's flush
+    position.
     """
     store = WalStore(session.repository.records, instance.lineage)
     size = instance.identity.wal_segment_size
@@ -120,13 +144,15 @@ def receive(
     start = Start(instance.identity.system_identifier, timeline, lsn)
     receiver = Receiver(instance.settings, instance.slot.name, start, sink)
     if stop is not None:
-        return receiver.follow(
-            tail_interval(session.need_policy(), instance.volume).total_seconds(), stop
-        ), sink.kept
-    return receiver.catch_up(until), sink.kept
+        return Brought(
+            receiver.follow(tail_interval(session.need_policy(), instance.volume).total_seconds(), stop),
+            sink.kept,
+        )
+    return Brought(receiver.catch_up(), sink.kept)
 
 
-def _result(instance: Instance, received: Received, kept: Kept, seconds: float) -> CatchUp:
+def _result(session: Session, instance: Instance, brought: Brought, seconds: float) -> CatchUp:
+    received, kept = brought.received, brought.kept
     return CatchUp(
         volume=instance.volume.name,
         lineage=instance.lineage.label,
@@ -138,7 +164,25 @@ def _result(instance: Instance, received: Received, kept: Kept, seconds: float) 
         tails=kept.tails,
         stored=kept.bytes,
         seconds=seconds,
+        gap=brought.gap,
+        restorable=_is_reached(session, instance, received.lsn),
     )
+
+
+def _is_reached(session: Session, instance: Instance, lsn: int) -> bool:
+    """Return whether some base backup can be replayed up to lsn."""
+    held = read_held(
+        WalStore(session.repository.records, instance.lineage), instance.identity.wal_segment_size
+    )
+    bases = [
+        base for base in bases_of(session, instance.volume.name) if _lineage_of(base) == instance.lineage
+    ]
+    reaches = [find_reach(base, held.wal) for base in bases]
+    return any(reach.is_restorable and reach.end >= lsn for reach in reaches)
+
+
+def _lineage_of(base: Base) -> Lineage:
+    return lineage_label(base.id.split("/")[1], base.lineage)
 
 
 def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
@@ -166,14 +210,12 @@ def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
 
 
 def record_wal(session: Session, instance: Instance, outcome: str, detail: str) -> None:
-    """Keep what a receiver did; what a record cannot be made of is told, and fails nothing."""
-    now: datetime = session.repository.store.now()
+    """Keep what a receiver did."""
     value = {
         "volume": instance.volume.name,
         "lineage": instance.lineage.label,
         "slot": instance.slot.name,
         "outcome": outcome,
         "detail": detail,
-        "end": json_time(now),
     }
-    put_run(session.repository.records, "wal", now, value)
+    record_run(session, "wal", value)

@@ -26,7 +26,7 @@ _CLUSTER_NETWORKS = tuple(
 
 
 class Standing(StrEnum):
-    """Whether a promise holds: yes, no, or it takes a probe of the store (`drtool doctor`) to know."""
+    """Whether a promise holds: yes, no, or it takes a probe of the store to know."""
 
     HOLDS = "holds"
     BROKEN = "broken"
@@ -118,7 +118,10 @@ def _withstands_intrusion(policy: Policy, volume: Volume) -> tuple[Standing, str
             Standing.BROKEN,
             "who can write to a directory can delete from it; use a versioned or locked bucket",
         )
-    return Standing.PROBE, "needs a versioned or locked bucket and narrow credentials: ask `drtool doctor`"
+    return (
+        Standing.PROBE,
+        "needs a versioned or locked bucket and narrow credentials, which nothing probes yet",
+    )
 
 
 def _spares_the_application(volume: Volume) -> tuple[Standing, str]:

@@ -10,6 +10,7 @@ from drtool.repository.records import fetch_named
 from drtool.repository.storage.base import ObjectStore
 
 _WHOLE: Final = 0.5  # from this share on, one GET of all is cheaper than ranges, and checks the whole SHA-256
+_RANGED_PLAIN: Final = 32 * 1024 * 1024  # plain bytes that a reader of ranges holds until all of them have opened
 _GAP: Final = 512 * 1024  # bytes between two chunks that are fetched along rather than asked for apart
 
 
@@ -37,10 +38,14 @@ def fetch_whole(store: ObjectStore, name: str) -> Fetched:
 
 
 def fetch(store: ObjectStore, name: str, places: Sequence[Place]) -> Fetched:
-    """Return what places need of a pack. Raises Corrupt, ObjectMissing."""
+    """Return what places need of a pack; ranges only where all that they hold fits into memory at once.
+
+    Raises Corrupt, ObjectMissing.
+    """
     ordered = sorted(places, key=lambda place: place.position)
     end = ordered[-1].position + ordered[-1].sealed_size
-    if sum(place.sealed_size for place in ordered) >= _WHOLE * end:
+    is_much = sum(place.plain_size for place in ordered) > _RANGED_PLAIN
+    if is_much or sum(place.sealed_size for place in ordered) >= _WHOLE * end:
         return fetch_whole(store, name)
     head = parse_head(store.get(name, start=0, length=MAX_HEAD))
     spans = [(start, store.get(name, start=start, length=stop - start)) for start, stop in _ranges(ordered)]

@@ -142,24 +142,40 @@ class Reader:
                 stop.set()
 
     def _open(self, snapshot: Snapshot, ref: PackRef, places: Sequence[Place], take: Take) -> None:
-        """Cut places out of one pack. Ranges that do not open are tried again from a whole pack of any version.
+        """Cut places out of one pack, and hand each to take once. What take raises is its own, and is not retried."""
+        for place, plain in self._cut_named(snapshot, ref, places):
+            take(place.path, place.offset, plain)
 
-        Pieces that the ranges gave before are then handed out twice, the same bytes both times.
-        """
+    def _cut_named(
+        self, snapshot: Snapshot, ref: PackRef, places: Sequence[Place]
+    ) -> Iterator[tuple[Place, bytes]]:
         name = f"packs/{snapshot.volume}/{ref.name}"
         try:
-            try:
-                self._cut(snapshot, ref, fetch(self._repository.store, name, places), places, take)
-            except (Corrupt, ObjectMissing, WrongKey):
-                self._cut(snapshot, ref, fetch_whole(self._repository.store, name), places, take)
+            yield from self._cut_once(snapshot, ref, name, places)
         except Corrupt as fault:
             if name in fault.message:
                 raise
             raise Corrupt(f"{name}: {fault.message}", hint=fault.hint or "Restore another point.") from fault
 
+    def _cut_once(
+        self, snapshot: Snapshot, ref: PackRef, name: str, places: Sequence[Place]
+    ) -> Iterator[tuple[Place, bytes]]:
+        """Yield each place's plain bytes once.
+
+        Ranges are not known to be those of the name until they open: none is yielded before all of them did, and
+        where one does not, all are cut from a whole pack of any version.
+        """
+        store = self._repository.store
+        try:
+            fetched = fetch(store, name, places)
+            ranged = None if fetched.whole else list(self._cut(snapshot, ref, fetched, places))
+        except (Corrupt, ObjectMissing, WrongKey):
+            fetched, ranged = fetch_whole(store, name), None
+        yield from self._cut(snapshot, ref, fetched, places) if ranged is None else ranged
+
     def _cut(
-        self, snapshot: Snapshot, ref: PackRef, fetched: Fetched, places: Sequence[Place], take: Take
-    ) -> None:
+        self, snapshot: Snapshot, ref: PackRef, fetched: Fetched, places: Sequence[Place]
+    ) -> Iterator[tuple[Place, bytes]]:
         head = fetched.head
         self._check_head(snapshot, ref, head)
         key = self._keys.open(head, snapshot.volume)
@@ -168,7 +184,7 @@ class Reader:
         for place in places:
             plain = seal.unseal(place.number, place.kind, place.plain_size, fetched.sealed(place))
             self._check_id(private, place, plain)
-            take(place.path, place.offset, plain)
+            yield place, plain
 
     def _check_head(self, snapshot: Snapshot, ref: PackRef, head: Head) -> None:
         if head.repository != self._repository.config.repository_id or head.run != ref.run:

@@ -8,11 +8,11 @@ A wrap binds repository, volume, run and recipient as in a head; the commitment 
 from collections.abc import Mapping
 from datetime import datetime
 
-from drtool.errors import Corrupt
+from drtool.errors import Corrupt, ObjectMissing
 from drtool.repository.format.crypto import Recipient, SigningKey, sha256
 from drtool.repository.format.names import name_time, split_hash
 from drtool.repository.format.record import Json, check_signed, cut_public, pack_public, sign
-from drtool.repository.records import Records, stored_objects
+from drtool.repository.records import Records, Stored, stored_objects
 
 KIND = "rewrap"
 
@@ -32,17 +32,23 @@ def put_rewrap(
     return prefix + digest.hex()
 
 
+def check_rewrap(records: Records, stored: Stored) -> Json:
+    """Return what a rewrap says. Raises Corrupt unless the admin signed it, ObjectMissing."""
+    value, _ = records.fetch(stored)
+    signed = check_signed(cut_public(value), records.place(split_hash(stored.name)[0]))
+    if signed.role != "admin" or signed.signer.hex() != records.config.admin:
+        raise Corrupt(f"{stored.name}: signed by a key that is not the admin's")
+    return signed.value
+
+
 def read_rewraps(records: Records, fingerprint: bytes) -> dict[str, bytes]:
-    """Return all wraps for the recipient of that fingerprint, by commitment. Unsigned ones are not looked at."""
+    """Return all wraps for the recipient of that fingerprint, by commitment. What the admin did not sign is left out."""
     found: dict[str, bytes] = {}
     for stored in stored_objects(records.store, f"{KIND}/"):
         try:
-            value, _ = records.fetch(stored)
-            signed = check_signed(cut_public(value), records.place(split_hash(stored.name)[0]))
-        except Corrupt:
+            value = check_rewrap(records, stored)
+        except (Corrupt, ObjectMissing):
             continue
-        if signed.role != "admin" or signed.signer.hex() != records.config.admin:
-            continue
-        if Recipient(bytes.fromhex(signed.value["recipient"])).fingerprint == fingerprint:
-            found |= {row["commitment"]: bytes.fromhex(row["wrap"]) for row in signed.value["keys"]}
+        if Recipient(bytes.fromhex(value["recipient"])).fingerprint == fingerprint:
+            found |= {row["commitment"]: bytes.fromhex(row["wrap"]) for row in value["keys"]}
     return found

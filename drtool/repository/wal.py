@@ -5,6 +5,9 @@
 
 <timeline> is 8 hex digits, <from> and <to> are LSNs as 16. A tail whose from is its to holds no bytes: it is a mark,
 that says up to where, and when, the server had flushed.
+
+Who may put objects may put any name, so a name proves nothing but that somebody wrote it: a listing leaves out what
+is no name of WAL at all; `facts` tells who signed the rest, and `read` opens it.
 """
 
 import re
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from drtool.errors import Corrupt, WrongKey
+from drtool.errors import Corrupt, ObjectMissing, WrongKey
 from drtool.repository.format import wal_object
 from drtool.repository.format.crypto import keyed_id, random_bytes, sha256
 from drtool.repository.format.names import lineage_prefix, split_hash
@@ -25,10 +28,15 @@ from drtool.repository.unwrap import RunKeys
 FOLD_AFTER: Final = 64  # tails of one segment: the next holds the segment from its first byte
 _RANGED: Final = MAX_FACTS + 32 * 1024  # head, facts and the beginning of the sealed bytes
 
-_WAL = re.compile(r"(?P<timeline>[0-9A-F]{8})/(?P<file>[0-9A-F]{24}|[0-9A-F]{8}\.history)-")
-_TAIL = re.compile(
-    r"(?P<timeline>[0-9A-F]{8})/(?P<file>[0-9A-F]{24})\.(?P<start>[0-9A-F]{16})-(?P<end>[0-9A-F]{16})-"
+_HASH = "-[0-9a-f]{64}"
+_WAL = re.compile(
+    r"(?P<timeline>[0-9A-F]{8})/(?P<file>(?P=timeline)(?:[0-9A-F]{16}|\.history))" + _HASH,
 )
+_TAIL = re.compile(
+    r"(?P<timeline>[0-9A-F]{8})/(?P<file>(?P=timeline)[0-9A-F]{16})"
+    r"\.(?P<start>[0-9A-F]{16})-(?P<end>[0-9A-F]{16})" + _HASH
+)
+_LINEAGE = re.compile(r"(?P<system>[1-9][0-9]{0,19})-(?P<major>[1-9][0-9]{0,3})-(?P<epoch>0|[1-9][0-9]{0,8})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +71,16 @@ class StoredWal:
 
     @property
     def received(self) -> datetime:
-        """When the store received it first, by the store's clock."""
+        """When the store received something under this name first, by the store's clock.
+
+        By the listing alone: whether that version's bytes fit the hash is known only once it is read.
+        """
         return self.stored.versions[0].modified
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes in the store, by the listing."""
+        return self.stored.versions[0].size
 
 
 class WalStore:
@@ -76,28 +92,23 @@ class WalStore:
         self._run = random_bytes(16)
 
     def segments(self) -> Iterator[StoredWal]:
-        """Yield complete segments and history files by name."""
+        """Yield what is named as a complete segment or a history file, by name; signed or not."""
         return self._listed("wal", _WAL)
 
     def tails(self) -> Iterator[StoredWal]:
-        """Yield tails and marks by name."""
+        """Yield what is named as a tail or a mark, by name; signed or not."""
         return self._listed("tail", _TAIL)
 
     def _listed(self, kind: Literal["wal", "tail"], pattern: re.Pattern[str]) -> Iterator[StoredWal]:
         prefix = lineage_prefix(kind, self.lineage.volume, self.lineage.label)
         for stored in stored_objects(self._records.store, prefix):
-            match = pattern.match(stored.name, len(prefix))
+            match = pattern.fullmatch(stored.name, len(prefix))
             if match is None:
                 continue
             groups = match.groupdict()
-            start, end = groups.get("start"), groups.get("end")
-            yield StoredWal(
-                stored,
-                int(groups["timeline"], 16),
-                groups["file"],
-                int(start, 16) if start else None,
-                int(end, 16) if end else None,
-            )
+            start, end = (int(groups[side], 16) if side in groups else None for side in ("start", "end"))
+            if start is None or end is None or start <= end:
+                yield StoredWal(stored, int(groups["timeline"], 16), groups["file"], start, end)
 
     def put(self, timeline: int, file: str, plain: bytes, facts: Json) -> str:
         """Store a complete segment or a history file, once: if its plain bytes are there already, nothing is sent."""
@@ -106,16 +117,20 @@ class WalStore:
         for stored in stored_objects(self._records.store, prefix):
             if self._same(stored, plain_id):
                 return stored.name
-        return self._put(prefix, plain, {**facts, "id": plain_id.hex()})
+        return self._put(prefix, plain, {**facts, "id": plain_id.hex()})[0]
 
-    def put_tail(self, timeline: int, file: str, span: tuple[int, int], plain: bytes, facts: Json) -> str:
-        """Store the bytes of a segment in the span of LSNs; an empty span is a mark."""
+    def put_tail(self, timeline: int, file: str, span: tuple[int, int], plain: bytes, facts: Json) -> int:
+        """Store the bytes of a segment in the span of LSNs, and return how many the store keeps for them.
+
+        An empty span is a mark.
+        """
         start, end = span
         prefix = lineage_prefix("tail", self.lineage.volume, self.lineage.label)
         prefix += f"{timeline:08X}/{file}.{start:016X}-{end:016X}-"
-        return self._put(prefix, plain, {**facts, "id": self.plain_id(plain).hex()})
+        return self._put(prefix, plain, {**facts, "id": self.plain_id(plain).hex()})[1]
 
-    def _put(self, prefix: str, plain: bytes, facts: Json) -> str:
+    def _put(self, prefix: str, plain: bytes, facts: Json) -> tuple[str, int]:
+        """Seal and store WAL under prefix; return the object's name and its size in bytes."""
         keys = self._records.keys
         if keys.signing is None:
             raise WrongKey("this machine holds no key that may sign WAL", hint="Give the writer's bundle.")
@@ -126,7 +141,7 @@ class WalStore:
         )
         digest = sha256(value)
         self._records.store.put(prefix + digest.hex(), value, digest)
-        return prefix + digest.hex()
+        return prefix + digest.hex(), len(value)
 
     def plain_id(self, plain: bytes) -> bytes:
         """Return the keyed id of WAL bytes, by which two objects of one segment are compared."""
@@ -135,20 +150,20 @@ class WalStore:
     def _same(self, stored: Stored, plain_id: bytes) -> bool:
         try:
             return self.facts(stored).get("id") == plain_id.hex()
-        except Corrupt:
+        except (Corrupt, ObjectMissing):
             return False
 
     def facts(self, stored: Stored) -> Json:
         """Return the signed facts of a WAL object, by one small ranged GET of its oldest good version.
 
-        Raises Corrupt when no version is good.
+        Raises Corrupt or ObjectMissing when no version is good.
         """
-        fault = Corrupt(f"{stored.name} has no version")
+        fault: Corrupt | ObjectMissing = Corrupt(f"{stored.name} has no version")
         for version in stored.versions:
-            value = self._records.store.get(stored.name, version.version, start=0, length=_RANGED)
             try:
+                value = self._records.store.get(stored.name, version.version, start=0, length=_RANGED)
                 return self._parse(stored, value).signed.value
-            except Corrupt as error:
+            except (Corrupt, ObjectMissing) as error:
                 fault = error
         raise fault
 
@@ -178,16 +193,14 @@ class WalStore:
 
 
 def lineages(records: Records, volume: str) -> list[Lineage]:
-    """Return the lineages of volume that have WAL in the store."""
+    """Return the lineages of volume that have WAL in the store, delete markers ignored; other names are passed over."""
     labels = {
-        found.name.split("/")[2]
+        stored.name.split("/")[2]
         for kind in ("wal", "tail")
-        for found in records.store.list(f"{kind}/{volume}/")
+        for stored in stored_objects(records.store, f"{kind}/{volume}/")
     }
-    found = []
-    for label in sorted(labels):
-        system, _, rest = label.partition("-")
-        major, _, epoch = rest.partition("-")
-        if major.isdigit() and epoch.isdigit():
-            found.append(Lineage(volume, system, int(major), int(epoch)))
-    return found
+    return [
+        Lineage(volume, match["system"], int(match["major"]), int(match["epoch"]))
+        for match in map(_LINEAGE.fullmatch, sorted(labels))
+        if match is not None
+    ]

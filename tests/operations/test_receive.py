@@ -46,6 +46,8 @@ def held_of(store: WalStore) -> Held:
         ([(1, 2), (2, 3)], [], 2 * MB, (2, 4 * MB)),
         ([], [(1, 5 * MB, 5 * MB + 10)], 5 * MB, (1, 5 * MB)),
         ([], [(1, 5 * MB, 5 * MB + 10)], 9 * MB, (1, 5 * MB)),
+        ([(1, 2)], [(1, 7 * MB, 7 * MB + 10)], 7 * MB, (1, 7 * MB)),
+        ([(1, 2), (1, 3)], [(1, 2 * MB, 2 * MB + 10)], 2 * MB, (1, 4 * MB)),
     ],
 )
 def test_receiving_goes_on_at_the_first_hole_that_the_server_can_fill(

@@ -100,7 +100,7 @@ def refusal(code: str, status: int, asked: Asked) -> StoreUnavailable:
             return StoreUnavailable(message.format(**words), hint=hint)
     return StoreUnavailable(
         f"{asked.place} refused to {asked.what} in bucket {asked.bucket}: {code} (HTTP {status})",
-        hint="Look the code up in the store's documentation; `drtool doctor` shows what else it refuses.",
+        hint="Look the code up in the store's documentation.",
     )
 
 

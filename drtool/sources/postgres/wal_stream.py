@@ -68,7 +68,10 @@ class WalStream:
         self._full_since: float | None = None
         self._asked_since: float | None = None
         self._state: ServerState | None = None
-        self._heard: tuple[datetime | None, bool] = None, False  # the last message: when, and whether with data
+        self._heard: tuple[datetime | None, bool] = (
+            None,
+            False,
+        )  # the last message: when, and whether with data
         self._next: tuple[int, int] | None = None
         self._told = 0  # the flush position of the last status
         self._status_due = 0.0
