@@ -52,15 +52,19 @@ class Course:
         for place, step in enumerate(SECOND_BACKUPS):
             if step != "unchanged":
                 self._change(found, step)
+            self._settle()
             self._step(found, step, number + place, lambda side: side.backup())
+        self._settle()
         self._step(found, "restore", number, self._restore)
         return found
+
+    def _settle(self) -> None:
+        for side in self._sides:
+            side.settle()
 
     def _step(self, found: Round, name: str, turn: int, work: Callable[[Side], Done]) -> None:
         order = self._sides if turn % 2 == 0 else self._sides[::-1]
         found.done[name] = {}
-        for side in self._sides:
-            side.settle()
         for side in order:
             _say(f"{name}: {side.name}")
             self._level(side.repository)

@@ -27,7 +27,7 @@ class Deaths:
 
     def __init__(self, scene: Scene) -> None:
         self.oracle = scene.directory / "oracle"
-        self.oracle.mkdir()
+        self.oracle.mkdir(exist_ok=True)
         arguments = [scene.policy, scene.bundle, self.oracle]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.scenarios.crash_child", *map(str, arguments)],
