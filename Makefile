@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 PIP := $(RUN) pip --disable-pip-version-check --quiet
+JOBS := 2  # most tests wait for a server
 PURE := drtool/policy/*,drtool/repository/format/*
 
 .DEFAULT_GOAL := help
@@ -27,7 +28,7 @@ lint: $(VENV)/.dev ## Check style, types and the direction between rooms.
 
 unit: $(VENV)/.dev
 	rm -f .coverage .coverage.*
-	$(RUN) pytest -p tests.plugins.no_skips -m "not long and not cluster" --cov --cov-report=
+	$(RUN) pytest -p tests.plugins.no_skips -m "not long and not cluster" -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=
 
 coverage: $(VENV)/.dev
 	$(RUN) coverage report

@@ -1,11 +1,12 @@
 """The receiver's sink: WAL into the repository, each call back only when it is durable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from drtool.operations.coverage import Held
+from drtool.errors import Corrupt, ObjectMissing
+from drtool.operations.coverage import Held, list_tails
 from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
-from drtool.repository.wal import FOLD_AFTER, WalStore
+from drtool.repository.wal import FOLD_AFTER, StoredWal, WalStore
 from drtool.sources.postgres.slot import Beat
 from drtool.sources.postgres.wal import (
     format_lsn,
@@ -15,6 +16,18 @@ from drtool.sources.postgres.wal import (
     segment_start,
 )
 from drtool.sources.postgres.wal_stream import ServerState
+
+_WRAPPING = 512  # bytes that an object takes at least beside its WAL: head, wrapped keys, signed facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stored tail: its span of LSNs, its size in the store, and its object while nobody has authenticated it."""
+
+    start: int
+    end: int
+    size: int
+    unproven: StoredWal | None = None
 
 
 @dataclass(slots=True)
@@ -33,13 +46,15 @@ class StoreSink:
         self._store = store
         self._size = segment_size
         self._heartbeat = heartbeat
-        self._tails: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._tails: dict[tuple[int, int], list[_Part]] = {}
         self.kept = Kept()
-        for tail in read_tails(store):
-            self._note(*tail)
+        for entry in list_tails(store, segment_size):
+            self._note(entry.timeline, _Part(entry.start or 0, entry.end or 0, entry.size, entry))
 
-    def _note(self, timeline: int, start: int, end: int) -> None:
-        self._tails.setdefault((timeline, segment_start(start, self._size)), []).append((start, end))
+    def _note(self, timeline: int, part: _Part) -> None:
+        """Remember a tail; a mark holds no bytes and is none."""
+        if part.end > part.start:
+            self._tails.setdefault((timeline, segment_start(part.start, self._size)), []).append(part)
 
     def history(self, timeline: int, content: bytes) -> None:
         """Keep a timeline's history file; its ancestors stand in the facts, for who holds only the list key."""
@@ -57,24 +72,48 @@ class StoreSink:
         self.kept.bytes += len(data)
 
     def tail_begin(self, timeline: int, start_lsn: int) -> int:
-        """Return where the durable tails of a segment end; its first byte once there are too many of them."""
-        tails = self._tails.get((timeline, start_lsn), [])
-        if len(tails) >= FOLD_AFTER:
+        """Return where the durable tails of a segment end; its first byte once one tail would serve better.
+
+        That is where there are FOLD_AFTER of them, or they take more than twice the bytes that one would.
+        """
+        chain = self._chain(timeline, start_lsn)
+        stored = sum(part.size for part in chain)
+        if len(chain) >= FOLD_AFTER or 2 * _WRAPPING * (len(chain) - 1) > stored:
             return start_lsn
+        return chain[-1].end if chain else start_lsn
+
+    def _chain(self, timeline: int, start_lsn: int) -> list[_Part]:
+        """Return the fewest stored tails that reach furthest from a segment's first byte without a hole.
+
+        The server forgets what is in them, so each is authenticated first, once, if another process stored it.
+        """
+        parts = self._tails.get((timeline, start_lsn), [])
+        chain: list[_Part] = []
         reached = start_lsn
-        for start, end in sorted(tails):
-            if start <= reached < end:
-                reached = end
-        return reached
+        while True:
+            fitting = [place for place, part in enumerate(parts) if part.start <= reached < part.end]
+            if not fitting:
+                return chain
+            place = max(fitting, key=lambda each: (parts[each].end, parts[each].start))
+            if self._is_signed(parts[place]):
+                parts[place] = replace(parts[place], unproven=None)
+                chain.append(parts[place])
+                reached = parts[place].end
+            else:
+                del parts[place]
+
+    def _is_signed(self, part: _Part) -> bool:
+        try:
+            return part.unproven is None or bool(self._store.facts(part.unproven.stored))
+        except (Corrupt, ObjectMissing):
+            return False
 
     def tail(self, timeline: int, span: tuple[int, int], data: bytes, state: ServerState) -> None:
         """Keep a tail or a mark, with what the server said of itself."""
         start, end = span
         name = segment_name(timeline, start, self._size)
-        self._store.put_tail(timeline, name, span, data, self._state(state))
-        if start == segment_start(start, self._size) and end > start:
-            self._tails.pop((timeline, start), None)
-        self._note(timeline, start, end)
+        size = self._store.put_tail(timeline, name, span, data, self._state(state))
+        self._note(timeline, _Part(start, end, size))
         self.kept.tails += 1
         self.kept.bytes += len(data)
 
@@ -89,18 +128,10 @@ class StoreSink:
         }
 
 
-def read_tails(store: WalStore) -> list[tuple[int, int, int]]:
-    """Return the stored tails as timeline, from, to."""
-    return [
-        (entry.timeline, entry.start, entry.end)
-        for entry in store.tails()
-        if entry.start is not None and entry.end is not None and entry.end > entry.start
-    ]
-
-
 def next_start(held: Held, timeline: int, oldest: int) -> tuple[int, int]:
     """Return timeline and LSN where receiving goes on: at the first hole that the server can still fill.
 
+    The server drops what lies before it, so each segment from oldest up to there must be signed.
     oldest is the slot's restart LSN; timeline the server's, for a lineage of which nothing is stored.
     """
     size = held.wal.segment_size
@@ -113,4 +144,6 @@ def next_start(held: Held, timeline: int, oldest: int) -> tuple[int, int]:
     open_segments = {segment_start(tail.start, size) for tail in held.wal.tails if tail.timeline == newest}
     holes = {start + size for start in complete} | open_segments
     reachable = [start for start in holes - complete if start >= first]
-    return newest, min(reachable, default=max(holes))
+    hole = min(reachable, default=max(holes))
+    passed = sorted(start for start in complete if first <= start < hole)
+    return newest, next((start for start in passed if not held.is_signed(newest, start)), hole)

@@ -5,7 +5,7 @@ The chain is complete and every WAL object authenticated before the target is to
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,6 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from drtool.errors import Corrupt, Refused, UsageError
-from drtool.operations.coverage import Held
 from drtool.operations.marks import loss_of
 from drtool.operations.restore_job import Job, proof_rows, refuse_used_directory
 from drtool.operations.results import ProofRow, RestoreResult
@@ -119,9 +118,9 @@ def _stage(job: Job, choice: RecoveryChoice, staged: Path) -> Expected:
     clear_staging(staged)
     keys = job.session.repository.run_keys()
     for timeline in choice.histories:
-        stage_history(staged, timeline, held.store.read(held.histories[timeline].stored, keys))
+        stage_history(staged, timeline, held.read_history(timeline, keys))
     for plan in choice.segments:
-        stage_segment(staged, plan, _parts(job, held, plan), base=choice.base)
+        stage_segment(staged, plan, held.read_segment(plan, keys), base=choice.base)
         job.session.world.progress.advance(choice.base.wal_segment_size)
     return _expect(choice, staged)
 
@@ -134,14 +133,6 @@ def _check_room(directory: Path, needed: int) -> None:
             f"{place} has {free >> 20} MiB free, and the WAL alone takes {needed >> 20} MiB",
             hint="Make room, or restore into another directory.",
         )
-
-
-def _parts(job: Job, held: Held, plan: SegmentPlan) -> Iterable[tuple[int, bytes]]:
-    keys = job.session.repository.run_keys()
-    if not plan.tails:
-        entry = held.segments[plan.timeline, plan.start]
-        return [(plan.start, held.store.read(entry.stored, keys))]
-    return [(tail.start, held.store.read(held.tails[tail].stored, keys)) for tail in plan.tails]
 
 
 def _expect(choice: RecoveryChoice, staged: Path) -> Expected:

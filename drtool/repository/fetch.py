@@ -10,7 +10,9 @@ from drtool.repository.records import fetch_named
 from drtool.repository.storage.base import ObjectStore
 
 _WHOLE: Final = 0.5  # from this share on, one GET of all is cheaper than ranges, and checks the whole SHA-256
-_RANGED_PLAIN: Final = 32 * 1024 * 1024  # plain bytes that a reader of ranges holds until all of them have opened
+_RANGED_PLAIN: Final = (
+    32 * 1024 * 1024
+)  # plain bytes that a reader of ranges holds until all of them have opened
 _GAP: Final = 512 * 1024  # bytes between two chunks that are fetched along rather than asked for apart
 
 

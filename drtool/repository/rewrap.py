@@ -42,7 +42,7 @@ def check_rewrap(records: Records, stored: Stored) -> Json:
 
 
 def read_rewraps(records: Records, fingerprint: bytes) -> dict[str, bytes]:
-    """Return all wraps for the recipient of that fingerprint, by commitment. What the admin did not sign is left out."""
+    """Return the wraps for that recipient, by commitment; what the admin did not sign is left out."""
     found: dict[str, bytes] = {}
     for stored in stored_objects(records.store, f"{KIND}/"):
         try:

@@ -52,19 +52,7 @@ class Found:
 def check_references(repository: Repository, found: Found) -> None:
     """L0: every signed record counts, and everything that a snapshot names is listed."""
     for volume in repository.config.volumes:
-        listed = {stored.name for stored in stored_objects(repository.store, f"packs/{volume}/")}
-        points = list(snapshots.read_snapshots(repository.records, volume))
-        for each in points:
-            found.look(each.name)
-            if isinstance(each, Unreadable):
-                found.fault(each.name, str(each.fault))
-                continue
-            found.points += 1
-            for name in (*each.streams.content, *each.streams.entries):
-                found.look(name)
-            for name, message in _missing(repository, each, listed):
-                found.fault(name, message)
-        _check_chain(repository, [each for each in points if isinstance(each, Snapshot)], found)
+        _check_points(repository, volume, found)
         _check_wal_facts(repository, volume, found)
     _check_head(repository, found)
     for family in _SIGNED:
@@ -73,6 +61,24 @@ def check_references(repository: Repository, found: Found) -> None:
             if isinstance(record, Unreadable):
                 found.fault(record.name, str(record.fault))
     _check_rewraps(repository, found)
+
+
+def _check_points(repository: Repository, volume: str, found: Found) -> None:
+    """Every snapshot of volume counts, its lists can be read, and what they name is there."""
+    listed = {stored.name for stored in stored_objects(repository.store, f"packs/{volume}/")}
+    points: list[Snapshot] = []
+    for each in snapshots.read_snapshots(repository.records, volume):
+        found.look(each.name)
+        if isinstance(each, Unreadable):
+            found.fault(each.name, str(each.fault))
+            continue
+        points.append(each)
+        for name in (*each.streams.content, *each.streams.entries):
+            found.look(name)
+        for name, message in _missing(repository, each, listed):
+            found.fault(name, message)
+    found.points += len(points)
+    _check_chain(repository, points, found)
 
 
 def _check_rewraps(repository: Repository, found: Found) -> None:
@@ -160,7 +166,7 @@ def _part(stored: Stored, parts: int) -> int:
 
 
 def _check_object(repository: Repository, stored: Stored, found: Found, tick: Tick) -> None:
-    """Hash the versions of an object, one in memory at a time. A store that does not answer is no fault of an object."""
+    """Hash an object's versions, one in memory at a time. A store that does not answer is no fault of an object."""
     found.objects += stored.name not in found.opened
     right = 0
     try:

@@ -1,6 +1,8 @@
 import os
+import pwd
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,3 +96,22 @@ def test_free_ports_are_free_and_never_given_twice() -> None:
     assert len(set(ports)) == 50
     for port in ports:
         socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_server_runs_in_the_primary_group_of_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian has no group of the name `nobody`, though it has the user."""
+    asked: dict[str, object] = {}
+
+    class Asked(Exception):
+        pass
+
+    def ask(*_: object, **options: object) -> None:
+        asked.update(options)
+        raise Asked
+
+    monkeypatch.setattr(subprocess, "Popen", ask)
+    with pytest.raises(Asked):
+        Process.start(["true"], tmp_path / "log", user="nobody")
+    assert (asked["user"], asked["group"]) == ("nobody", pwd.getpwnam("nobody").pw_gid)

@@ -9,8 +9,10 @@ from drtool.operations.receive import StoreSink, next_start
 from drtool.repository.wal import FOLD_AFTER, Lineage, WalStore
 from drtool.sources.postgres.coverage import Mark
 from drtool.sources.postgres.slot import Beat
+from drtool.sources.postgres.wal import segment_name
 from drtool.sources.postgres.wal_stream import ServerState
-from tests.repository.stage import Stage, make_stage
+from tests.operations.squatting import squat
+from tests.repository.stage import Stage, make_stage, text
 
 MB = 1024 * 1024
 LINEAGE = Lineage("files", "7000000000000000000", 18, 1)
@@ -84,11 +86,52 @@ def test_too_many_tails_are_folded_into_one_from_the_segments_first_byte(store: 
     sink = sink_of(store)
     for number in range(FOLD_AFTER):
         begin = sink.tail_begin(1, 5 * MB)
-        assert begin == 5 * MB + number
-        sink.tail(1, (begin, begin + 1), b"x", STATE)
+        assert begin == 5 * MB + number * 600
+        sink.tail(1, (begin, begin + 600), text(f"{number}", 600), STATE)
     assert sink.tail_begin(1, 5 * MB) == 5 * MB
-    sink.tail(1, (5 * MB, 5 * MB + 65), bytes(65), STATE)
-    assert sink.tail_begin(1, 5 * MB) == 5 * MB + 65
+    end = 5 * MB + FOLD_AFTER * 600
+    sink.tail(1, (5 * MB, end), text("all", FOLD_AFTER * 600), STATE)
+    assert sink.tail_begin(1, 5 * MB) == end
+    assert sink_of(store).tail_begin(1, 5 * MB) == end
+
+
+def test_an_idle_server_has_its_segment_stored_once_however_many_marks_it_leaves(store: WalStore) -> None:
+    sink = sink_of(store)
+    sink.tail(1, (5 * MB, 5 * MB + 100), bytes(100), STATE)
+    for _ in range(FOLD_AFTER + 1):
+        begin = sink.tail_begin(1, 5 * MB)
+        assert begin == 5 * MB + 100
+        sink.tail(1, (begin, begin), b"", STATE)
+    assert sink_of(store).tail_begin(1, 5 * MB) == 5 * MB + 100
+
+
+def test_tails_that_take_more_than_twice_what_one_would_are_folded(store: WalStore) -> None:
+    sink = sink_of(store)
+    folded = []
+    for number in range(20):
+        begin = sink.tail_begin(1, 5 * MB)
+        folded.append(begin == 5 * MB)
+        sink.tail(1, (begin, 5 * MB + number + 1), bytes(5 * MB + number + 1 - begin), STATE)
+    assert 2 < sum(folded) < 8
+    assert sink_of(store).tail_begin(1, 5 * MB) in (5 * MB, 5 * MB + 20)
+
+
+def test_a_tail_that_nobody_signed_is_not_taken_for_durable(stage: Stage, store: WalStore) -> None:
+    sink_of(store).tail(1, (5 * MB, 5 * MB + 100), bytes(100), STATE)
+    squat(stage, "tail", 1, f"{segment_name(1, 5 * MB, MB)}.{5 * MB:016X}-{6 * MB:016X}")
+    squat(stage, "tail", 1, f"{segment_name(1, 5 * MB, MB)}.{5 * MB + 100:016X}-{5 * MB + 200:016X}")
+    assert sink_of(store).tail_begin(1, 5 * MB) == 5 * MB + 100
+
+
+def test_receiving_goes_on_before_the_first_segment_that_nobody_signed(stage: Stage, store: WalStore) -> None:
+    sink = sink_of(store)
+    for number in (2, 3, 6):
+        sink.segment(1, number * MB, bytes(MB))
+    for number in (4, 5, 7, 8):
+        squat(stage, "wal", 1, segment_name(1, number * MB, MB))
+    squat(stage, "wal", 9, segment_name(9, 2 * MB, MB))
+    assert next_start(held_of(store), 1, 2 * MB) == (1, 4 * MB)
+    assert next_start(held_of(store), 1, 6 * MB) == (1, 7 * MB)
 
 
 def test_a_mark_tells_what_the_server_said_and_stores_no_bytes_of_wal(store: WalStore) -> None:
@@ -105,6 +148,6 @@ def test_a_history_file_keeps_its_ancestors_for_who_holds_only_the_list_key(
     [ancestor] = held_of(store).wal.histories[2]
     assert (ancestor.timeline, ancestor.switch_lsn) == (1, 5 * 16 * MB + 0x100)
     operator = stage.recovered()
-    entry = held_of(store).histories[2]
-    plain = WalStore(operator.records, LINEAGE).read(entry.stored, operator.run_keys())
+    held = read_held(WalStore(operator.records, LINEAGE), MB)
+    plain = held.read_history(2, operator.run_keys())
     assert plain.startswith(b"1\t0/5000100")

@@ -255,3 +255,48 @@ def test_path_ids_that_no_id_key_made_are_corrupt(stage: Stage) -> None:
         reader.check(
             forge(stage, point, lambda rows: [replace(row, path=b"x" * 16) for row in rows]), contents
         )
+
+
+def test_every_piece_is_handed_out_once_also_where_only_some_ranges_of_a_pack_are_damaged(
+    stage: Stage,
+) -> None:
+    point, kept = sparse(stage)
+    rows = [row for name in point.streams.content for row in read_list(stage.writer().records, name)]
+    last = max(rows, key=lambda row: row.position)
+    name = f"packs/files/{last.pack.name}"
+    value = bytearray(stage.store.get(name))
+    value[last.position + 5] ^= 1
+    put(stage.store, name, bytes(value))
+    reader = Reader(stage.recovered(), 1)
+    taken: list[tuple[str, int]] = []
+    reader.read(point, reader.read_contents(point), lambda path, offset, _: taken.append((path, offset)))
+    assert len(taken) == len(set(taken)) > len(kept)
+
+
+def test_a_taker_that_finds_a_piece_corrupt_is_not_asked_to_take_it_again(stage: Stage) -> None:
+    point, _ = sparse(stage)
+    reader = Reader(stage.recovered(), 1)
+    taken: list[tuple[str, int]] = []
+
+    def refuse(path: str, offset: int, data: bytes) -> None:
+        taken.append((path, offset))
+        raise Corrupt("the point has bytes that no file of it has")
+
+    with pytest.raises(Corrupt, match=r"^the point has bytes that no file of it has$"):
+        reader.read(point, reader.read_contents(point), refuse)
+    assert len(taken) == 1
+
+
+def test_ranges_that_hold_more_than_fits_into_memory_are_cut_from_the_whole_pack(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drtool.repository.fetch._RANGED_PLAIN", CHUNK)
+    point, kept = sparse(stage)
+    store = Noting(stage.store)
+    reader = Reader(stage.recovered(store=store), 1)
+    contents = reader.read_contents(point)
+    store.calls.clear()
+    pieces: list[bytes] = []
+    reader.read(point, contents, lambda _path, _offset, data: pieces.append(data))
+    assert sum(map(len, pieces)) == sum(map(len, kept.values()))
+    assert store.families("get").count("packs") == 1

@@ -198,7 +198,7 @@ def test_a_rewrap_opens_what_came_before_and_nothing_is_rewrapped_twice(stage: S
     points = [back_up(stage.writer(), FILES)]
     points.append(back_up(stage.writer(), {**FILES, "new": text("new", 70_000)}, points[0]))
     wal = WalStore(stage.writer().records, Lineage("files", "7", 17, 1))
-    name = wal.put(1, "0" * 24, b"segment", {})
+    name = wal.put(1, "000000010000000000000001", b"segment", {})
     line = add_third(stage)
     assert rewrap_runs(stage.recovered(), stage.admin, THIRD.recipient, stage.clock())
     opened = open_with_recovery(stage.store, line)

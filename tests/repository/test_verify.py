@@ -2,8 +2,9 @@
 
 import pytest
 
+from drtool.errors import DrtoolError, StoreOutage, StoreUnavailable
 from drtool.repository.config import RecipientEntry
-from drtool.repository.enrol import add_recipient
+from drtool.repository.enrol import add_recipient, rewrap_runs
 from drtool.repository.format.names import family
 from drtool.repository.heads import put_head
 from drtool.repository.kit import RecoveryLine
@@ -13,9 +14,11 @@ from drtool.repository.runs import put_note
 from drtool.repository.snapshot import Draft, put_snapshot
 from drtool.repository.verify import Found, check_contents, check_objects, check_references
 from drtool.repository.wal import Lineage, WalStore
+from tests.repository.counting import Noting
 from tests.repository.stage import Stage, back_up, make_stage, put, snapshots, text
 
 MAINTAINER = b"m" * 32
+SEGMENT = "000000010000000000000001"
 FILES = {"a": text("a", 300_000), "small": b"x"}
 
 
@@ -75,14 +78,14 @@ def test_a_pack_that_is_not_listed_is_named_with_the_point_that_needs_it(stage: 
 
 def test_two_segments_of_one_name_with_other_bytes_are_reported(stage: Stage) -> None:
     wal = WalStore(stage.writer().records, Lineage("files", "7", 17, 1))
-    names = {wal.put(1, "0" * 24, value, {}) for value in (b"one", b"other")}
+    names = {wal.put(1, SEGMENT, value, {}) for value in (b"one", b"other")}
     [fault] = references(stage)
     assert fault in names
 
 
 def test_a_wal_object_that_is_damaged_is_named(stage: Stage) -> None:
     wal = WalStore(stage.writer().records, Lineage("files", "7", 17, 1))
-    name = wal.put(1, "0" * 24, b"segment", {})
+    name = wal.put(1, SEGMENT, b"segment", {})
     value = stage.store.get(name)
     put(stage.store, name, value[:-1] + bytes([value[-1] ^ 1]))
     assert references(stage) == {}
@@ -172,3 +175,68 @@ def test_a_point_that_vouches_for_no_key_of_a_pack_that_it_needs_is_named(stage:
     lying = put_snapshot(stage.writer().records, draft)
     assert references(stage).keys() == {lying}
     assert contents(stage).faults
+
+
+def failing(stage: Stage, kind: str, fault: DrtoolError) -> Noting:
+    """Return the store as one that answers every GET of kind with fault."""
+
+    def refuse(verb: str, name: str) -> None:
+        if verb == "get" and family(name) == kind:
+            raise fault
+
+    return Noting(stage.store, refuse)
+
+
+@pytest.mark.parametrize("fault", [StoreOutage("no answer"), StoreUnavailable("access denied")], ids=str)
+@pytest.mark.parametrize("kind", ["wal", "packs"])
+def test_a_store_that_does_not_answer_is_no_fault_of_an_object(
+    stage: Stage, kind: str, fault: DrtoolError
+) -> None:
+    WalStore(stage.writer().records, Lineage("files", "7", 17, 1)).put(1, SEGMENT, b"segment", {})
+    back_up(stage.writer(), FILES)
+    store = failing(stage, kind, fault)
+    with pytest.raises(type(fault)):
+        check_objects(stage.writer(store), Found(), share=1.0, day=0, tick=lambda _: None)
+    repository = stage.recovered(store=store)
+    with pytest.raises(type(fault)):
+        check_contents(repository, Reader(repository), Found(), share=1.0, tick=lambda _: None)
+    if kind == "wal":
+        with pytest.raises(type(fault)):
+            check_references(stage.writer(store), Found())
+
+
+def test_objects_are_counted_when_they_are_opened_and_once_over_all_levels(stage: Stage) -> None:
+    WalStore(stage.writer().records, Lineage("files", "7", 17, 1)).put(1, SEGMENT, b"segment", {})
+    back_up(stage.writer(), FILES)
+    found = Found()
+    check_references(stage.writer(), found)
+    opened = [one.name for one in stage.store.list("") if family(one.name) in ("lists", "snap", "wal")]
+    assert found.objects == len(opened)
+    check_objects(stage.writer(), found, share=1.0, day=0, tick=lambda _: None)
+    assert found.objects == len(list(stage.store.list("")))
+
+
+def test_a_rewrap_that_is_damaged_is_named_by_its_reference_check(stage: Stage) -> None:
+    line = stage.lines["first"]
+    back_up(stage.writer(), FILES)
+    third = RecoveryLine(b"t" * 32, line.trust).key.recipient
+    add_recipient(
+        stage.recovered(), line.key, stage.admin, RecipientEntry("third", third.public.hex()), stage.clock()
+    )
+    rewrap_runs(stage.recovered(), stage.admin, third, stage.clock())
+    [name] = [found.name for found in stage.store.list("rewrap/")]
+    assert references(stage) == {}
+    value = stage.store.get(name)
+    put(stage.store, name, value[:-1] + bytes([value[-1] ^ 1]))
+    assert references(stage).keys() == {name}
+
+
+def test_all_versions_of_an_object_are_held_against_its_name() -> None:
+    stage = make_stage()
+    back_up(stage.writer(), FILES)
+    [name] = [found.name for found in stage.store.list("snap/")]
+    put(stage.store, name, b"other bytes")
+    found = Found()
+    check_objects(stage.writer(), found, share=1.0, day=0, tick=lambda _: None)
+    assert found.faults.keys() == {name}
+    assert "the right ones are kept" in found.faults[name]

@@ -117,7 +117,10 @@ def test_lineages_are_found_by_their_names_and_kept_apart(stage: Stage) -> None:
     other = Lineage("files", LINEAGE.system, 17, 2)
     writing(stage).put(1, SEGMENT, PLAIN, FACTS)
     writing(stage, other).put_tail(1, SEGMENT, (0, 1), b"x", FACTS)
-    for stray in ("wal/files/no-lineage/x", "wal/files/nonsense/x"):
+    for stray in (
+        *("wal/files/no-lineage/x", "wal/files/nonsense/x", "wal/files/abc-15-1/x", "wal/files/7-15-1-x/x"),
+        *("wal/files/007-15-1/x", "wal/files/7-15-01/x", "tail/files/-15-1/x"),
+    ):
         put(stage.store, stray, b"junk")
     assert lineages(stage.writer().records, "files") == [LINEAGE, other]
     assert lineages(stage.writer().records, "redis") == []
@@ -127,9 +130,31 @@ def test_lineages_are_found_by_their_names_and_kept_apart(stage: Stage) -> None:
 
 def test_names_that_are_no_wal_are_passed_over(stage: Stage) -> None:
     prefix = f"wal/files/{LINEAGE.label}/00000001/"
-    for stray in ("junk", f"{SEGMENT}.partial-{'ab' * 32}", f"{SEGMENT.lower()[:-1]}g-{'ab' * 32}"):
+    digest = "ab" * 32
+    for stray in (
+        *("junk", f"{SEGMENT}.partial-{digest}", f"{SEGMENT.lower()[:-1]}g-{digest}"),
+        *(
+            f"{SEGMENT}-x",
+            f"{SEGMENT}-{digest}x",
+            f"{SEGMENT}-{digest.upper()}",
+            f"00000002.history-{digest}",
+        ),
+        f"00000002{SEGMENT[8:]}-{digest}",
+    ):
         put(stage.store, prefix + stray, b"junk")
+    spans = (f"{9:016X}-{8:016X}-{digest}", f"{8:016X}-{9:016X}-x", f"{8:016X}-{9:016X}-{digest}0")
+    for span in spans:
+        put(stage.store, f"tail/files/{LINEAGE.label}/00000001/{SEGMENT}.{span}", b"junk")
     assert list(writing(stage).segments()) == []
+    assert list(writing(stage).tails()) == []
+
+
+def test_a_lineage_whose_objects_all_have_delete_markers_is_still_found(stage: Stage) -> None:
+    name = writing(stage).put(1, SEGMENT, PLAIN, FACTS)
+    stage.store.delete(name)
+    assert lineages(stage.writer().records, "files") == [LINEAGE]
+    [stored] = writing(stage).segments()
+    assert read(stage, stored) == PLAIN
 
 
 def test_wal_that_no_writer_signed_does_not_count(stage: Stage) -> None:

@@ -6,6 +6,7 @@ process.stop()
 """
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -68,7 +69,9 @@ class Process:
         env is added to this process's own. user is the name to run as, and needs root; None keeps who we are.
         Raises ServerFailed if the program cannot be run.
         """
-        as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        as_user = (
+            {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+        )
         try:
             with log.open("ab") as output:
                 child = subprocess.Popen(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 
-def split(stream: Iterable[bytes], size: int) -> Iterator[bytes]:
+def split(stream: Iterable[bytes | bytearray | memoryview], size: int) -> Iterator[bytes]:
     """Yield the bytes of stream in pieces of size; the last may be shorter. Reads the stream once.
 
     What is no `bytes` is copied at once: its owner may use the buffer again.

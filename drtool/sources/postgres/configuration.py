@@ -12,11 +12,40 @@ _ASIDE = f"{AUTO_CONF}.drtool"
 _DISARMED = re.compile(
     r"\s*(recovery_\w+|restore_command|primary_\w+|archive_\w+|promote_trigger_file|synchronous_standby_names)\b"
 )
-_ARCHIVE_OFF = (
-    "archive_mode = 'off'  # by drtool: no WAL of a restored server goes where the old one's went\n"
+# The same, wherever else the captured configuration sets it: postgresql.auto.conf is read last, and so it decides.
+_HARMLESS = {
+    "archive_mode": "off",
+    **dict.fromkeys(
+        (
+            "archive_command",
+            "archive_library",
+            "synchronous_standby_names",
+            "primary_conninfo",
+            "primary_slot_name",
+            "restore_command",
+            "recovery_target",
+            "recovery_target_lsn",
+            "recovery_target_name",
+            "recovery_target_time",
+            "recovery_target_xid",
+        ),
+        "",
+    ),
+}
+_WHY = (
+    "# by drtool: a restored server aims at nothing that the old one aimed at, wherever that is configured\n"
 )
 _HBA = "# written by drtool: the captured pg_hba.conf lay outside of the data directory\nlocal all all peer\n"
 _IDENT = "# written by drtool\n"
+
+
+def setting_lines(settings: Mapping[str, str]) -> str:
+    """Return settings as postgresql.conf wants them, one a line, each value quoted."""
+    escaped = {
+        name: value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n")
+        for name, value in settings.items()
+    }
+    return "".join(f"{name} = '{value}'\n" for name, value in escaped.items())
 
 
 def set_aside(directory: Path) -> None:
@@ -28,11 +57,14 @@ def set_aside(directory: Path) -> None:
 def put_back(directory: Path, settings: Mapping[str, str]) -> list[str]:
     """Bring the configuration back so that the server starts by itself, and return notes on what was changed.
 
-    What points to the old primary, archive or standbys is commented out, and archiving is off until somebody
-    runs ALTER SYSTEM RESET archive_mode. settings go into a postgresql.conf where the capture has none (Debian
-    keeps it elsewhere).
+    What points to the old primary, archive or standbys is commented out, and switched off behind that, for
+    postgresql.conf may say it too; ALTER SYSTEM RESET brings each back. settings go into a postgresql.conf where
+    the capture has none (Debian keeps it elsewhere).
     """
-    notes = [f"archive_mode is off in {AUTO_CONF}: reset it once the restored server may archive"]
+    notes = [
+        f"archive_mode is off in {AUTO_CONF}: reset it once the restored server may archive",
+        f"off in {AUTO_CONF}, until ALTER SYSTEM RESET: {', '.join(list(_HARMLESS)[1:])}",
+    ]
     aside = directory / _ASIDE
     lines = aside.read_text(errors="surrogateescape").splitlines(keepends=True) if aside.exists() else []
     kept = [f"# by drtool: {line}" if _DISARMED.match(line) else line for line in lines]
@@ -41,15 +73,13 @@ def put_back(directory: Path, settings: Mapping[str, str]) -> list[str]:
         for line in lines
         if _DISARMED.match(line)
     ]
-    _write(
-        directory,
-        AUTO_CONF,
-        "".join([*kept, "" if not kept or kept[-1].endswith("\n") else "\n", _ARCHIVE_OFF]),
-    )
+    if kept and not kept[-1].endswith("\n"):
+        kept.append("\n")
+    _write(directory, AUTO_CONF, "".join([*kept, _WHY, setting_lines(_HARMLESS)]))
     aside.unlink(missing_ok=True)
     defaults = {
         "postgresql.conf": "# written by drtool: the captured one lay outside of the data directory\n"
-        + "".join(f"{name} = '{value}'\n" for name, value in settings.items()),
+        + setting_lines(settings),
         "pg_hba.conf": _HBA,
         "pg_ident.conf": _IDENT,
     }

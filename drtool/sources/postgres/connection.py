@@ -183,7 +183,10 @@ class Replication:
 
     def fileno(self) -> int:
         """Return the socket, to wait for."""
-        return self._pgconn.socket
+        try:
+            return self._pgconn.socket
+        except psycopg.OperationalError as cause:
+            self.raise_lost(cause)
 
     def copy_data(self) -> memoryview | None:
         """Wait for the next message of a COPY; None after the last: `result` then tells how it ended."""

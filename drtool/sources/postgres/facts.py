@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow, dict_row
 from drtool.errors import DrtoolError
 from drtool.sources.base import Json
 from drtool.sources.postgres.connection import PostgresSettings, connect
+from drtool.sources.postgres.faults import command_fault
 
 # A recovery refuses to run, or pauses, where the first five are lower than they were on the primary.
 RECOVERY_SETTINGS = (
@@ -57,7 +58,7 @@ _EXTENSIONS: LiteralString = "select extname as name, extversion as version from
 def server_time(settings: PostgresSettings) -> datetime:
     """Return the server's clock, UTC."""
     with connect(settings) as connection:
-        return _clock(connection)
+        return _clock(settings, connection)
 
 
 def read_facts(settings: PostgresSettings) -> Json:
@@ -66,7 +67,7 @@ def read_facts(settings: PostgresSettings) -> Json:
     Raises only if no connection comes about: each refusal of a right is noted in facts["not_read"].
     """
     with connect(settings) as connection:
-        facts: Json = {"begin": _clock(connection).isoformat(), "not_read": {}}
+        facts: Json = {"begin": _clock(settings, connection).isoformat(), "not_read": {}}
         reader = _Reader(connection, facts["not_read"])
         facts["standby"] = bool(reader.value("standby", "select pg_is_in_recovery() as value"))
         facts["control"] = reader.first("control", _CONTROL)
@@ -107,8 +108,11 @@ def _read_database(settings: PostgresSettings, database: Json, not_read: dict[st
         database["extensions"] = reader.rows(f"extensions of {database['name']}", _EXTENSIONS)
 
 
-def _clock(connection: psycopg.Connection[TupleRow]) -> datetime:
-    moment: datetime = connection.execute("select clock_timestamp()").fetchall()[0][0]
+def _clock(settings: PostgresSettings, connection: psycopg.Connection[TupleRow]) -> datetime:
+    try:
+        moment: datetime = connection.execute("select clock_timestamp()").fetchall()[0][0]
+    except psycopg.Error as cause:
+        raise command_fault(settings.who, "clock_timestamp()", cause.sqlstate, str(cause)) from cause
     return moment.astimezone(UTC)
 
 

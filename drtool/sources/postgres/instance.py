@@ -18,8 +18,9 @@ from typing import TextIO
 import psycopg
 from psycopg.rows import TupleRow
 
-from drtool.errors import DrtoolError, Refused
+from drtool.errors import DrtoolError
 from drtool.sources.postgres.binaries import Account, Binaries, popen_options
+from drtool.sources.postgres.configuration import setting_lines
 
 MAXIMA = {  # by the label of pg_controldata
     "max_connections": "max_connections setting",
@@ -36,10 +37,10 @@ READY = "database system is ready to accept connections"
 
 
 def read_control(binaries: Binaries, directory: Path) -> dict[str, str]:
-    """Return what pg_controldata prints, by its labels. Raises Refused if it cannot read pg_control."""
+    """Return what pg_controldata prints, by its labels. Raises DrtoolError if it cannot read pg_control."""
     done = binaries.run("pg_controldata", "-D", directory)
     if done.returncode or "WARNING" in done.stdout:
-        raise Refused(
+        raise DrtoolError(
             f"pg_controldata cannot read {directory}: {(done.stderr or done.stdout).strip()}",
             hint="Restore the base backup again; its account must be able to enter the directory.",
         )
@@ -102,8 +103,7 @@ class Instance:
             "log_line_prefix": "%m [%p] ",
             "hot_standby": "off",
         }
-        lines = (f"{name} = '{_quoted(value)}'\n" for name, value in {**own, **settings}.items())
-        (self._work / "postgresql.conf").write_text("".join(lines))
+        (self._work / "postgresql.conf").write_text(setting_lines({**own, **settings}))
         (self._work / "pg_hba.conf").write_text("local all all trust\n")
         (self._work / "pg_ident.conf").write_text("")
         _give(self._binaries.account, self._work, self.sockets)
@@ -154,6 +154,14 @@ class Instance:
                 shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
+        try:
+            self._ask_to_end(child)
+        except KeyboardInterrupt:  # who cannot wait for a clean stop must not leave a server behind
+            child.send_signal(signal.SIGQUIT)
+            child.wait()
+            raise
+
+    def _ask_to_end(self, child: subprocess.Popen[bytes]) -> None:
         for how in (signal.SIGINT, signal.SIGQUIT):
             if child.poll() is None:
                 child.send_signal(how)
@@ -179,10 +187,6 @@ def _whole_lines(log: TextIO) -> Iterator[str]:
             log.seek(place)
             return
         yield line
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "''")
 
 
 def _give(account: Account | None, *directories: Path) -> None:

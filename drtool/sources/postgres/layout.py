@@ -34,7 +34,6 @@ EMPTY_DIRECTORIES = (
 SUMMARIES = "pg_wal/summaries"  # since 17
 
 _TABLESPACE = re.compile(r"pg_tblspc/(\d+)")
-_MAP_LINE = re.compile(r"(\d+) (.*)", re.DOTALL)
 
 
 def empty_directories(major: int) -> tuple[str, ...]:
@@ -87,18 +86,6 @@ def place_tablespaces(
                 hint="Give each tablespace an absolute directory of its own, outside of the data directory.",
             )
     return places
-
-
-def parse_tablespace_map(content: bytes) -> dict[str, str]:
-    """Return location by oid. A backslash escapes what follows it. xlogrecovery.c, read_tablespace_map."""
-    locations = {}
-    for line in re.split(r"(?<!\\)\n", content.decode("utf-8", "surrogateescape")):
-        match = _MAP_LINE.fullmatch(line)
-        if line and match is None:
-            raise Corrupt(f"tablespace_map has a line that PostgreSQL did not write: {line!r}")
-        if match is not None:
-            locations[match[1]] = re.sub(r"\\(.)", r"\1", match[2], flags=re.DOTALL)
-    return locations
 
 
 def format_tablespace_map(places: Mapping[str, Path]) -> bytes:

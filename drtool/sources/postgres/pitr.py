@@ -12,7 +12,6 @@ from typing import Literal
 from drtool.errors import NoRecoveryPoint, UsageError
 from drtool.sources.postgres.coverage import (
     Base,
-    Gap,
     Lineage,
     Mark,
     Reach,
@@ -59,7 +58,6 @@ class RecoveryChoice:
     stop: Stop
     heartbeat_lsn: int | None
     mark: Mark | None
-    gap: Gap | None
     faults: tuple[str, ...]
 
 
@@ -179,7 +177,12 @@ def _choice(
     reach: Reach, wal: StoredWal, *, target: datetime | None, stop: Stop, held: Sequence[Mark]
 ) -> RecoveryChoice:
     """Return the choice for reach. held are the marks up to the target."""
-    heartbeats = [mark.heartbeat_lsn for mark in held if mark.heartbeat_lsn is not None]
+    heartbeats = [
+        mark.heartbeat_lsn
+        for mark in held
+        if mark.heartbeat_lsn is not None
+        and (target is None or mark.heartbeat_time is None or mark.heartbeat_time <= mark.time)
+    ]
     return RecoveryChoice(
         base=reach.base,
         target=target,
@@ -192,7 +195,6 @@ def _choice(
         stop=stop,
         heartbeat_lsn=max(heartbeats, default=None),
         mark=max(held, key=lambda mark: mark.flush_lsn, default=None),
-        gap=reach.gap,
         faults=reach.faults(),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -71,6 +72,8 @@ def find_superuser(instance: Instance, known: Iterable[str]) -> str:
                 return str(rows[0][0])
         except DrtoolError as refused:
             problem = refused
+        except psycopg.Error as refused:
+            problem = DrtoolError(f"{user} may not read the roles of the restored server: {_said(refused)}")
     raise problem
 
 
@@ -80,18 +83,26 @@ def prove_server(
     """Prove the data of every database: indexes against tables, collations, tables that come back empty.
 
     user is the superuser; databases are the captured ones (facts["databases"]). Without the amcheck extension,
-    the proof of that name is missing.
+    the proof of that name is missing. A proof that cannot be run is a failed one.
     """
     captured = {database["name"]: database for database in databases}
-    with instance.connect(user=user) as connection:
-        found = connection.execute(_DATABASES).fetchall()
+    try:
+        with instance.connect(user=user) as connection:
+            found = connection.execute(_DATABASES).fetchall()
+    except (DrtoolError, psycopg.Error) as fault:
+        yield _failed_proof("databases", ", ".join(captured) or "can be read", fault)
+        return
     missing = sorted(captured.keys() - {name for name, _ in found} - {"template0"})
     if captured:
         lacks = f"missing: {', '.join(missing)}" if missing else "all there"
         yield Proof("databases", not missing, ", ".join(captured), lacks)
     for name, version in found:
-        with instance.connect(user=user, dbname=name) as connection:
-            yield from _prove_database(connection, name, version, captured.get(name, {}))
+        try:
+            with instance.connect(user=user, dbname=name) as connection:
+                proofs = list(_prove_database(connection, name, version, captured.get(name, {})))
+        except (DrtoolError, psycopg.Error) as fault:
+            proofs = [_failed_proof(f"catalogue of {name}", "can be read", fault)]
+        yield from proofs
     yield from _amcheck(instance, binaries, user, [name for name, _ in found])
 
 
@@ -122,36 +133,49 @@ def prove_sql(instance: Instance, proofs: Iterable[SqlProof], *, user: str) -> I
                 with connection.transaction():
                     row = connection.execute(proof.sql.encode()).fetchone()
         except (DrtoolError, psycopg.Error) as fault:
-            yield Proof(proof.name, ok=False, expected=expected, actual=str(fault).strip()[:SHOWN])
+            yield _failed_proof(proof.name, expected, fault)
             continue
         value = row[0] if row else None
-        ok = (
-            value == proof.equals if proof.at_least is None else value is not None and value >= proof.at_least
-        )
-        yield Proof(proof.name, ok, expected, str(value))
+        yield Proof(proof.name, _is_met(proof, value), expected, str(value))
+
+
+def _is_met(proof: SqlProof, value: object) -> bool:
+    if proof.at_least is None:
+        return value == proof.equals
+    return isinstance(value, int | float | Decimal) and value >= proof.at_least
 
 
 def _amcheck(instance: Instance, binaries: Binaries, user: str, names: Iterable[str]) -> Iterator[Proof]:
     """Run pg_amcheck on each database; the extension that it needs is made for it, and dropped again."""
     if binaries.find("pg_amcheck") is None or instance.sockets is None:
         return
+    expected = "every index agrees with its table"
     for name in names:
-        with instance.connect(user=user, dbname=name) as connection:
-            state = connection.execute(
-                "select installed_version from pg_available_extensions where name = 'amcheck'"
-            ).fetchone()
-            if state is None:
-                return
-            if state[0] is None:
-                connection.execute("create extension amcheck schema pg_catalog")
-            where = ["-h", str(instance.sockets), "-U", user, "-d", name]
-            done = binaries.run("pg_amcheck", "--heapallindexed", *where)
-            if state[0] is None:
-                connection.execute("drop extension amcheck")
-        complaint = done.stdout + done.stderr
-        yield _tool_proof(
-            f"pg_amcheck of {name}", "every index agrees with its table", done.returncode, complaint
-        )
+        try:
+            with instance.connect(user=user, dbname=name) as connection:
+                state = connection.execute(
+                    "select installed_version from pg_available_extensions where name = 'amcheck'"
+                ).fetchone()
+                if state is None:
+                    return
+                if state[0] is None:
+                    connection.execute("create extension amcheck schema pg_catalog")
+                where = ["-h", str(instance.sockets), "-U", user, "-d", name]
+                done = binaries.run("pg_amcheck", "--heapallindexed", *where)
+                if state[0] is None:
+                    connection.execute("drop extension amcheck")
+        except (DrtoolError, psycopg.Error) as fault:
+            yield _failed_proof(f"pg_amcheck of {name}", expected, fault)
+            continue
+        yield _tool_proof(f"pg_amcheck of {name}", expected, done.returncode, done.stdout + done.stderr)
+
+
+def _failed_proof(name: str, expected: str, fault: Exception) -> Proof:
+    return Proof(name, ok=False, expected=expected, actual=_said(fault))
+
+
+def _said(fault: Exception) -> str:
+    return str(fault).strip()[:SHOWN]
 
 
 def _tool_proof(name: str, expected: str, status: int, complaint: str) -> Proof:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from drtool.errors import Refused, SourceUnavailable
 from drtool.sources.postgres.connection import Identity, PostgresSettings, Replication
+from drtool.sources.postgres.hearing import ServerState
 from drtool.sources.postgres.segments import Assembler, Sink
 from drtool.sources.postgres.wal import format_lsn, parse_history, segment_start
-from drtool.sources.postgres.wal_stream import ServerState, WalStream
+from drtool.sources.postgres.wal_stream import WalStream
 
 LONGEST_WAIT_S = 0.2  # between two looks at `stop`
 
@@ -111,8 +112,9 @@ class Receiver:
             timeline, lsn = assembler.timeline, assembler.position
             with WalStream(replication, slot=self._slot, lsn=lsn, timeline=timeline) as stream:
                 # A server that is behind its own promotion knows no end for an older timeline.
-                here = goal if timeline >= identity.timeline else Goal(None, goal.tail_every_s, goal.stop)
-                received = _drain(stream, assembler, here)
+                is_newest = timeline >= identity.timeline
+                here = goal if is_newest else Goal(None, goal.tail_every_s, goal.stop)
+                received = _drain(stream, assembler, here, is_newest=is_newest)
                 if received is not None:
                     return received
                 next_timeline = stream.next_timeline
@@ -123,6 +125,7 @@ class Receiver:
                 )
             timeline, switch_lsn = next_timeline
             self._sink.history(timeline, replication.timeline_history(timeline))
+            identity = replication.identify()
             assembler.begin(timeline, segment_start(switch_lsn, identity.wal_segment_size))
 
     def _check(self, identity: Identity) -> None:
@@ -160,23 +163,30 @@ class Receiver:
         self._sink.history(timeline, content)
 
 
-def _drain(stream: WalStream, assembler: Assembler, goal: Goal) -> Received | None:
-    """Move what stream brings into assembler until goal, and end the stream; None if the server ended it."""
+def _drain(stream: WalStream, assembler: Assembler, goal: Goal, *, is_newest: bool) -> Received | None:
+    """Move what stream brings into assembler until goal, and end the stream; None if the server ended it.
+
+    is_newest says that no timeline of the server is newer: what was committed on a newer one is not in this stream,
+    so that what the server says here promises nothing about time.
+    """
     last_tail = time.monotonic()
     covered = _Covered()
     while True:
         piece = stream.take(LONGEST_WAIT_S)
         if piece is not None and (durable := assembler.add(piece.data)) is not None:
             stream.acknowledge(durable)
-        if stream.state is not None:
-            state = covered.choose(stream.state, assembler.position)
+        ended = stream.ended
+        is_left = not is_newest or (ended and stream.next_timeline is not None)
+        said = ServerState.untimed(assembler.position) if is_left else stream.state
+        if said is not None:
+            state = said if is_left else covered.choose(said, assembler.position)
             done = goal.is_reached(assembler.position, is_known=covered.state is not None)
             asked = piece is None and stream.answer_wanted
-            if done or asked or stream.ended or goal.is_tail_due(last_tail):
+            if done or asked or ended or goal.is_tail_due(last_tail):
                 stream.acknowledge(assembler.tail(state))
                 last_tail = time.monotonic()
             if done:
                 stream.finish()
                 return Received(assembler.timeline, assembler.position, state)
-        if stream.ended:
+        if ended:
             return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from drtool.errors import DrtoolError, NotProven, Refused
+from drtool.errors import DrtoolError, NotProven
 from drtool.sources.postgres.binaries import Binaries
 from drtool.sources.postgres.configuration import put_back, set_aside
 from drtool.sources.postgres.instance import Instance, needed_settings, read_control
@@ -122,11 +122,12 @@ class Recovery:
 
     def leave_running(self) -> list[str]:
         """Let the server run on with drtool's private configuration in work, and return notes."""
-        self._is_left = True
         note = (
             f"the server runs as process {self.instance.pid}, on the Unix socket in {self.instance.sockets}"
         )
-        return [note, *self._tidy()]
+        notes = [note, *self._tidy()]
+        self._is_left = True
+        return notes
 
     def _tidy(self) -> list[str]:
         for name in (f"{BACKUP_LABEL}.old", f"{TABLESPACE_MAP}.old"):
@@ -134,10 +135,10 @@ class Recovery:
         return put_back(self.directory, self._settings)
 
     def _check_directory(self) -> None:
-        """Refuse what is not a whole base backup of the lineage: without its label PostgreSQL starts, and is wrong."""
+        """Raise NotProven for what is no whole base of the lineage: without its label PostgreSQL starts wrongly."""
         directory, lineage = self.directory, self.choice.base.lineage
         if (directory / MARKER).exists() or not (directory / BACKUP_LABEL).is_file():
-            raise Refused(
+            raise NotProven(
                 f"{directory} is no whole base backup: "
                 + ("its restore did not end" if (directory / MARKER).exists() else "it has no backup_label"),
                 hint="Restore the base backup again, into an empty directory.",
@@ -145,7 +146,7 @@ class Recovery:
         major = (directory / "PG_VERSION").read_text().strip()
         found = read_control(self._binaries, directory)["Database system identifier"]
         if (major, found) != (str(lineage.major), str(lineage.system_identifier)):
-            raise Refused(
+            raise NotProven(
                 f"{directory} is of PostgreSQL {major} with system identifier {found}, the WAL of "
                 f"{lineage.major} with {lineage.system_identifier}",
                 hint="Base and WAL are of different instances: ask `drtool points` which belong together.",

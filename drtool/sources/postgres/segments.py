@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from drtool.sources.postgres.connection import Identity
+from drtool.sources.postgres.hearing import ServerState
 from drtool.sources.postgres.wal import LONG_HEADER, check_segment_header, segment_start
-from drtool.sources.postgres.wal_stream import ServerState
 
 
 class Sink(Protocol):
@@ -32,6 +32,7 @@ class Sink(Protocol):
         """Keep the bytes of span (from, to) in the segment under way, and what the server said of itself.
 
         Where from is to there are no bytes: a mark, that all before it is kept, and the server was there.
+        The state of a timeline that the server has left is untimed.
         """
         ...
 

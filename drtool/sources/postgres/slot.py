@@ -17,9 +17,9 @@ from drtool.sources.base import Json
 from drtool.sources.postgres.connection import APPLICATION_NAME, PostgresSettings, connect
 from drtool.sources.postgres.faults import command_fault
 from drtool.sources.postgres.standby_names import could_match
+from drtool.sources.postgres.survey import HEARTBEAT_PREFIX
 from drtool.sources.postgres.wal import parse_lsn
 
-HEARTBEAT_PREFIX = "drtool"
 UNLIMITED = -1
 
 CANNOT_REPLICATE_HINT = (

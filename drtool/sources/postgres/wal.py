@@ -24,7 +24,6 @@ ALL_FLAGS = 0x000F
 
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
-_HISTORY = re.compile(r"([0-9A-F]{8})\.history")
 _HISTORY_LINE = re.compile(r"\s*(\d+)\s+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8})\s*(.*)")
 
 
@@ -97,12 +96,6 @@ def parse_segment_name(name: str, segment_size: int) -> tuple[int, int]:
 def history_name(timeline: int) -> str:
     """Return the name of the file that says where timeline comes from. Timeline 1 has none."""
     return f"{timeline:08X}.history"
-
-
-def parse_history_name(name: str) -> int | None:
-    """Return the timeline whose history file name is, or None if it is the name of something else."""
-    match = _HISTORY.fullmatch(name)
-    return int(match[1], 16) if match else None
 
 
 def parse_history(timeline: int, content: bytes) -> tuple[Ancestor, ...]:

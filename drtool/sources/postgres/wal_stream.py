@@ -12,14 +12,17 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from psycopg import pq
 
-from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
+from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.connection import Replication, rows_of
+from drtool.sources.postgres.hearing import EPOCH, SETTLE_S, Hearing, ServerState
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
+
+__all__ = ["Piece", "ServerState", "WalStream"]
 
 BUFFER_LIMIT = 32 << 20  # bytes received and not yet taken
 LONGEST_SILENCE_S = 10.0  # between two status messages
@@ -30,7 +33,6 @@ DATA, KEEPALIVE, STATUS = b"wkr"
 _DATA_HEADER = struct.Struct(">cQQq")  # kind, first byte, server's end, server's time
 _KEEPALIVE = struct.Struct(">cQq?")  # kind, server's end, server's time, whether it wants an answer
 _STATUS = struct.Struct(">cQQQq?")  # kind, written, flushed, applied, our time, whether we want an answer
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL counts microseconds from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,6 @@ class Piece:
 
     start: int
     data: memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class ServerState:
-    """What the server said of itself: at time, by its clock (UTC), all that was committed lay before flush_lsn."""
-
-    flush_lsn: int
-    time: datetime
 
 
 class WalStream:
@@ -61,17 +55,12 @@ class WalStream:
         self._pieces: deque[Piece] = deque()
         self._buffered = 0
         self._changed = threading.Condition()
-        self._wake_end, self._wake = os.pipe()
         self._closing = False
         self._ended = False
-        self._failure: DrtoolError | None = None
+        self._failure: Exception | None = None
         self._full_since: float | None = None
         self._asked_since: float | None = None
-        self._state: ServerState | None = None
-        self._heard: tuple[datetime | None, bool] = (
-            None,
-            False,
-        )  # the last message: when, and whether with data
+        self._hearing = Hearing()
         self._next: tuple[int, int] | None = None
         self._told = 0  # the flush position of the last status
         self._status_due = 0.0
@@ -82,28 +71,32 @@ class WalStream:
         timeout_ms = _milliseconds(self._replication.show("wal_sender_timeout"))
         if timeout_ms:
             self._silence_s = min(LONGEST_SILENCE_S, timeout_ms / 4000)
+        self._hearing.is_standby = self._replication.show("in_hot_standby") == "on"
         self._replication.send(self._command)
         result = self._replication.result()
         if result is not None and result.status == pq.ExecStatus.COPY_BOTH:
+            self._wake_end, self._wake = os.pipe()
             self._thread.start()
         elif result is not None:  # the timeline ends where we would begin
             self._next = _next_timeline(rows_of(result))
+            self._take_end()
             self._ended = True
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Let go, whatever state the stream is in; what was acknowledged stands."""
+        if self._thread.ident is None:  # there was nothing to stream
+            return
         self._closing = True
         self._wake_thread()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()
         os.close(self._wake)
         os.close(self._wake_end)
 
     @property
     def state(self) -> ServerState | None:
         """What the server last said; None before its second word."""
-        return self._state
+        return self._hearing.state
 
     @property
     def answer_wanted(self) -> bool:
@@ -148,12 +141,14 @@ class WalStream:
         """End the stream in the protocol's way, after the last acknowledgement has been sent."""
         self._closing = True
         self._wake_thread()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def _wake_thread(self) -> None:
-        os.write(self._wake, b"\0")
+        if self._thread.ident is not None:
+            os.write(self._wake, b"\0")
 
     def _run(self) -> None:
         try:
@@ -166,7 +161,7 @@ class WalStream:
                 while self._replication.copy_data() is not None:
                     pass
             self._take_end()
-        except DrtoolError as failure:
+        except Exception as failure:  # noqa: BLE001 -- whatever it is, it is the consumer's to raise
             self._failure = failure
             self._replication.close()  # the server must not wait for us while the consumer is elsewhere
         finally:
@@ -214,7 +209,7 @@ class WalStream:
                 hint="Nothing beyond the hole was kept; run it again, and look into the server's log.",
             )
         self._received += len(piece.data)
-        self._hear(end, moment, has_data=True)
+        self._hearing.data(end, _utc(moment), time.monotonic())
         with self._changed:
             self._pieces.append(piece)
             self._buffered += len(piece.data)
@@ -224,32 +219,25 @@ class WalStream:
 
     def _answer(self, message: memoryview) -> None:
         _, end, moment, wants_answer = _KEEPALIVE.unpack_from(message)
-        self._hear(end, moment, has_data=False)
-        if wants_answer or self._state is None:
-            self._send_status(want_answer=self._state is None)
+        now = time.monotonic()
+        self._hearing.keepalive(end, _utc(moment), now, is_answer=not wants_answer)
+        if wants_answer:
+            self._send_status()
+        if self.state is None:
+            self._status_due = min(self._status_due, now + SETTLE_S)
         if wants_answer and self._flushed < self._received and self._asked_since is None:
             self._asked_since = time.monotonic()
         with self._changed:
             self._changed.notify_all()
 
-    def _hear(self, end: int, moment: int, *, has_data: bool) -> None:
-        """Note how far the server's WAL went, as of the message before this one.
-
-        The server looks for its end first and at its clock afterwards, so what was committed in between is as old
-        as the message, and behind its end. A keepalive after data brings nothing new: no look for more came first.
-        """
-        before, had_data = self._heard
-        self._heard = _EPOCH + timedelta(microseconds=moment), has_data
-        if not has_data and had_data:
-            before = self._state.time if self._state is not None else None
-        if before is not None:
-            self._state = ServerState(max(end, self._received), before)
-
     def _send_status(self, *, want_answer: bool = False) -> None:
+        now = time.monotonic()
+        if want_answer:
+            self._hearing.ask(now)
         self._told = self._flushed
         status = _STATUS.pack(bytes([STATUS]), self._received, self._told, 0, 0, want_answer)
         self._replication.put(status)
-        self._status_due = time.monotonic() + self._silence_s
+        self._status_due = now + self._silence_s
 
     def _check_patience(self) -> None:
         """Leave a server alone that waits for us while we wait for the store."""
@@ -280,3 +268,7 @@ def _milliseconds(text: str) -> int:
     units = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
     return int(digits) * units.get(text.removeprefix(digits), 1)
+
+
+def _utc(microseconds: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds)

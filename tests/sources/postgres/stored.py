@@ -23,7 +23,6 @@ from drtool.sources.postgres.wal import (
     Ancestor,
     is_segment_name,
     parse_history,
-    parse_history_name,
     parse_lsn,
     parse_segment_name,
     segment_start,
@@ -126,9 +125,8 @@ class Wal:
         """Copy what the server has flushed; of the segment it writes, only the flushed bytes."""
         flush = flush_of(server)
         for path in sorted((server.data / "pg_wal").iterdir()):
-            timeline = parse_history_name(path.name)
-            if timeline is not None:
-                self.histories[timeline] = path.read_bytes()
+            if path.suffix == ".history":
+                self.histories[int(path.stem, 16)] = path.read_bytes()
             if not is_segment_name(path.name):
                 continue
             timeline, start = parse_segment_name(path.name, self.segment_size)

@@ -11,6 +11,7 @@ from drtool.demo.servers.postgres import PostgresServer, give, run
 from drtool.errors import SourceUnavailable
 from drtool.sources.base import RELATION_CHUNK, STREAM_CHUNK
 from drtool.sources.postgres.base_backup import REQUIRED, BackupOptions, BaseBackup
+from drtool.sources.postgres.facts import server_time
 from drtool.sources.postgres.receiver import Receiver
 from drtool.sources.postgres.slot import drop_slot, make_slot
 from drtool.sources.postgres.wal import parse_lsn
@@ -142,3 +143,22 @@ def test_a_backup_whose_server_dies_is_no_backup(new_server: NewServer, how: str
             deque(artifacts, maxlen=0)
         with pytest.raises(SourceUnavailable, match="did not come to its end"):
             backup.result()
+
+
+def test_a_clock_that_is_refused_at_the_end_does_not_undo_the_backup(
+    server: PostgresServer, new_directory: Directories
+) -> None:
+    settings = server.settings_for("replicator", "secret")
+    try:
+        with BaseBackup(settings, BackupOptions("test")) as backup:
+            artifacts = iter(backup)
+            deque(next(artifacts).stream, maxlen=0)
+            server.sql("revoke execute on function clock_timestamp() from public")
+            with pytest.raises(SourceUnavailable, match="permission denied for function clock_timestamp"):
+                server_time(settings)
+            for artifact in artifacts:
+                deque(artifact.stream, maxlen=0)
+            captured = backup.result()
+    finally:
+        server.sql("grant execute on function clock_timestamp() to public")
+    assert captured.begin < captured.end

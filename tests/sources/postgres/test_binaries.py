@@ -1,13 +1,15 @@
 """Binaries are found by what they say they are, and never run as root."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from drtool.demo.servers.postgres import find_bin_dir
-from drtool.errors import Refused
+from drtool.demo.servers.postgres import find_bin_dir, private_directory
+from drtool.errors import DrtoolError, Refused
 from drtool.sources.postgres.binaries import choose_account, find_binaries, popen_options
+from drtool.sources.postgres.instance import read_control
 from tests.sources.postgres.stored import owner
 
 
@@ -37,11 +39,37 @@ def test_a_program_that_is_no_server_is_refused(tmp_path: Path) -> None:
         find_binaries(18, account=None, explicit=tmp_path / "nothing")
 
 
-def test_a_program_that_the_installation_lacks_is_refused() -> None:
+@pytest.mark.parametrize("name", ["pg_verifybackup", "pg_checksums", "pg_controldata"])
+def test_an_installation_that_lacks_what_a_restore_needs_is_passed_over(name: str) -> None:
+    whole, account, lame = find_bin_dir(18), choose_account(owner()), private_directory("lame")
+    try:
+        script = f'#!/bin/sh\nexec "{whole}/postgres" "$@"\n'
+        for program in {"postgres", "pg_verifybackup", "pg_checksums", "pg_controldata", "pg_config"} - {
+            name
+        }:
+            (lame / program).write_text(script)
+            (lame / program).chmod(0o755)
+        found = find_binaries(18, account=account, search_path=f"{lame}:{whole}")
+        assert found.directory == whole.resolve()
+        with pytest.raises(Refused, match=rf"found .*\(18 without {name}\)"):
+            find_binaries(18, account=account, explicit=lame)
+    finally:
+        shutil.rmtree(lame)
+
+
+def test_a_program_that_turns_out_to_be_missing_is_no_refusal() -> None:
     binaries = find_binaries(18, account=choose_account(owner()), explicit=find_bin_dir(18))
     assert binaries.find("pg_nothing") is None
-    with pytest.raises(Refused, match="has no pg_nothing"):
+    with pytest.raises(DrtoolError, match="has no pg_nothing") as caught:
         binaries.program("pg_nothing")
+    assert caught.value.exit_code == DrtoolError.exit_code
+
+
+def test_a_control_file_that_cannot_be_read_is_no_refusal(tmp_path: Path) -> None:
+    binaries = find_binaries(18, account=choose_account(owner()), explicit=find_bin_dir(18))
+    with pytest.raises(DrtoolError, match="pg_controldata cannot read") as caught:
+        read_control(binaries, tmp_path)
+    assert caught.value.exit_code == DrtoolError.exit_code
 
 
 def test_root_runs_postgresql_as_another_account_and_everybody_else_as_themselves() -> None:

@@ -123,3 +123,10 @@ def test_a_connection_that_is_no_walsender_is_told_from_a_server(server: Postgre
         replication.identify()
     assert "pooler" in caught.value.hint
     ordinary.close()
+
+
+def test_the_socket_of_a_lost_connection_is_an_error_of_drtool(server: PostgresServer) -> None:
+    with Replication(server.settings) as replication:
+        assert replication.fileno() > 0
+    with pytest.raises(SourceUnavailable, match="ended the connection"):
+        replication.fileno()

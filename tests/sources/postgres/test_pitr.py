@@ -272,6 +272,13 @@ def test_a_choice_says_what_it_is_to_be_held_against() -> None:
     assert earlier.heartbeat_lsn == MARKS[2].heartbeat_lsn
 
 
+def test_an_untimed_mark_demands_no_heartbeat_of_an_earlier_moment() -> None:
+    """A mark of a timeline that was left carries the newest heartbeat, and no time at which it was there."""
+    untimed = replace(MARKS[-1], time=datetime(2000, 1, 1, tzinfo=UTC))
+    choice = choose_recovery(BASES, {LINEAGE: replace(FULL, marks=[*MARKS, untimed])}, target=minute(15))
+    assert choice.heartbeat_lsn == MARKS[2].heartbeat_lsn
+
+
 @pytest.mark.parametrize(
     ("newest", "later", "stop"),
     [(minute(24), minute(24), "time"), (minute(23), None, "end"), (None, None, "earlier")],

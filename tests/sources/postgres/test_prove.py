@@ -10,6 +10,7 @@ from drtool.demo.servers.postgres import PostgresServer, private_directory
 from drtool.errors import DrtoolError
 from drtool.sources.base import Proof
 from drtool.sources.postgres.facts import read_facts
+from drtool.sources.postgres.instance import Instance
 from drtool.sources.postgres.pitr import choose_recovery
 from drtool.sources.postgres.prove import SqlProof, find_superuser, prove_pages, prove_server, prove_sql
 from drtool.sources.postgres.recovery import Recovery
@@ -132,12 +133,14 @@ def test_a_database_whose_collation_moved_fails_its_proof(proven: Proven) -> Non
         (SqlProof("posts", "select count(*) from posts", at_least=600, dbname="forum"), True, "600"),
         (SqlProof("posts", "select count(*) from posts", at_least=601, dbname="forum"), False, "600"),
         (SqlProof("cache", "select count(*) from cache", equals=0, dbname="forum"), True, "0"),
+        (SqlProof("text", "select 'many'", at_least=1), False, "many"),
+        (SqlProof("decimal", "select 1.5", at_least=1), True, "1.5"),
         (SqlProof("nothing", "select 1 where false", at_least=0), False, "None"),
         (SqlProof("typo", "select count(*) from postss"), False, "does not exist"),
         (SqlProof("no database", "select 1", equals=1, dbname="gone"), False, "does not exist"),
         (SqlProof("writes", "delete from posts returning 1", dbname="forum"), False, "read-only"),
     ],
-    ids=["enough", "too few", "equal", "no row", "typo", "no database", "writes"],
+    ids=["enough", "too few", "equal", "text", "decimal", "no row", "typo", "no database", "writes"],
 )
 def test_the_queries_of_a_policy_are_held_against_their_values(
     proven: Proven, proof: SqlProof, *, ok: bool, actual: str
@@ -155,6 +158,64 @@ def test_the_superuser_is_found_through_any_role(proven: Proven) -> None:
     assert find_superuser(instance, ["nobody-here", "app"]) == "postgres"
     with pytest.raises(DrtoolError, match="nobody-here"):
         find_superuser(instance, ["nobody-here"])
+
+
+def test_a_role_that_may_not_read_the_roles_is_no_traceback(proven: Proven) -> None:
+    instance = proven.recovery.instance
+    with instance.connect(user="postgres") as connection:
+        connection.execute("drop role if exists blind")
+        connection.execute("create role blind login")
+        connection.execute("revoke select on pg_roles from public")
+        try:
+            assert find_superuser(instance, ["blind", "postgres"]) == "postgres"
+            with pytest.raises(DrtoolError, match="blind may not read the roles"):
+                find_superuser(instance, ["blind"])
+        finally:
+            connection.execute("grant select on pg_roles to public")
+
+
+def test_a_proof_that_cannot_be_run_is_a_failed_one(proven: Proven) -> None:
+    """Of one database the catalogue cannot be read, another one forbids the extension."""
+    instance = proven.recovery.instance
+    with instance.connect(user="postgres") as connection:
+        connection.execute("create database hidden")
+        connection.execute("create database strict")
+        connection.execute("create database shut")
+        connection.execute("alter database hidden set search_path = decoy, pg_catalog")
+        connection.execute("alter database shut set session_preload_libraries = 'nothing'")
+    with instance.connect(user="postgres", dbname="hidden") as connection:
+        connection.execute("create schema decoy")
+        connection.execute("create table decoy.pg_index (n int)")
+    with instance.connect(user="postgres", dbname="strict") as connection:
+        connection.execute(
+            "create function refuse() returns event_trigger language plpgsql as "
+            "$$ begin raise 'no extensions here'; end $$"
+        )
+        connection.execute(
+            "create event trigger refusal on ddl_command_start when tag in ('CREATE EXTENSION') "
+            "execute function refuse()"
+        )
+    proofs = proven.proofs()
+    with instance.connect(user="postgres") as connection:
+        for name in ("hidden", "strict", "shut"):
+            connection.execute(f"drop database {name}".encode())
+    assert {name for name, proof in proofs.items() if not proof.ok} == {
+        "catalogue of hidden",
+        "catalogue of shut",
+        "pg_amcheck of broken",
+        "pg_amcheck of shut",
+        "pg_amcheck of strict",
+    }
+    assert "no extensions here" in proofs["pg_amcheck of strict"].actual
+
+
+def test_proofs_of_a_server_that_is_gone_have_failed(proven: Proven) -> None:
+    recovery = proven.recovery
+    gone = Instance(proven.binaries, recovery.directory, recovery.work)
+    gone.sockets = recovery.work / "gone"
+    (proof,) = prove_server(gone, proven.binaries, user="postgres")
+    assert (proof.name, proof.ok) == ("databases", False)
+    assert "cannot connect" in proof.actual
 
 
 def test_a_damaged_page_fails_its_proof(proven: Proven) -> None:

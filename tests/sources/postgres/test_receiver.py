@@ -9,10 +9,13 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.errors import Corrupt, Refused, SourceUnavailable, StoreUnavailable, TemporaryFailure
 from drtool.sources.postgres import wal_stream
+from drtool.sources.postgres.connection import Replication
 from drtool.sources.postgres.faults import WalGone
+from drtool.sources.postgres.hearing import EPOCH
 from drtool.sources.postgres.receiver import Received, Receiver, Start
 from drtool.sources.postgres.slot import inspect_slot, make_slot
-from drtool.sources.postgres.wal import history_name, parse_lsn, segment_name, segment_start
+from drtool.sources.postgres.wal import history_name, parse_history, parse_lsn, segment_name, segment_start
+from drtool.sources.postgres.wal_stream import WalStream
 from tests.sources.postgres.standins import (
     MemorySink,
     NewServer,
@@ -309,7 +312,58 @@ def assert_promotion_is_whole(sink: MemorySink, standby: PostgresServer) -> None
     assert next(call for call in sink.calls if call.endswith(" 2")) == "history 2"
     assert sink.histories == {2: (standby.data / "pg_wal" / history_name(2)).read_bytes()}
     assert {timeline for timeline, _ in sink.segments} == {1, 2}
+    times = {timeline: state.time for (timeline, *_), state in zip(sink.tails, sink.states, strict=True)}
+    assert times[1] == EPOCH, "the end of a timeline that was left tells nothing of what was committed since"
+    assert times[2] > EPOCH
     assert_equals_pg_wal(sink, standby, MIB)
+
+
+def test_a_promotion_between_two_segments_is_followed(
+    pair: tuple[PostgresServer, PostgresServer], sink: MemorySink
+) -> None:
+    """Nothing is left to stream of the old timeline where the last run has ended."""
+    primary, standby = pair
+    identity = start_of(standby)
+    write(primary, 1)
+    primary.sql("select pg_switch_wal()")
+    switched = primary.sql("select pg_current_wal_lsn()::text")[0][0]
+    eventually(lambda: standby.sql("select pg_last_wal_replay_lsn() >= %s::pg_lsn", switched)[0][0])
+    primary.kill()
+    standby.sql("select pg_promote()")
+    (ancestor,) = parse_history(2, (standby.data / "pg_wal" / history_name(2)).read_bytes())
+    with Replication(standby.settings) as replication:
+        with WalStream(replication, slot=SLOT, lsn=ancestor.switch_lsn, timeline=1) as stream:
+            assert stream.take(1) is None
+            assert stream.ended
+            assert stream.next_timeline == (2, ancestor.switch_lsn)
+            stream.finish()
+        assert replication.timeline_history(2)
+    if ancestor.switch_lsn % MIB == 0:  # unless a checkpoint came between the switch and the end
+        start = Start(identity.system_identifier, 1, ancestor.switch_lsn)
+        received = Receiver(standby.settings, SLOT, start, sink).catch_up()
+        assert received.timeline == 2
+        assert_equals_pg_wal(sink, standby, MIB)
+
+
+def test_a_stream_that_does_not_begin_keeps_nothing_open(small: PostgresServer) -> None:
+    start = start_of(small)
+    with Replication(small.settings) as replication:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        stream = WalStream(replication, slot="drtool_nobody", lsn=start.lsn, timeline=1)
+        with pytest.raises(SourceUnavailable, match="does not exist"):
+            stream.__enter__()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_whatever_fails_in_the_thread_of_the_socket_is_raised(
+    small: PostgresServer, sink: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_stream, "BUFFER_LIMIT", None)
+    start = start_of(small)
+    write(small, 1)
+    run = in_background(lambda: catch_up(small, sink, start))
+    with pytest.raises(TypeError):
+        run.result(20)
 
 
 def test_an_old_primary_is_refused(small: PostgresServer, sink: MemorySink) -> None:

@@ -1,5 +1,6 @@
 """Recovery on real servers of three majors: the rows decide, and a ledger knows them."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from drtool.demo.servers.postgres import PostgresServer, private_directory, run
+from drtool.demo.servers.postgres import PostgresServer, give, private_directory, run
 from drtool.demo.servers.process import wait_until
-from drtool.errors import Corrupt, DrtoolError, NotProven, Refused
+from drtool.errors import Corrupt, DrtoolError, NotProven
+from drtool.sources.postgres import recovery as recovery_module
+from drtool.sources.postgres.configuration import setting_lines
 from drtool.sources.postgres.coverage import Base, Lineage, Mark, SegmentPlan, Stretch
+from drtool.sources.postgres.instance import STOP_S
 from drtool.sources.postgres.layout import MARKER
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery, decide_stop
 from drtool.sources.postgres.recovery import Expected, Recovery
@@ -263,7 +267,7 @@ def test_settings_of_the_old_primary_do_no_harm_and_come_back_disarmed(newest: S
         recovery.run(expected_end(newest.wal.survey(recovery.choice)))
         notes = recovery.finish()
     kept = [line for line in auto.read_text().splitlines() if not line.startswith("#")]
-    assert [line.split("=")[0].strip() for line in kept] == ["shared_buffers", "ssl", "archive_mode"]
+    assert [line.split("=")[0].strip() for line in kept][:3] == ["shared_buffers", "ssl", "archive_mode"]
     assert "commented out in postgresql.auto.conf: primary_conninfo" in notes
 
 
@@ -284,6 +288,99 @@ def test_a_directory_without_its_configuration_gets_one_that_starts(newest: Stag
         wait_until(lambda: "ready to accept" in restored.log.read_text(), "it is ready", deadline_s=30)
     finally:
         restored.stop()
+
+
+def test_what_postgresql_conf_aims_at_is_disarmed_too(newest: Stage) -> None:
+    """Container images keep it in the data directory: a standby that it names would hold up every commit."""
+    directory = newest.new_directory()
+    restore(newest.stored, directory)
+    aimed = {
+        "synchronous_standby_names": "gone",
+        "archive_mode": "on",
+        "archive_command": "false",
+        "primary_conninfo": "host=gone",
+        "restore_command": "false",
+        "recovery_target_name": "old",
+    }
+    with (directory / "postgresql.conf").open("a") as configuration:
+        configuration.writelines(f"{name} = '{value}'\n" for name, value in aimed.items())
+    with recover(newest, directory) as recovery:
+        newest.wal.stage(recovery.choice, recovery.work)
+        recovery.run(expected_end(newest.wal.survey(recovery.choice)))
+        notes = recovery.finish()
+    assert any("synchronous_standby_names" in note for note in notes)
+    with reopen(directory, newest.server) as restored:
+        found = {name: restored.sql(f"show {name}")[0][0] for name in aimed}
+        restored.stop()
+    assert found == {**dict.fromkeys(aimed, ""), "archive_mode": "off", "archive_command": "(disabled)"}
+
+
+def test_values_are_written_as_postgresql_reads_them(newest: Stage) -> None:
+    directory = newest.new_directory()
+    value = "it's a \\ back\nslash"
+    (directory.parent / "postgresql.conf").write_text(setting_lines({"odd.name": value}))
+    (directory.parent / "data").mkdir(mode=0o700)
+    give(directory.parent)
+    bin_dir = newest.server.bin_dir
+    configuration = f"config_file={directory.parent / 'postgresql.conf'}"
+    printed = run(
+        [bin_dir / "postgres", "-C", "odd.name", "-D", directory, "-c", configuration], cwd=Path("/")
+    )
+    assert printed == f"{value}\n"
+
+
+def test_a_server_whose_configuration_cannot_be_put_back_is_not_left_running(
+    newest: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = newest.new_directory()
+    restore(newest.stored, directory)
+
+    def full(*_: object) -> list[str]:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(recovery_module, "put_back", full)
+    recovery = recover(newest, directory)
+
+    def leave() -> None:
+        with recovery:
+            newest.wal.stage(recovery.choice, recovery.work)
+            recovery.run(expected_end(newest.wal.survey(recovery.choice)))
+            assert recovery.instance.pid is not None
+            recovery.leave_running()
+
+    with pytest.raises(OSError, match="no space"):
+        leave()
+    assert recovery.instance.pid is None
+
+
+def test_an_interrupt_leaves_no_server_behind_even_while_it_is_stopped(
+    newest: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = newest.new_directory()
+    restore(newest.stored, directory)
+    wait, interrupts = subprocess.Popen.wait, [KeyboardInterrupt("again"), KeyboardInterrupt("once")]
+
+    def interrupted(child: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout == STOP_S and interrupts:
+            raise interrupts.pop()
+        return wait(child, timeout)
+
+    recovery = recover(newest, directory)
+    children: list[int] = []
+
+    def interrupt() -> None:
+        with recovery:
+            newest.wal.stage(recovery.choice, recovery.work)
+            recovery.run(expected_end(newest.wal.survey(recovery.choice)))
+            children.append(recovery.instance.pid or 0)
+            monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+            recovery.finish()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    (child,) = children
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_a_server_that_is_left_running_says_where(newest: Stage) -> None:
@@ -309,23 +406,23 @@ def test_a_server_that_is_left_running_says_where(newest: Stage) -> None:
         (lambda directory: (directory / "PG_VERSION").write_text("9\n"), "is of PostgreSQL 9"),
     ],
 )
-def test_a_directory_that_is_no_whole_base_is_refused(
+def test_a_directory_that_is_no_whole_base_is_not_recovered(
     newest: Stage, spoil: Callable[[Path], object], reason: str
 ) -> None:
     directory = newest.new_directory()
     restore(newest.stored, directory)
     spoil(directory)
-    with pytest.raises(Refused, match=reason), recover(newest, directory):
+    with pytest.raises(NotProven, match=reason), recover(newest, directory):
         pass
 
 
-def test_the_base_of_another_instance_is_refused(newest: Stage) -> None:
+def test_the_base_of_another_instance_is_not_recovered(newest: Stage) -> None:
     directory = newest.new_directory()
     restore(newest.stored, directory)
     recovery = recover(newest, directory)
     lineage = replace(recovery.choice.base.lineage, system_identifier=1)
     recovery.choice = replace(recovery.choice, base=replace(recovery.choice.base, lineage=lineage))
-    with pytest.raises(Refused, match="with system identifier"), recovery:
+    with pytest.raises(NotProven, match="with system identifier"), recovery:
         pass
 
 
@@ -408,7 +505,7 @@ def test_the_restore_command_says_not_there_only_where_the_plan_proves_it(
     plans = tuple(SegmentPlan(1, number * size, (number + 1) * size) for number in (2, 3, 4))
     base = Base("b", Lineage(1, 18, 1), 1, 2 * size, 2 * size, NOON, NOON, size)
     choice = RecoveryChoice(
-        base, None, 1, (Stretch(1, 0, None),), plans, (2,), 5 * size, NOON, "end", None, None, None, ()
+        base, None, 1, (Stretch(1, 0, None),), plans, (2,), 5 * size, NOON, "end", None, None, ()
     )
     work = tmp_path / 'it\'s 100% "odd" $HOME'
     (work / "wal").mkdir(parents=True)

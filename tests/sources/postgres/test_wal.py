@@ -16,7 +16,6 @@ from drtool.sources.postgres.wal import (
     history_name,
     is_segment_name,
     parse_history,
-    parse_history_name,
     parse_lsn,
     parse_segment_name,
     segment_name,
@@ -90,8 +89,6 @@ def test_a_history_file_gives_the_ancestors() -> None:
         Ancestor(2, 0x6000000, "before 2026-01-01"),
     )
     assert history_name(11) == "0000000B.history"
-    assert parse_history_name("0000000B.history") == 11
-    assert parse_history_name("0000000B.history.x") is None
 
 
 @pytest.mark.parametrize(
