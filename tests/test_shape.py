@@ -11,7 +11,6 @@ MODULES = sorted((ROOT / "drtool").rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 50
 
 LONGER_MODULES = {
-    "drtool/operations/restore_postgres.py": "one restore, from choice to proof, whose steps share what was prepared",
     "drtool/repository/writer.py": "one run, whose write order is to be read from top to bottom",
 }
 

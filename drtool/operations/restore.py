@@ -3,6 +3,7 @@
 import os
 import pwd
 from dataclasses import replace
+from pathlib import Path
 
 from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.points import Inventory, take_inventory
@@ -24,6 +25,7 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
 
     Raises NotProven, Corrupt when what came back is not what was kept: the directory is then not to be used.
     """
+    request = replace(request, directory=Path(os.path.abspath(request.directory)))  # noqa: PTH100 - links stay links
     watch = Stopwatch(session.world.progress.phase)
     watch.phase("choosing the point")
     reader = Reader(session.repository)

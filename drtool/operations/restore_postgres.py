@@ -6,39 +6,30 @@ The chain is complete and every WAL object authenticated before the target is to
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from drtool.errors import Corrupt, Refused, UsageError
+from drtool.errors import Refused, UsageError
 from drtool.operations.marks import loss_of
+from drtool.operations.prove_postgres import prove_recovered
 from drtool.operations.restore_job import Job, proof_rows, refuse_used_directory
 from drtool.operations.results import ProofRow, RestoreResult
+from drtool.operations.stage_postgres import stage_wal
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Entry, Piece, Target
 from drtool.sources.postgres.binaries import Binaries, choose_account, find_binaries
-from drtool.sources.postgres.coverage import SegmentPlan
-from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery, decide_stop
+from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.prove import (
-    SqlProof,
-    find_superuser,
     prove_files,
     prove_pages,
-    prove_server,
-    prove_sql,
 )
-from drtool.sources.postgres.records import RecordWalk
 from drtool.sources.postgres.recovery import Expected, Recovered, Recovery
 from drtool.sources.postgres.restore import TargetWriter
-from drtool.sources.postgres.staging import WAL, clear_staging, stage_history, stage_segment
-from drtool.sources.postgres.survey import Survey, survey
+from drtool.sources.postgres.staging import WAL
 from drtool.sources.postgres.wal import format_lsn
-
-_SPARE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +57,7 @@ def restore_postgres(job: Job) -> RestoreResult:
     binaries = find_binaries(
         choice.base.lineage.major,
         account=choose_account(job.owner),
-        explicit=job.request.bin_dir,
+        explicit=_bin_dir(job),
         search_path=job.session.world.environment.get("PATH", ""),
     )
     snapshot = job.inventory.snapshots[choice.base.id]
@@ -75,11 +66,20 @@ def restore_postgres(job: Job) -> RestoreResult:
         return _result(job, snapshot, choice, None, (), _plan_notes(choice))
     staged = _beside(job.request.directory, "wal")
     try:
-        expected = _stage(job, choice, staged)
+        expected = stage_wal(job, choice, staged)
         prepared = Prepared(choice, snapshot, contents, entries, binaries, staged, expected)
         return _restore(job, prepared)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _bin_dir(job: Job) -> Path | None:
+    """Return where the server's programs are, if the command line or the policy says so."""
+    if job.request.bin_dir is not None or job.session.policy is None:
+        return job.request.bin_dir
+    volume = job.session.policy.volume(job.request.volume)
+    said = volume.bin_dir if isinstance(volume, PostgresVolume) else None
+    return Path(said) if said else None
 
 
 def _choose(job: Job) -> RecoveryChoice:
@@ -109,80 +109,6 @@ def _beside(directory: Path, what: str) -> Path:
     return absolute.with_name(f"{absolute.name}.drtool-{what}")
 
 
-def _stage(job: Job, choice: RecoveryChoice, staged: Path) -> Expected:
-    """Fetch and authenticate the whole chain, lay it out, and find out where it ends."""
-    job.watch.phase("verifying the WAL")
-    held = job.inventory.held[choice.base.lineage]
-    needed = len(choice.segments) * choice.base.wal_segment_size
-    _check_room(staged.parent, needed)
-    clear_staging(staged)
-    keys = job.session.repository.run_keys()
-    for timeline in choice.histories:
-        stage_history(staged, timeline, held.read_history(timeline, keys))
-    for plan in choice.segments:
-        stage_segment(staged, plan, held.read_segment(plan, keys), base=choice.base)
-        job.session.world.progress.advance(choice.base.wal_segment_size)
-    return _expect(choice, staged)
-
-
-def _check_room(directory: Path, needed: int) -> None:
-    place = next(each for each in (directory, *directory.parents) if each.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed + _SPARE:
-        raise Refused(
-            f"{place} has {free >> 20} MiB free, and the WAL alone takes {needed >> 20} MiB",
-            hint="Make room, or restore into another directory.",
-        )
-
-
-def _expect(choice: RecoveryChoice, staged: Path) -> Expected:
-    """Walk all of the staged WAL, record by record: that it is whole, where it ends, how PostgreSQL is to stop."""
-    base = choice.base
-    with ExitStack() as opened:
-        walk = RecordWalk(
-            [_map(opened, staged, plan, base.wal_segment_size) for plan in choice.segments],
-            start=choice.segments[0].start,
-            segment_size=base.wal_segment_size,
-            major=base.lineage.major,
-            system_identifier=base.lineage.system_identifier,
-        )
-        found = survey(walk, moment=choice.target)
-        end_lsn, is_whole, stopped = found.end_lsn, walk.is_whole, walk.stopped
-    if end_lsn is None or not is_whole:
-        raise Corrupt(
-            f"the WAL of base backup {base.id} is broken behind {format_lsn(end_lsn or choice.segments[0].start)}: "
-            f"{stopped}",
-            hint="Restore a moment before it, or from another base: `drtool points` lists them.",
-        )
-    _refuse_foreign_tablespaces(found)
-    stop = decide_stop(choice, newest_end=found.newest_end, later_end=found.later_end)
-    return Expected("end" if stop == "earlier" else stop, end_lsn, _witnesses(choice, end_lsn))
-
-
-def _map(opened: ExitStack, staged: Path, plan: SegmentPlan, segment_size: int) -> memoryview:
-    """Return the valid bytes of a staged segment, without reading them into memory."""
-    file = opened.enter_context((staged / WAL / plan.name(segment_size)).open("rb"))
-    mapped = opened.enter_context(mmap(file.fileno(), 0, access=ACCESS_READ))
-    return opened.enter_context(memoryview(mapped)[: plan.until - plan.start])
-
-
-def _refuse_foreign_tablespaces(found: Survey) -> None:
-    """Refuse a replay that would make a tablespace in a directory that holds something: production's, maybe."""
-    used = [path for path in found.tablespaces if Path(path).is_dir() and any(Path(path).iterdir())]
-    if used:
-        raise Refused(
-            f"the WAL makes a tablespace in {used[0]}, which is on this machine and not empty",
-            hint="PostgreSQL replays it at that very place: restore on another machine, or in a container.",
-        )
-
-
-def _witnesses(choice: RecoveryChoice, end_lsn: int) -> tuple[int, ...]:
-    """Return what the newest mark says, cut to whole records: the server may flush in the middle of one."""
-    if choice.mark is None or choice.target is not None:
-        return ()
-    return (min(choice.mark.flush_lsn, end_lsn),)
-
-
 def _restore(job: Job, prepared: Prepared) -> RestoreResult:
     request, choice = job.request, prepared.choice
     account = prepared.binaries.account
@@ -197,7 +123,7 @@ def _restore(job: Job, prepared: Prepared) -> RestoreResult:
         _hand_over(work, owner)
         recovered = recovery.run(prepared.expected)
         job.watch.phase("proving")
-        proofs += _prove_server(job, prepared, recovery)
+        proofs += prove_recovered(job, prepared.contents, prepared.binaries, recovery)
         proofs.append(_reached(prepared, recovered))
         stays = request.leave == "running" and all(proof.ok for proof in proofs)
         notes = recovery.leave_running() if stays else recovery.finish()
@@ -232,46 +158,6 @@ def _write(job: Job, prepared: Prepared, target: Target) -> list[ProofRow]:
     writer.finish()
     job.watch.phase("proving")
     return list(proof_rows([prove_files(prepared.binaries, job.request.directory)]))
-
-
-def _prove_server(job: Job, prepared: Prepared, recovery: Recovery) -> list[ProofRow]:
-    facts = prepared.contents.header["facts"]
-    policy = job.policy(prepared.contents)
-    volume = policy.volume(job.request.volume) if policy else None
-    user = find_superuser(recovery.instance, _roles(job, volume))
-    proofs = list(
-        prove_server(recovery.instance, prepared.binaries, user=user, databases=facts.get("databases", []))
-    )
-    if isinstance(volume, PostgresVolume):
-        named = [
-            SqlProof(
-                proof.name,
-                proof.sql,
-                proof.at_least,
-                proof.equals,
-                proof.database or job.session.world.secret(volume.database) or "postgres",
-            )
-            for proof in volume.proofs
-        ]
-        proofs += prove_sql(recovery.instance, named, user=user)
-    return list(proof_rows(proofs))
-
-
-def _roles(job: Job, volume: object) -> list[str]:
-    """Return roles that may exist in the restored server, the likeliest first."""
-    roles = ["postgres"]
-    if isinstance(volume, PostgresVolume) and isinstance(volume.user, str):
-        roles.append(volume.user)
-    elif isinstance(volume, PostgresVolume):
-        roles += _resolved(job, volume)
-    return roles
-
-
-def _resolved(job: Job, volume: PostgresVolume) -> list[str]:
-    try:
-        return [job.session.world.secret(volume.user) or ""]
-    except UsageError:
-        return []  # the Secret died with the cluster; the proof asks as postgres
 
 
 def _reached(prepared: Prepared, recovered: Recovered) -> ProofRow:

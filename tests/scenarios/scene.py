@@ -106,7 +106,7 @@ def _initialised(directory: Path, postgres: PostgresServer, redis: RedisServer, 
     assert s3.credentials is not None
     keys = s3.credentials()
     environment = {
-        "PATH": os.environ["PATH"],
+        "PATH": os.pathsep.join([str(postgres.bin_dir), os.environ["PATH"]]),
         "SCENE_PASSWORD": postgres.password,
         "SCENE_ACCESS_KEY": keys.access_key,
         "SCENE_SECRET_KEY": keys.secret_key,

@@ -1,0 +1,59 @@
+"""Proofs of a recovered PostgreSQL: what its source proves by itself, and what the policy asks."""
+
+from drtool.errors import DrtoolError, UsageError
+from drtool.operations.restore_job import Job, proof_rows
+from drtool.operations.results import ProofRow
+from drtool.policy.volumes import PostgresVolume
+from drtool.repository.reader import Contents
+from drtool.sources.postgres.binaries import Binaries
+from drtool.sources.postgres.prove import (
+    SqlProof,
+    find_superuser,
+    prove_server,
+    prove_sql,
+)
+from drtool.sources.postgres.recovery import Recovery
+
+
+def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: Recovery) -> list[ProofRow]:
+    """Prove the data on the running server: every database, then the policy's own queries."""
+    facts = contents.header["facts"]
+    policy = job.policy(contents)
+    volume = policy.volume(job.request.volume) if policy else None
+    try:
+        user = find_superuser(recovery.instance, _roles(job, volume))
+    except DrtoolError as refused:
+        return [
+            ProofRow("a role to prove with", ok=False, expected="initdb's superuser", actual=refused.message)
+        ]
+    proofs = list(prove_server(recovery.instance, binaries, user=user, databases=facts.get("databases", [])))
+    if isinstance(volume, PostgresVolume):
+        named = [
+            SqlProof(
+                proof.name,
+                proof.sql,
+                proof.at_least,
+                proof.equals,
+                proof.database or job.session.world.secret(volume.database) or "postgres",
+            )
+            for proof in volume.proofs
+        ]
+        proofs += prove_sql(recovery.instance, named, user=user)
+    return list(proof_rows(proofs))
+
+
+def _roles(job: Job, volume: object) -> list[str]:
+    """Return roles that may exist in the restored server, the likeliest first."""
+    roles = ["postgres"]
+    if isinstance(volume, PostgresVolume) and isinstance(volume.user, str):
+        roles.append(volume.user)
+    elif isinstance(volume, PostgresVolume):
+        roles += _resolved(job, volume)
+    return roles
+
+
+def _resolved(job: Job, volume: PostgresVolume) -> list[str]:
+    try:
+        return [job.session.world.secret(volume.user) or ""]
+    except UsageError:
+        return []  # the Secret died with the cluster; the proof asks as postgres
