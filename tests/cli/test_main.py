@@ -176,7 +176,7 @@ def test_a_signal_ends_with_its_code_and_without_a_traceback(place: Place, sent:
     )
     try:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("Type the line of the kit")  # now it waits for the key
+        assert process.stderr.readline().startswith("Type the lines of the kit")  # now it waits for the key
         process.send_signal(sent)
         _, errors = process.communicate(timeout=20)
     finally:
