@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from typing import Final
 
 from drtool.errors import Corrupt, ObjectMissing, WrongKey
 from drtool.repository.config import MAY_SIGN, Config
@@ -23,6 +24,8 @@ from drtool.repository.format.record import (
     unseal_record,
 )
 from drtool.repository.storage.base import ObjectStore, ObjectVersion
+
+_REMEMBERED: Final = 10_000  # records of a few KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Records:
         self.store = store
         self.config = config
         self.keys = keys
+        self._remembered: dict[Stored, Record] = {}
 
     def place(self, prefix: str) -> Place:
         """Return what seals and signatures of a record under prefix bind."""
@@ -95,7 +99,18 @@ class Records:
         return name
 
     def read(self, stored: Stored) -> Record:
-        """Return the record that a listing showed. Raises Corrupt, ObjectMissing, WrongKey."""
+        """Return the record that a listing showed. Raises Corrupt, ObjectMissing, WrongKey.
+
+        What was read once is remembered: a name's bytes never change, and a run asks several times.
+        """
+        known = self._remembered.get(stored)
+        if known is None:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            known = self._remembered[stored] = self._read(stored)
+        return known
+
+    def _read(self, stored: Stored) -> Record:
         prefix, _ = split_hash(stored.name)
         value, received = self.fetch(stored)
         signed = check_signed(self.unseal(value, prefix, stored.name), self.place(prefix))

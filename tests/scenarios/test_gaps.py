@@ -1,9 +1,12 @@
 """A slot that was lost: a recorded gap, red until a new base backup is taken, and then green again without a hand."""
 
 from collections.abc import Iterator
+from shutil import rmtree
 
 import pytest
 
+from drtool.demo.servers.postgres import private_directory
+from drtool.errors import Refused
 from drtool.operations.backup import run_backup
 from drtool.operations.points import list_points
 from drtool.operations.restore import RestoreRequest, run_restore
@@ -17,7 +20,6 @@ from tests.scenarios.scene import Scene, play
 @pytest.fixture(scope="module")
 def scene(s3_server: S3Server) -> Iterator[Scene]:
     with play(17, "6.2", s3_server.at(s3_server.plain)) as scene:
-        scene.postgres.sql("alter system set max_slot_wal_keep_size = '16MB'")
         scene.postgres.sql("alter system set min_wal_size = '32MB'")
         scene.postgres.sql("alter system set max_wal_size = '32MB'")
         scene.postgres.sql("select pg_reload_conf()")
@@ -25,14 +27,22 @@ def scene(s3_server: S3Server) -> Iterator[Scene]:
         yield scene
 
 
+def keep(scene: Scene, size: str) -> None:
+    """Say how much WAL a slot may keep."""
+    scene.postgres.sql(f"alter system set max_slot_wal_keep_size = '{size}'")
+    scene.postgres.sql("select pg_reload_conf()")
+
+
 def lose_the_slot(scene: Scene) -> None:
     """Write more WAL than the slot may keep, until the server has dropped some."""
+    keep(scene, "16MB")
     for _ in range(12):
         scene.postgres.sql("select pg_logical_emit_message(false, 'noise', repeat('x', 8000000))")
         scene.postgres.sql("select pg_switch_wal()")
         scene.postgres.sql("checkpoint")
         slot = inspect_slot(scene.postgres.settings, slot_name("scene", "postgres"))
         if slot is not None and slot.is_lost:
+            keep(scene, "1GB")
             return
     pytest.fail("the slot was not lost")
 
@@ -69,3 +79,23 @@ def test_a_backup_alone_mends_a_lost_slot_and_its_point_restores(scene: Scene) -
     result = run_restore(scene.as_operator(), RestoreRequest("postgres", scene.directory / "mended"))
     assert result.point == mended.point
     assert all(proof.ok for proof in result.proofs)
+
+
+def test_a_tablespace_made_since_the_base_is_not_replayed_into_a_directory_in_use(scene: Scene) -> None:
+    writer = scene.as_writer()
+    assert run_backup(writer, ["postgres"])[0].outcome == "done"
+    place = private_directory("tablespace")
+    try:
+        scene.postgres.sql(f"create tablespace later location '{place}'")
+        scene.postgres.sql("create table theirs tablespace later as select 1 as id")
+        run_catch_up(writer, "postgres")
+        before = sorted(place.rglob("*"))
+        target = scene.directory / "beside"
+        with pytest.raises(Refused, match=f"makes a tablespace in {place}"):
+            run_restore(scene.as_operator(), RestoreRequest("postgres", target))
+        assert sorted(place.rglob("*")) == before
+        assert not target.exists()
+    finally:
+        scene.postgres.sql("drop table if exists theirs")
+        scene.postgres.sql("drop tablespace if exists later")
+        rmtree(place)
