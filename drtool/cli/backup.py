@@ -77,7 +77,7 @@ def _rows(results: Sequence[VolumeBackup], now: datetime) -> list[str]:
                 size(result.reused),
                 size(result.stored),
                 took(result.seconds),
-                result.point or NONE,
+                result.point.rpartition("-")[2][:8] if result.point else NONE,
             )
             for result in results
         ],
@@ -88,7 +88,8 @@ def _remarks(results: Sequence[VolumeBackup]) -> list[str]:
     lines: list[str] = []
     for result in results:
         if result.reason:
-            lines.append(f"{result.volume}: {result.reason}")
+            why = "" if result.outcome == "not due" else "it was run because: "
+            lines.append(f"{result.volume}: {why}{result.reason}")
         lines += [f"note: {result.volume}: {note}" for note in result.notes]
         if result.error:
             lines += error_lines(result.error, result.volume)

@@ -55,8 +55,9 @@ from drtool.operations.results import RestoreResult
 def command(invocation: Invocation, *, dry_run: bool, **given: Any) -> int:
     """Bring one volume back into a directory.
 
-    The newest point, or with --at the newest not after that moment (PostgreSQL: exactly that moment). Everything
-    is checked before the directory is touched, and what was restored is proven.
+    The newest point, or with --at the newest not after that moment (PostgreSQL: exactly that moment). The
+    choice, the keys, the lists and all WAL are checked before the directory is touched; a fault in what is read
+    afterwards leaves it empty. What was restored is proven.
     """
     request = restore_request(invocation, given)
     return invocation.say(answer(run_restore(invocation.session(), request, dry_run=dry_run), invocation.now))

@@ -23,7 +23,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
         except (ValueError, OverflowError) as fault:
             raise _no_moment(text) from fault
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.removesuffix(" UTC") + "Z" if text.endswith(" UTC") else text)
     except ValueError as fault:
         raise _no_moment(text) from fault
     if moment.tzinfo is None:

@@ -67,8 +67,10 @@ def _attempt(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> V
     if due and reason is None:
         return VolumeBackup(volume.name, "not due", _next(session, volume, inventory))
     if dry_run:
-        return VolumeBackup(volume.name, "would run", reason or "asked for")
-    return _done(volume, capture_volume(session, volume, newest_snapshot(inventory)), reason or "asked for")
+        return VolumeBackup(volume.name, "would run", reason or "it was asked for")
+    return _done(
+        volume, capture_volume(session, volume, newest_snapshot(inventory)), reason or "it was asked for"
+    )
 
 
 def newest_snapshot(inventory: Inventory) -> Snapshot | None:

@@ -12,7 +12,7 @@ from drtool.operations.coverage import lineage_label, read_held
 from drtool.operations.marks import bases_of, witness_marks
 from drtool.operations.session import Progress, Session
 from drtool.operations.settings import redis_settings, unsupported
-from drtool.operations.wal import Instance, reach_instance, receive_or_gap, record_wal, renew_slot
+from drtool.operations.wal import Instance, declare_gap, reach_instance, receive_or_gap
 from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
 from drtool.repository.dedup import look_back
 from drtool.repository.format.names import json_time
@@ -79,8 +79,7 @@ def _capture_postgres(session: Session, volume: PostgresVolume, previous: Snapsh
     """
     instance = reach_instance(session, volume)
     if instance.slot.is_lost:
-        record_wal(session, instance, "gap", f"slot {instance.slot.name} was lost")
-        instance = renew_slot(session, instance)
+        instance = declare_gap(session, instance, f"slot {instance.slot.name} was lost")
     options = BackupOptions(label=f"drtool {session.need_policy().name} {volume.name}")
     with _Beside(session, instance) as receiver:
         capture = BaseBackup(instance.settings, options)
@@ -121,7 +120,12 @@ def _finish_wal(session: Session, instance: Instance, kept: Kept, fault: DrtoolE
     """
     volume = instance.volume.name
     session.world.progress.phase(f"{volume}: WAL to the end of the base backup")
-    base = next(base for base in bases_of(session, volume) if base.id == kept.name)
+    base = next((base for base in bases_of(session, volume) if base.id == kept.name), None)
+    if base is None:
+        raise DrtoolError(
+            f"{kept.name} is stored, but cannot be read back",
+            hint="Look at it with `drtool points` and `drtool verify --level L0`; then run the backup again.",
+        )
     try:
         brought = receive_or_gap(session, instance)
         if brought.gap is not None:

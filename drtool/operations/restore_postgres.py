@@ -154,8 +154,12 @@ def _write(job: Job, prepared: Prepared, target: Target) -> list[ProofRow]:
         writer.write(Piece(path, offset, data))
         job.session.world.progress.advance(len(data))
 
-    job.reader.read(prepared.snapshot, prepared.contents, take)
-    writer.finish()
+    try:
+        job.reader.read(prepared.snapshot, prepared.contents, take)
+        writer.finish()
+    except BaseException:
+        writer.undo()  # nothing half-written is left, and the same command can be given again
+        raise
     job.watch.phase("proving")
     return list(proof_rows([prove_files(prepared.binaries, job.request.directory)]))
 

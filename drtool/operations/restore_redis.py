@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from drtool.errors import Refused
+from drtool.errors import NotProven, Refused
 from drtool.operations.bridge import Bridge
 from drtool.operations.points import moment_of
 from drtool.operations.restore_job import Job, newest_before, proof_rows, refuse_used_directory
@@ -11,7 +11,7 @@ from drtool.operations.results import RestoreResult
 from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Piece, Target
-from drtool.sources.redis.prove import prove
+from drtool.sources.redis.prove import find_prover, prove
 from drtool.sources.redis.restore import restore
 
 
@@ -23,6 +23,10 @@ def restore_redis(job: Job) -> RestoreResult:
     _refuse_unreadable(job, snapshot)
     contents, entries = job.open(snapshot)
     target = Target(request.directory, job.owner, _options(job))
+    try:
+        find_prover(target, contents.header["facts"])
+    except NotProven as missing:
+        raise Refused(missing.message, hint=missing.hint) from missing
     if job.dry_run:
         return _result(job, snapshot, ())
     job.watch.phase("writing")

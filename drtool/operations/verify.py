@@ -12,8 +12,11 @@ from drtool.operations.results import Fault, VerifyResult
 from drtool.operations.session import Session
 from drtool.repository import verify as check
 from drtool.repository.reader import Reader
+from drtool.repository.records import Record
+from drtool.repository.runs import read_runs, run_kind
 from drtool.repository.wal import WalStore
 from drtool.sources.postgres.coverage import Base, find_reach
+from drtool.sources.postgres.wal import format_lsn
 
 Level = Literal["L0", "L1", "L2"]
 
@@ -62,17 +65,33 @@ def _check_chains(session: Session, found: check.Found) -> None:
 
 
 def _lost_wal(session: Session, inventory: Inventory) -> Iterator[tuple[str, str]]:
-    """Yield each base whose WAL does not reach as far as the store itself, or any point's mark, says it did."""
+    """Yield each base whose WAL does not reach as far as the store itself, or any point's mark, says it did.
+
+    A gap that was recorded when it happened is known, and no damage: the points before it restore to its beginning.
+    """
+    known = _recorded_gaps(session, inventory.volume)
     for base in inventory.bases:
         held = inventory.held.get(base.lineage)
         reach = find_reach(base, held.wal) if held else None
         if reach is None or not reach.is_restorable:
+            continue
+        if reach.gap is not None and format_lsn(reach.gap.end) in known:
             continue
         for fault in reach.faults():
             yield base.id, fault
         loss = loss_of(session, reach, _reread(session, base), inventory.volume)
         if loss is not None:
             yield base.id, loss
+
+
+def _recorded_gaps(session: Session, volume: str) -> set[str]:
+    """Return the LSNs up to which receivers said that WAL is missing."""
+    runs = (run for run in read_runs(session.repository.records) if isinstance(run, Record))
+    return {
+        str(run.value.get("to"))
+        for run in runs
+        if run_kind(run) == "wal" and run.value.get("volume") == volume
+    }
 
 
 def _reread(session: Session, base: Base) -> int:

@@ -20,7 +20,7 @@ from drtool.sources.postgres.coverage import Base, find_reach
 from drtool.sources.postgres.faults import WalGone
 from drtool.sources.postgres.receiver import Received, Receiver, Start
 from drtool.sources.postgres.slot import Slot, drop_slot, heartbeat, make_slot, slot_name
-from drtool.sources.postgres.wal import format_lsn
+from drtool.sources.postgres.wal import format_lsn, segment_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ def reach_instance(session: Session, volume: PostgresVolume) -> Instance:
     settings = postgres_settings(volume, session.world)
     with Replication(settings) as replication:
         identity = replication.identify()
-    slot = make_slot(settings, slot_name(policy.name, volume.name), volume.on_backlog)
+    name = slot_name(policy.name, volume.name, session.repository.config.repository)
+    slot = make_slot(settings, name, volume.on_backlog)
     lineage = Lineage(
         volume.name, str(identity.system_identifier), identity.major, epoch_of(session, volume, identity)
     )
@@ -103,9 +104,17 @@ def receive_or_gap(
 def _receive_behind_gap(
     session: Session, instance: Instance, gap: str, stop: Callable[[], bool] | None
 ) -> Brought:
-    record_wal(session, instance, "gap", gap)
     session.world.progress.note(f"{gap}: what was committed in between cannot be restored")
-    return replace(receive(session, renew_slot(session, instance), fresh=True, stop=stop), gap=gap)
+    return replace(receive(session, declare_gap(session, instance, gap), fresh=True, stop=stop), gap=gap)
+
+
+def declare_gap(session: Session, instance: Instance, why: str) -> Instance:
+    """Record that WAL is missing up to where the slot keeps it from now on; return instance with that slot."""
+    renewed = renew_slot(session, instance)
+    oldest = renewed.slot.restart_lsn or renewed.identity.flush_lsn
+    to = format_lsn(segment_start(oldest, renewed.identity.wal_segment_size))
+    record_wal(session, renewed, "gap", why, to=to)
+    return renewed
 
 
 def renew_slot(session: Session, instance: Instance) -> Instance:
@@ -209,9 +218,10 @@ def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
     )
 
 
-def record_wal(session: Session, instance: Instance, outcome: str, detail: str) -> None:
+def record_wal(session: Session, instance: Instance, outcome: str, detail: str, **more: str) -> None:
     """Keep what a receiver did."""
     value = {
+        **more,
         "volume": instance.volume.name,
         "lineage": instance.lineage.label,
         "slot": instance.slot.name,

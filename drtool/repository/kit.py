@@ -115,13 +115,18 @@ class Bundle:
             "id_key": self.id_key.hex() if self.id_key else None,
             "signing_seed": self.signing_seed.hex() if self.signing_seed else None,
         }
-        return json.dumps(value, indent=2) + "\n"
+        return json.dumps({**value, "check": _check(value)}, indent=2) + "\n"
 
 
 def parse_bundle(text: str) -> Bundle:
     """Return the bundle of a file's text. Raises UsageError, without a word of its content."""
     try:
         value = json.loads(text)
+        if value.pop("check") != _check(value):
+            raise UsageError(
+                "the bundle file was edited or damaged: its check does not fit",
+                hint="Take the file as `drtool init` wrote it, from where it is kept.",
+            )
         return Bundle(
             role=value["role"],
             name=value["name"],
@@ -139,3 +144,8 @@ def parse_bundle(text: str) -> Bundle:
             "the bundle file is not one that drtool wrote",
             hint="`drtool init --bundle FILE` writes it; look whether the file was cut or edited.",
         ) from fault
+
+
+def _check(value: dict[str, Any]) -> str:
+    """Return what a bundle's file says of its other fields, so that an edit or damage is seen before it is used."""
+    return sha256(b"drtool/1 bundle\0" + json.dumps(value, sort_keys=True).encode()).hex()

@@ -140,7 +140,13 @@ def put_config(store: ObjectStore, config: Config, admin: SigningKey) -> bytes:
 
 def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
     """Return the repository that bundle is for. Raises Corrupt or Refused when the store shows another."""
-    chain = load_config(store, bundle.repository, bundle.admin)
+    try:
+        chain = load_config(store, bundle.repository, bundle.admin)
+    except Corrupt as fault:
+        raise Corrupt(
+            f"the bundle does not fit the repository in this store: {fault.message}",
+            hint="It may belong to another repository: compare its URL with the policy's.",
+        ) from fault
     config = chain.config
     if config.number < bundle.config_number:
         raise Refused(
@@ -152,10 +158,16 @@ def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
             f"the store shows another config {bundle.config_number} than the one that this machine has seen",
             hint="The admin key has signed two: find out who did, before anything is written.",
         )
+    signing = SigningKey(bundle.signing_seed) if bundle.signing_seed else None
+    if signing is not None and config.signer(signing.public, bundle.role, store.now()) is None:
+        raise Refused(
+            f"the bundle's key may not sign as {bundle.role} in this repository now",
+            hint="It was closed, or belongs to another repository: give the bundle that is enrolled.",
+        )
     keys = Keys(
         list_keys=bundle.list_keys,
         id_keys=(bundle.id_key,) if bundle.id_key else (),
-        signing=SigningKey(bundle.signing_seed) if bundle.signing_seed else None,
+        signing=signing,
         role=bundle.role,
     )
     return Repository(store, config, chain.digests[-1], Records(store, config, keys))

@@ -52,7 +52,13 @@ def test_a_backup_shows_each_volume_with_its_notes_and_its_error() -> None:
     answer = backup.answer([good, bad], NOW)
     assert answer.verdict == "backup: 1 done, 1 failed"
     text = "\n".join(answer.lines)
-    for part in ("2.0 KiB", "512 B", "(3 min ago)", "note: redis: slow", "redis: due since 11:00"):
+    for part in (
+        "2.0 KiB",
+        "512 B",
+        "(3 min ago)",
+        "note: redis: slow",
+        "redis: it was run because: due since 11:00",
+    ):
         assert part in text
     assert "error: redis: nothing listens\nhint: Start it." in text
     assert encode(answer.facts)["volumes"][1]["error"]["kind"] == "SourceUnavailable"

@@ -260,3 +260,15 @@ def test_every_refusal_has_a_hint(stage: Stage) -> None:
         with pytest.raises(DrtoolError) as caught:
             open_with_recovery(stage.store, line)
         assert caught.value.hint.endswith(".")
+
+
+def test_a_bundle_whose_key_may_not_sign_here_opens_nothing() -> None:
+    stage = make_stage()
+    stranger = replace(stage.created.writer, signing_seed=b"\0" * 32)
+    with pytest.raises(Refused, match="may not sign as writer"):
+        open_with_bundle(stage.store, stranger)
+
+
+def test_a_bundle_of_another_repository_is_told_so() -> None:
+    with pytest.raises(Corrupt, match="does not fit the repository"):
+        open_with_bundle(make_stage().store, make_stage().created.writer)

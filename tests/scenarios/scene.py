@@ -1,5 +1,6 @@
 """A PostgreSQL, a Redis and an object store with a policy over them: what a scenario backs up, loses and restores."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,6 +62,11 @@ class Scene:
     @property
     def kit(self) -> Path:
         return self.directory / "kit.txt"
+
+    @property
+    def repository_id(self) -> str:
+        """The repository's id, hex."""
+        return str(json.loads(self.bundle.read_text())["repository"])
 
     def world(self) -> World:
         return World(lambda: datetime.now(UTC), self.environment, Silent())

@@ -11,6 +11,7 @@ from drtool.operations.backup import run_backup
 from drtool.operations.points import list_points
 from drtool.operations.restore import RestoreRequest, run_restore
 from drtool.operations.status import run_status
+from drtool.operations.verify import run_verify
 from drtool.operations.wal import run_catch_up
 from drtool.sources.postgres.slot import inspect_slot, slot_name
 from tests.conftest import S3Server
@@ -40,7 +41,7 @@ def lose_the_slot(scene: Scene) -> None:
         scene.postgres.sql("select pg_logical_emit_message(false, 'noise', repeat('x', 8000000))")
         scene.postgres.sql("select pg_switch_wal()")
         scene.postgres.sql("checkpoint")
-        slot = inspect_slot(scene.postgres.settings, slot_name("scene", "postgres"))
+        slot = inspect_slot(scene.postgres.settings, slot_name("scene", "postgres", scene.repository_id))
         if slot is not None and slot.is_lost:
             keep(scene, "1GB")
             return
@@ -63,6 +64,7 @@ def test_a_lost_slot_is_a_recorded_gap_and_red_until_there_is_a_new_base(scene: 
     assert due.outcome == "done", due.error
     assert "hole" in due.reason
     assert not [fault for fault in run_status(writer).faults if "gap" in fault]
+    assert run_verify(writer, "L0").faults == ()
 
 
 def test_a_backup_alone_mends_a_lost_slot_and_its_point_restores(scene: Scene) -> None:

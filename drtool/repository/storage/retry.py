@@ -12,11 +12,15 @@ from drtool.repository.storage.base import ObjectStore, ObjectVersion
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
 
+UNKNOWN_STORE_S = 15.0  # patience with a store that has not answered once
+
 _T = TypeVar("_T")
 
 
 class RetryingStore:
     """Repeats what raises StoreOutage until deadline_s has passed since the call; a refusal is raised at once.
+
+    A store that has never answered is more likely a wrong address than an outage: it is waited for much shorter.
 
     A listing that breaks is read again, and goes on behind the last object that it gave.
     """
@@ -35,6 +39,7 @@ class RetryingStore:
         self._sleep = sleep
         self._monotonic = monotonic
         self._rng = rng or random.SystemRandom()
+        self._has_answered = False
 
     def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
         self._retried(lambda: self._store.put(name, value, sha256))
@@ -61,10 +66,13 @@ class RetryingStore:
         pauses = self._pauses()
         while True:
             try:
-                return call()
+                answer = call()
             except StoreOutage:
                 if not next(pauses):
                     raise
+            else:
+                self._has_answered = True
+                return answer
 
     def _resumed(self, begin: Callable[[], Iterator[ObjectVersion]]) -> Iterator[ObjectVersion]:
         last = ""
@@ -78,17 +86,20 @@ class RetryingStore:
                     if found.name != last:
                         last, given = found.name, set()
                     given.add(found.version)
+                    self._has_answered = True
                     pauses = self._pauses()  # it moves: the patience is whole again
                     yield found
             except StoreOutage:
                 if not next(pauses):
                     raise
             else:
+                self._has_answered = True
                 return
 
     def _pauses(self) -> Iterator[bool]:
         """Sleep a little longer at each step and yield True; yield False once the deadline has passed."""
-        end = self._monotonic() + self._deadline_s
+        patience = self._deadline_s if self._has_answered else min(self._deadline_s, UNKNOWN_STORE_S)
+        end = self._monotonic() + patience
         longest = FIRST_PAUSE_S
         while True:
             rest = end - self._monotonic()

@@ -99,6 +99,12 @@ class TargetWriter:
         with self._lock:
             self._written[piece.path] += len(piece.data)
 
+    def undo(self) -> None:
+        """Remove all that was written: the directories were empty, or not there, when it began."""
+        for root in (self._directory, *self._tablespaces.values()):
+            for each in list(root.iterdir()) if root.is_dir() else []:
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+
     def finish(self) -> dict[str, Path]:
         """Make the directory whole: all durable, then pg_control, then the marker goes. Return the tablespaces."""
         for path, size in self._sizes.items():

@@ -90,9 +90,12 @@ class Beat:
     time: datetime
 
 
-def slot_name(policy: str, volume: str) -> str:
-    """Return `drtool_<policy>_<volume>`, with _ for -: at most 58 of the 63 bytes that a name may have."""
-    return f"drtool_{policy}_{volume}".replace("-", "_")
+def slot_name(policy: str, volume: str, repository: str) -> str:
+    """Return `drtool_<policy>_<volume>_<4 digits of repository>`, with _ for -: at most the 63 bytes that a name has.
+
+    Two repositories of one server need a slot each: what one acknowledges, the server drops for the other.
+    """
+    return f"drtool_{policy}_{volume}_{repository[:4]}".replace("-", "_")
 
 
 def inspect_slot(settings: PostgresSettings, name: str) -> Slot | None:

@@ -60,8 +60,7 @@ def prove(target: Target, facts: Mapping[str, Any]) -> Iterator[Proof]:
     layout = Layout.of(facts["server"], target.options)
     rdb = target.directory / layout.dbfilename
     yield _checksum(rdb, str(facts["crc"]))
-    given = target.options.get("server")
-    program, version = find_server(layout, facts["rdb_version"], Path(given) if given else None)
+    program, version = find_prover(target, facts)
     rehearsal = Rehearsal(target, layout, program, version, _databases(target, facts))
     seed = str(target.options.get("seed") or f"{facts['replid']}:{facts['offset']}")
 
@@ -78,6 +77,13 @@ def prove(target: Target, facts: Mapping[str, Any]) -> Iterator[Proof]:
             yield _settled(server, census, f"with appendonly {appendonly}")
             server.kill_and_restart()
             yield _settled(server, census, f"with appendonly {appendonly}, after a kill and a restart")
+
+
+def find_prover(target: Target, facts: Mapping[str, Any]) -> tuple[Path, tuple[int, int]]:
+    """Return the server program that proofs would be made with. Raises NotProven where there is none."""
+    given = target.options.get("server")
+    layout = Layout.of(facts["server"], target.options)
+    return find_server(layout, facts["rdb_version"], Path(given) if given else None)
 
 
 def take_census(rdb: Path, now_ms: int, seed: str) -> tuple[Census, list[bytes]]:

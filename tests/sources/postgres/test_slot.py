@@ -72,8 +72,8 @@ def test_each_guard_objects_by_name(limits: ServerLimits, on_backlog: str, said:
 
 
 def test_a_slot_name_fits_with_the_longest_policy_and_volume() -> None:
-    assert slot_name("wesago", "post-gres") == "drtool_wesago_post_gres"
-    assert len(slot_name("p" * 25, "v" * 25)) < 63
+    assert slot_name("wesago", "post-gres", "3f9ac0") == "drtool_wesago_post_gres_3f9a"
+    assert len(slot_name("p" * 25, "v" * 25, "0123456789abcdef")) <= 63
 
 
 def test_a_slot_keeps_wal_from_the_moment_it_is_made(server: PostgresServer) -> None:
