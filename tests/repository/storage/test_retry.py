@@ -115,7 +115,7 @@ def test_the_last_outage_is_raised_once_the_deadline_has_passed() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda store: store.now(), lambda store: list(store.list(""))], ids=["now", "list"]
+    "call", [lambda store: store.now(), lambda store: store.get("a")], ids=["now", "get"]
 )
 def test_a_store_that_never_answered_is_not_waited_for_long(call: Callable[[RetryingStore], object]) -> None:
     time, store = Time(), Flaky(StoreOutage("down"), 10_000)
