@@ -159,7 +159,7 @@ def test_a_dry_run_of_every_writing_command_leaves_store_and_server_as_they_were
     untouched: System, target: Path
 ) -> None:
     drtool, server = untouched.drtool, untouched.scene.postgres
-    server.sql("select pg_drop_replication_slot('drtool_scenario_postgres')")
+    server.sql("select pg_drop_replication_slot(slot_name) from pg_replication_slots")
     before = untouched.objects()
     assert {each["outcome"] for each in drtool("backup", "--dry-run").value["volumes"]} == {"would run"}
     assert drtool("wal", "catch-up", "--dry-run").value["dry_run"]

@@ -14,7 +14,7 @@ from drtool.operations import session
 from tests.scenarios.conftest import System
 
 PASSWORD = {"env": "WRONG"}
-SLOT = "drtool_scenario_postgres"
+SLOT = "drtool_scenario_postgres_"  # and four digits of the repository
 
 SOURCES = [
     pytest.param("postgres", {"port": free_port()}, "is unreachable", id="no PostgreSQL"),
@@ -121,7 +121,8 @@ def test_all_that_speaks_against_a_slot_is_said_at_once(untouched: System) -> No
 
 def test_a_server_without_a_free_slot_is_asked_again_later(system: System) -> None:
     server = system.scene.postgres
-    server.sql("select pg_drop_replication_slot(%s)", SLOT)
+    [ours] = [name for name in slots(server) if name.startswith(SLOT)]
+    server.sql("select pg_drop_replication_slot(%s)", ours)
     taken = int(server.sql("show max_replication_slots")[0][0]) - len(slots(server))
     for number in range(taken):
         server.sql("select pg_create_physical_replication_slot(%s)", f"taken_{number}")
@@ -134,7 +135,7 @@ def test_a_server_without_a_free_slot_is_asked_again_later(system: System) -> No
         for number in range(taken):
             server.sql("select pg_drop_replication_slot(%s)", f"taken_{number}")
     system.drtool("wal", "catch-up")
-    assert SLOT in slots(server)
+    assert ours in slots(server)
 
 
 def slots(server: PostgresServer) -> list[str]:
