@@ -159,10 +159,11 @@ def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
             hint="The admin key has signed two: find out who did, before anything is written.",
         )
     signing = SigningKey(bundle.signing_seed) if bundle.signing_seed else None
-    if signing is not None and config.signer(signing.public, bundle.role, store.now()) is None:
+    enrolled = {(signer.key, signer.role) for signer in config.signers}
+    if signing is not None and (signing.public.hex(), bundle.role) not in enrolled:
         raise Refused(
-            f"the bundle's key may not sign as {bundle.role} in this repository now",
-            hint="It was closed, or belongs to another repository: give the bundle that is enrolled.",
+            f"the bundle's key may not sign as {bundle.role} in this repository",
+            hint="It belongs to another repository, or was edited: give the bundle that is enrolled.",
         )
     keys = Keys(
         list_keys=bundle.list_keys,

@@ -56,7 +56,9 @@ def test_a_server_starts_with_all_data_and_keeps_it_through_a_kill(
     held = contents(client, filled)
     point = take(settings_of(filled))
     again = RedisServer.create(
-        redis_program(version), tmp_path / "again", {**QUICK, "appendonly": appendonly, **custom}
+        redis_program(version),
+        tmp_path / "again",
+        {**QUICK, "appendonly": appendonly, "appendfsync": "always", **custom},
     )
     restore(point.entries, point.pieces(), Target(again.data, options=custom))
     try:
