@@ -84,7 +84,7 @@ def _capture_postgres(session: Session, volume: PostgresVolume, previous: Snapsh
     with _Beside(session, instance) as receiver:
         capture = BaseBackup(instance.settings, options)
         kept = _save(session, volume, previous, capture, {"epoch": instance.lineage.epoch})
-    kept.notes.extend(_finish_wal(session, instance, kept, receiver.fault))
+    kept.notes.extend(_finish_wal(session, instance, kept, receiver))
     return kept
 
 
@@ -97,6 +97,7 @@ class _Beside:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="drtool-wal", daemon=True)
         self.fault: DrtoolError | None = None
+        self.gap: str | None = None
 
     def __enter__(self) -> "_Beside":
         self._thread.start()
@@ -108,13 +109,13 @@ class _Beside:
 
     def _follow(self) -> None:
         try:
-            receive_or_gap(self._session, self._instance, stop=self._stop.is_set)
+            self.gap = receive_or_gap(self._session, self._instance, stop=self._stop.is_set).gap
         except DrtoolError as fault:
             self.fault = fault
 
 
-def _finish_wal(session: Session, instance: Instance, kept: Kept, fault: DrtoolError | None) -> Iterator[str]:
-    """Bring the WAL to the base's end, or wait for who holds the slot; then look that it is whole.
+def _finish_wal(session: Session, instance: Instance, kept: Kept, beside: _Beside) -> Iterator[str]:
+    """Bring what the receiver beside did not: WAL to the base's end. Else wait for who holds the slot.
 
     Yields what to tell. Raises where the point would not be listed: that is no success.
     """
@@ -126,24 +127,26 @@ def _finish_wal(session: Session, instance: Instance, kept: Kept, fault: DrtoolE
             f"{kept.name} is stored, but cannot be read back",
             hint="Look at it with `drtool points` and `drtool verify --level L0`; then run the backup again.",
         )
+    gap = beside.gap
     try:
-        brought = receive_or_gap(session, instance)
-        if brought.gap is not None:
-            yield f"there is a gap in the WAL before this base backup: {brought.gap}"
+        if not _reach(session, base).is_restorable:
+            gap = receive_or_gap(session, instance).gap or gap
     except TemporaryFailure as busy:
         if not _wait_until_covered(session, base):
             raise TemporaryFailure(
                 f"{kept.name} is stored, but its WAL is not: {busy.message}",
                 hint="The point is listed as soon as its WAL is there; see whether the other receiver is at work.",
             ) from busy
+    if gap is not None:
+        yield f"there is a gap in the WAL before this base backup: {gap}"
     reach = _reach(session, base)
     if not reach.is_restorable:
         raise DrtoolError(
             f"{kept.name} is stored, but its WAL is not whole: {'; '.join(reach.faults())}",
             hint="It is not listed. Run the backup again; what was uploaded is used again.",
         )
-    if fault is not None:
-        yield f"the receiver beside the base backup stopped: {fault.message}; its WAL was fetched afterwards"
+    if beside.fault is not None:
+        yield f"the receiver beside the base backup stopped: {beside.fault.message}; its WAL was fetched afterwards"
 
 
 def _wait_until_covered(session: Session, base: Base) -> bool:

@@ -1,6 +1,7 @@
-"""Packs on their way to the store: filled in memory, some opened again and checked, sent while the next one fills."""
+"""Packs on their way to the store: gathered, sealed, some opened again, and sent while the next one fills."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ class Packed:
     sealed_size: int
     number: int
 
+    @property
+    def end(self) -> int:
+        """Where the next chunk begins."""
+        return self.position + self.sealed_size
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -66,52 +72,51 @@ class _Row:
 
 
 class Pack:
-    """One pack being filled: one buffer, which may have held another pack, sealed in place."""
+    """One pack being filled: frames at their places, sealed in one go by the thread that sends them."""
 
-    def __init__(self, run: RunKey, buffer: bytearray) -> None:
+    def __init__(self, run: RunKey, size: int) -> None:
+        """Begin a pack of about size bytes."""
         salt = random_bytes(SALT_SIZE)
         self._run = run
         self._seal = ChunkSeal(run.key, salt, run.repository, run.volume)
-        head = encode_head(run.head(salt))
-        self._buffer = buffer
-        self._buffer[: len(head)] = head
-        self._end = len(head)
+        self._head = encode_head(run.head(salt))
+        self._size = size
+        self._end = len(self._head)
         self._rows: list[_Row] = []
+        self._frames: deque[bytes] = deque()
         self.sent: Future[PackRef] = Future()
 
     def has_room(self, frame: bytes) -> bool:
-        """Return whether frame fits. An empty pack takes any frame: its buffer grows."""
-        return not self._rows or self._end + sealed_size(frame) <= len(self._buffer)
+        """Return whether frame fits. An empty pack takes any frame."""
+        return not self._rows or self._end + sealed_size(frame) <= self._size
 
     def add(self, frame: bytes, kind: int, plain_size: int, chunk_id: bytes) -> Packed:
-        """Seal frame (the zstd of plain_size bytes) into the pack."""
+        """Give frame (the zstd of plain_size bytes) its place in the pack."""
         packed = Packed(self._end, sealed_size(frame), len(self._rows))
-        end = packed.position + packed.sealed_size
-        if end > len(self._buffer):
-            self._buffer.extend(bytes(end - len(self._buffer)))
-        with memoryview(self._buffer)[packed.position : end] as target:
-            self._seal.seal_into(packed.number, kind, plain_size, frame, target)
-        self._end = end
+        self._end = packed.end
         self._rows.append(_Row(packed, kind, plain_size, chunk_id))
+        self._frames.append(frame)
         return packed
 
-    def value(self) -> memoryview:
-        """Return the object's bytes."""
-        return memoryview(self._buffer)[: self._end]
-
-    def check(self, id_key: bytes) -> None:
-        """Open every chunk again. Raises Corrupt: better here than when it is the only copy."""
-        value = self.value()
+    def seal(self, buffer: bytearray) -> memoryview:
+        """Seal head and frames into buffer, which grows if it must; return the object's bytes. Frees the frames."""
+        if self._end > len(buffer):
+            buffer.extend(bytes(self._end - len(buffer)))
+        value = memoryview(buffer)[: self._end]
+        value[: len(self._head)] = self._head
         for row in self._rows:
             packed = row.packed
-            sealed = value[packed.position : packed.position + packed.sealed_size]
+            target = value[packed.position : packed.end]
+            self._seal.seal_into(packed.number, row.kind, row.plain_size, self._frames.popleft(), target)
+        return value
+
+    def check(self, value: memoryview, id_key: bytes) -> None:
+        """Open every chunk of the sealed value again. Raises Corrupt: better here than when it is the only copy."""
+        for row in self._rows:
+            packed = row.packed
+            sealed = value[packed.position : packed.end]
             plain = self._seal.unseal(packed.number, row.kind, row.plain_size, sealed)
             check_id(id_key if row.kind == CONTENT else self._run.private_id_key, plain, row.id)
-
-    def release(self) -> bytearray:
-        """Return the buffer, for another pack. This one is then nothing but its `sent`."""
-        buffer, self._buffer, self._rows = self._buffer, bytearray(), []
-        return buffer
 
 
 class PackSender:
@@ -139,7 +144,7 @@ class PackSender:
 
     def begin(self, size: int) -> Pack:
         """Return an empty pack of size bytes."""
-        return Pack(self._run, self._buffers.pop() if self._buffers else bytearray(size))
+        return Pack(self._run, size)
 
     def send(self, pack: Pack, *, last: bool = False) -> None:
         """Take pack; its `sent` is resolved once it is durable. Waits while too many are under way."""
@@ -158,15 +163,16 @@ class PackSender:
 
     def _send(self, pack: Pack, checked: bool) -> None:  # noqa: FBT001 - a thread pool passes no keywords here
         try:
+            buffer = self._buffers.pop() if self._buffers else bytearray(PACK_SIZE)
+            value = pack.seal(buffer)
             if checked:
-                pack.check(self._id_key)
-            value = pack.value()
+                pack.check(value, self._id_key)
             digest, moment = sha256(value), self._clock()
             self._store.put(pack_prefix(self._run.volume, moment) + digest.hex(), value, digest)
             with self._counting:
                 self.bytes_sent += len(value)
             value.release()
-            self._buffers.append(pack.release())
+            self._buffers.append(buffer)
             pack.sent.set_result(PackRef(f"{week(moment)}/{digest.hex()}", self._run.run))
         except Corrupt as fault:
             pack.sent.set_exception(

@@ -326,13 +326,14 @@ def test_a_stream_that_breaks_surfaces_and_leaves_no_snapshot(stage: Stage) -> N
 def test_a_bit_that_flips_in_memory_is_found_before_the_pack_is_sent(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sealed = Pack.value
+    seal = Pack.seal
 
-    def flipped(pack: Pack) -> memoryview:  # what faulty memory does behind our back
-        pack._buffer[pack._end - 1] ^= 1
-        return sealed(pack)
+    def flipped(pack: Pack, buffer: bytearray) -> memoryview:  # what faulty memory does behind our back
+        value = seal(pack, buffer)
+        value[-1] ^= 1
+        return value
 
-    monkeypatch.setattr(Pack, "value", flipped)
+    monkeypatch.setattr(Pack, "seal", flipped)
     with pytest.raises(Corrupt, match="did not open again before it was sent") as caught:
         back_up(stage.writer(), {"small": b"x"})
     assert "memory" in caught.value.hint

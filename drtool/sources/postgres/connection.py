@@ -190,9 +190,12 @@ class Replication:
 
     def copy_data(self) -> memoryview | None:
         """Wait for the next message of a COPY; None after the last: `result` then tells how it ended."""
-        while (message := self.take()) is not None and not message:
-            self._readable.poll()
+        message, looked = self.take(), False
+        while message is not None and not message:
+            if looked:  # more is most often here already: the first look waits for nothing
+                self._readable.poll()
             self.consume()
+            message, looked = self.take(), True
         return message
 
     def take(self) -> memoryview | None:

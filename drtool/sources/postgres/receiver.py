@@ -16,7 +16,7 @@ from drtool.sources.postgres.segments import Assembler, Sink
 from drtool.sources.postgres.wal import format_lsn, parse_history, segment_start
 from drtool.sources.postgres.wal_stream import WalStream
 
-LONGEST_WAIT_S = 0.2  # between two looks at `stop`
+LONGEST_WAIT_S = 0.05  # between two looks at `stop`
 
 
 @dataclass(frozen=True, slots=True)
