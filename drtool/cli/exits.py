@@ -1,5 +1,6 @@
 """What each exit code means, in one place: the help of every command lists those that it can return."""
 
+import threading
 from typing import Final
 
 from drtool.errors import DrtoolError
@@ -21,6 +22,7 @@ MEANINGS: Final = {
 }
 _ALWAYS: Final = {0, 1, 2, 130, 143}
 STORE: Final = (5, 7, 75)  # what every command that opens a repository can return
+ENDING: Final = threading.Event()  # set by SIGINT and SIGTERM: from then on no outage is waited out
 
 
 def exit_codes(*codes: int) -> str:

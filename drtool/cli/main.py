@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from drtool import __version__
-from drtool.cli.exits import Interrupted, Terminated
+from drtool.cli.exits import ENDING, Interrupted, Terminated
 from drtool.cli.output import say_error, say_traceback
 from drtool.errors import DrtoolError, UsageError
 
@@ -140,7 +140,13 @@ def _unexpected(fault: BaseException) -> DrtoolError:
 
 
 def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    ENDING.set()
     raise _Terminate
+
+
+def _on_sigint(_signal: int, _frame: FrameType | None) -> NoReturn:
+    ENDING.set()
+    raise KeyboardInterrupt
 
 
 @click.group(cls=Drtool, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -155,4 +161,6 @@ def drtool() -> None:
 def main() -> NoReturn:
     """Run drtool on this process's arguments."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for what a shell starts in the background
+        signal.signal(signal.SIGINT, _on_sigint)
     drtool.main(prog_name="drtool")

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
+from drtool.cli.exits import ENDING
 from drtool.cli.output import Answer, say
 from drtool.cli.progress import ClosingProgress, Mode, make_progress
 from drtool.cli.units import parse_moment
@@ -37,7 +38,7 @@ class Invocation:
     @property
     def world(self) -> World:
         """The clock, the environment, and who shows progress."""
-        return World(_utc_now, os.environ, self.progress)
+        return World(_utc_now, os.environ, self.progress, ENDING)
 
     def session(self) -> Session:
         """Return an open session; it is closed when the command ends."""

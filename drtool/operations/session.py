@@ -1,7 +1,8 @@
 """What every verb begins with: a policy, the repository that it names, and what the machine gives."""
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +59,7 @@ class World:
     clock: Callable[[], datetime]
     environment: Mapping[str, str]
     progress: Progress
+    ending: threading.Event = field(default_factory=threading.Event)  # set once somebody asked drtool to end
 
     def secret(self, reference: SecretReference | str | None) -> str | None:
         """Return the text that reference stands for. Raises UsageError that names what is missing."""
@@ -129,7 +131,7 @@ def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
         credentials=credentials,
         ca_file=Path(settings.ca_file) if settings.ca_file else None,
     )
-    return RetryingStore(store, deadline_s=STORE_PATIENCE_S)
+    return RetryingStore(store, deadline_s=STORE_PATIENCE_S, ending=world.ending)
 
 
 def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, world: World) -> Session:

@@ -49,7 +49,33 @@ class Stall:
     seconds: float
 
 
-Fault = Answer | Reset | Truncate | Stall
+@dataclass(frozen=True)
+class Delay:
+    """Let the request wait for so many seconds, then give the store's answer."""
+
+    seconds: float
+
+
+Fault = Answer | Reset | Truncate | Stall | Delay
+
+
+@dataclass
+class _Injected:
+    """A fault, whom it waits for, and how many requests are still to meet it; None: all."""
+
+    fault: Fault
+    when: str
+    spared: int
+    left: int | None
+
+    def is_met(self) -> bool:
+        """Tell whether a request that holds `when` meets the fault, and count it."""
+        if self.spared > 0:
+            self.spared -= 1
+            return False
+        if self.left is not None:
+            self.left -= 1
+        return True
 
 
 def error(code: str, message: str = "injected") -> bytes:
@@ -58,18 +84,20 @@ def error(code: str, message: str = "injected") -> bytes:
 
 
 class FaultProxy:
-    """Listens on a loopback port; requests keeps the methods and paths that came."""
+    """Listens on a port of address; requests keeps the methods and paths that came."""
 
-    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, upstream: str, tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1"
+    ) -> None:
         self._upstream = urlsplit(upstream).netloc
-        self._faults: list[tuple[Fault, str]] = []
+        self._faults: list[_Injected] = []
         self._lock = threading.Lock()
         self.requests: list[tuple[str, str]] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server((address, 0), _Handler)
         self._server.proxy = self
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.endpoint = f"http{'s' * (tls is not None)}://127.0.0.1:{self._server.server_address[1]}"
+        self.endpoint = f"http{'s' * (tls is not None)}://{address}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     def __enter__(self) -> Self:
@@ -83,24 +111,26 @@ class FaultProxy:
         self._thread.join()
         self._server.server_close()
 
-    def inject(self, fault: Fault, *, times: int = 1, when: str = "") -> None:
-        """Let the next requests whose method and path, "PUT /bucket/name", hold when meet fault, times over."""
+    def inject(self, fault: Fault, *, times: int | None = 1, when: str = "", after: int = 0) -> None:
+        """Let the next requests whose method and path, "PUT /bucket/name", hold when meet fault.
+
+        times: how many do, or None for all to come. after: how many are spared before.
+        """
         with self._lock:
-            self._faults += [(fault, when)] * times
+            self._faults.append(_Injected(fault, when, after, times))
 
     @property
     def pending(self) -> int:
-        """How many injected faults nobody has met yet."""
-        return len(self._faults)
+        """How many injected faults nobody has met yet; those for all requests do not count."""
+        return sum(each.left or 0 for each in self._faults)
 
     def meet(self, method: str, path: str) -> Fault | None:
         """Note a request, and return the fault that it meets."""
         with self._lock:
             self.requests.append((method, path))
-            for number, (fault, when) in enumerate(self._faults):
-                if when in f"{method} {path}":
-                    del self._faults[number]
-                    return fault
+            for injected in self._faults:
+                if injected.left != 0 and injected.when in f"{method} {path}" and injected.is_met():
+                    return injected.fault
         return None
 
     def forward(self, request: "_Handler", body: bytes) -> Answer:
@@ -143,6 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
             case Stall(seconds=seconds):
                 time.sleep(seconds)
                 self._reset()
+            case Delay(seconds=seconds):
+                time.sleep(seconds)
+                self._give(self.server.proxy.forward(self, body))
             case Truncate(after=after):
                 self._give(self.server.proxy.forward(self, body), after)
                 self.close_connection = True

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
-from tests.faults.proxy import Stall
+from tests.faults.proxy import Answer, FaultProxy, Stall, error
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.conftest import System
 
 END_S = 20
+BOTOS_OWN_ATTEMPTS = 3
 MAX_RUN_S = 2
 
 
@@ -43,6 +46,32 @@ def test_a_backup_that_is_terminated_ends_with_143_and_lists_nothing(untouched: 
 
 def test_the_run_after_a_terminated_one_needs_no_hand(system: System) -> None:
     assert {volume["outcome"] for volume in system.drtool("backup").value["volumes"]} == {"done"}
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_backup_that_waits_for_a_store_that_is_away_ends_at_once_when_it_is_told_to(
+    system: System, signum: signal.Signals, code: int
+) -> None:
+    repository = {"url": f"s3://plain/away-{code}"}
+    assert system.s3.endpoint is not None
+    with FaultProxy(system.s3.endpoint) as proxy:
+        drtool = Commands.over(
+            system.scene,
+            s3_repository(system.s3, proxy.endpoint) | repository,
+            f"away-{code}",
+            **system.drtool.environment,
+        )
+        drtool = drtool.but("redis", password={"env": "REDIS_PASSWORD"})
+        drtool.init()
+        proxy.inject(Answer(503, error("ServiceUnavailable")), times=None, when="packs/")
+        with running(drtool, "backup", "redis") as process:
+            wait_until(
+                lambda: len([path for _, path in proxy.requests if "/packs/" in path]) > BOTOS_OWN_ATTEMPTS,
+                "drtool waits for the store",
+                deadline_s=END_S,
+            )
+            process.send_signal(signum)
+            assert drtool.end(process).code == code
 
 
 def test_two_backups_at_the_same_time_end_well_or_ask_to_try_again(system: System) -> None:

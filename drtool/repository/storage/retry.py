@@ -1,6 +1,7 @@
 """A store around a store that waits out its outages: exponential backoff with full jitter, up to a deadline."""
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -21,6 +22,7 @@ class RetryingStore:
     """Repeats what raises StoreOutage until deadline_s has passed since the call; a refusal is raised at once.
 
     A store that has never answered is more likely a wrong address than an outage: it is waited for much shorter.
+    Once ending is set, nothing is waited for: whoever asked drtool to end is not kept waiting for an outage.
 
     A listing that breaks is read again, and goes on behind the last object that it gave.
     """
@@ -30,13 +32,15 @@ class RetryingStore:
         store: ObjectStore,
         *,
         deadline_s: float,
-        sleep: Callable[[float], None] = time.sleep,
+        ending: threading.Event | None = None,
+        sleep: Callable[[float], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._store = store
         self._deadline_s = deadline_s
-        self._sleep = sleep
+        self._ending = ending or threading.Event()
+        self._sleep = sleep or self._ending.wait
         self._monotonic = monotonic
         self._rng = rng or random.SystemRandom()
         self._has_answered = False
@@ -106,4 +110,4 @@ class RetryingStore:
             if rest > 0:
                 self._sleep(min(rest, self._rng.uniform(0, longest)))
             longest = min(2 * longest, LONGEST_PAUSE_S)
-            yield rest > 0
+            yield rest > 0 and not self._ending.is_set()

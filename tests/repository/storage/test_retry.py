@@ -1,4 +1,6 @@
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -9,6 +11,8 @@ from drtool.repository.storage.base import ObjectVersion
 from drtool.repository.storage.memory import MemoryStore
 from drtool.repository.storage.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, UNKNOWN_STORE_S, RetryingStore
 from tests.contracts.object_store import ObjectStoreContract, put
+
+PROMPT_S = 5
 
 
 class Flaky(MemoryStore):
@@ -124,6 +128,20 @@ def test_a_store_that_never_answered_is_not_waited_for_long(call: Callable[[Retr
         call(retrying(store, time, deadline_s=600))
 
     assert time.monotonic() == pytest.approx(UNKNOWN_STORE_S)
+
+
+def test_nothing_is_waited_for_once_drtool_was_asked_to_end() -> None:
+    ending, store = threading.Event(), Flaky(StoreOutage("down"), 0)
+    known = RetryingStore(store, deadline_s=600, ending=ending)
+    known.now()
+    store.failures = 10_000
+    threading.Timer(0.3, ending.set).start()
+    begun = time.monotonic()
+
+    with pytest.raises(StoreOutage, match="down"):
+        known.get("a")
+
+    assert time.monotonic() - begun < PROMPT_S
 
 
 @pytest.mark.parametrize("refusal", [StoreUnavailable("denied"), ObjectMissing("not there")])
