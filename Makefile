@@ -10,7 +10,7 @@ PURE := drtool/policy/*,drtool/repository/format/*
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit coverage test-long bench packages requirements clean
+.PHONY: help demo test lint unit coverage test-long cluster test-cluster bench packages requirements clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -36,6 +36,12 @@ coverage: $(VENV)/.dev
 
 test-long: packages $(VENV)/.dev ## Run the tests with many repetitions too.
 	$(RUN) pytest -p tests.plugins.no_skips -m long
+
+cluster: $(VENV)/.dev ## Bring up a real Kubernetes on this machine, as root; it stays until Ctrl-C.
+	@$(RUN) tests.cluster up
+
+test-cluster: $(VENV)/.dev ## Run the tests that need one: in a Kubernetes of their own, or in that of KUBECONFIG.
+	@$(RUN) tests.cluster test
 
 bench: $(VENV)/.dev ## Measure against pgBackRest.
 	tests/debian-packages bench
