@@ -1,8 +1,12 @@
-"""Servers that the tests of several rooms share."""
+"""Servers, and somebody without rights, that the tests of several rooms share."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,7 @@ from drtool.demo.servers.seaweedfs import Identity, SeaweedFS
 from drtool.repository.storage.settings import S3Credentials, S3Settings
 
 ADMIN = Identity("test-access-key", "test-secret-key")
+NOBODY = 65534
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,24 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield S3Server(server, plain, replace(plain, bucket="versioned"))
     finally:
         server.stop()
+
+
+@pytest.fixture
+def as_user() -> Iterator[Path]:
+    """A directory of a user without rights, who is who runs the test until it ends."""
+    directory = Path(tempfile.mkdtemp(prefix="drtool-test-"))
+    directory.chmod(0o755)
+    is_root, groups = os.geteuid() == 0, os.getgroups()
+    try:
+        if is_root:
+            os.chown(directory, NOBODY, NOBODY)
+            os.setgroups([])
+            os.setegid(NOBODY)
+            os.seteuid(NOBODY)
+        yield directory
+    finally:
+        if is_root:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+        shutil.rmtree(directory)

@@ -75,6 +75,17 @@ def test_every_command_line_of_a_document_is_understood(path: Path) -> None:
     assert [fault for line in lines if (fault := refuse(line))] == []
 
 
+def test_every_command_line_of_a_message_is_understood() -> None:
+    """What an f-string fills in stands for one word."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "drtool").rglob("*.py")]
+    said = [re.sub(r"\{[^{}`]*\}", "X", text) for text in texts]
+    found = [line for text in said for line in re.findall(r"`(drtool [^`\n|…]+)`", text)]
+    lines = [line for line in found if line.split()[1] not in ("X", "LINE", "--help")]
+
+    assert len(lines) > 30
+    assert [fault for line in lines if (fault := refuse(line))] == []
+
+
 @pytest.mark.parametrize(
     "line", ["drtool bakcup", "drtool wal fly", "drtool backup --now", "drtool restore x --to DIR"]
 )

@@ -8,7 +8,8 @@ import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
-from drtool.cli.output import Answer, error_lines, table
+from drtool.cli.output import Answer, error_lines
+from drtool.cli.table import Table
 from drtool.cli.units import NONE, size, took, when
 from drtool.errors import DrtoolError, PartialFailure
 from drtool.operations.backup import run_backup
@@ -40,7 +41,7 @@ def answer(results: Sequence[VolumeBackup], now: datetime) -> Answer:
         verdict=f"backup: {verdict}",
         advice=_advice(code, counts),
         facts={"volumes": results},
-        lines=[*_rows(results, now), *_remarks(results)],
+        lines=[_table(results, now), *_remarks(results)],
         exit_code=code,
     )
 
@@ -64,23 +65,26 @@ def _advice(code: int, counts: Counter[str]) -> str:
     return "`drtool points` lists what can be restored."
 
 
-def _rows(results: Sequence[VolumeBackup], now: datetime) -> list[str]:
+def _table(results: Sequence[VolumeBackup], now: datetime) -> Table:
+    """Return a row for each volume; where no point was made there is nothing to measure."""
+    if all(result.outcome != "done" for result in results):
+        return Table(("VOLUME", "OUTCOME"), [(result.volume, result.outcome) for result in results])
     header = ("VOLUME", "OUTCOME", "MOMENT", "READ", "REUSED", "STORED", "TOOK", "POINT")
-    return table(
-        header,
-        [
-            (
-                result.volume,
-                result.outcome,
-                when(result.moment, now),
-                size(result.read),
-                size(result.reused),
-                size(result.stored),
-                took(result.seconds),
-                result.point.rpartition("-")[2][:8] if result.point else NONE,
-            )
-            for result in results
-        ],
+    return Table(header, [_row(result, now) for result in results], spare=("REUSED", "POINT", "READ"))
+
+
+def _row(result: VolumeBackup, now: datetime) -> tuple[str, ...]:
+    if result.outcome != "done":
+        return (result.volume, result.outcome, *[NONE] * 6)
+    return (
+        result.volume,
+        result.outcome,
+        when(result.moment, now),
+        size(result.read),
+        size(result.reused),
+        size(result.stored),
+        took(result.seconds),
+        result.point.rpartition("-")[2][:8] if result.point else NONE,
     )
 
 

@@ -22,6 +22,7 @@ class BarProgress:
     def __init__(self, console: Console | None = None) -> None:
         self._lock = Lock()
         self._task: TaskID | None = None
+        self._name = ""
         self._done = 0
         self._bars = Progress(
             SpinnerColumn(finished_text="✓"),
@@ -39,7 +40,7 @@ class BarProgress:
         with self._lock:
             self._finish()
             self._bars.start()
-            self._task, self._done = self._bars.add_task(name, total=total), 0
+            self._task, self._name, self._done = self._bars.add_task(name, total=total), name, 0
 
     def advance(self, size: int) -> None:
         """Move the bar by size bytes."""
@@ -51,6 +52,14 @@ class BarProgress:
     def note(self, text: str) -> None:
         """Print text above the bars."""
         self._bars.console.print(f"note: {text}", markup=False, highlight=False)
+
+    def interrupted(self) -> None:
+        """Leave the bar of the phase where it is, and say so beside it."""
+        with self._lock:
+            if self._task is not None:
+                self._bars.update(self._task, description=f"{self._name}: interrupted")
+                self._bars.stop_task(self._task)
+            self._task = None
 
     def close(self) -> None:
         """Leave the bars as they are, and give the terminal back."""

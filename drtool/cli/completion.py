@@ -6,7 +6,8 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from drtool.cli.exits import exit_codes
-from drtool.cli.output import say_text
+from drtool.cli.options import Invocation, common
+from drtool.cli.output import Answer, say_text
 
 VARIABLE: Final = "_DRTOOL_COMPLETE"
 SHELLS: Final = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -14,10 +15,16 @@ SHELLS: Final = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 @click.command("completion", epilog=exit_codes())
 @click.argument("shell", type=click.Choice(list(SHELLS)))
-@click.pass_context
-def command(context: click.Context, shell: str) -> None:
+@common()
+def command(invocation: Invocation, shell: str) -> int:
     """Print the completion script of a shell.
 
     For bash: eval "$(drtool completion bash)" in ~/.bashrc.
     """
-    say_text(SHELLS[shell](context.find_root().command, {}, "drtool", VARIABLE).source())
+    root = click.get_current_context().find_root().command
+    script = SHELLS[shell](root, {}, "drtool", VARIABLE).source()
+    if invocation.as_json:
+        facts = {"shell": shell, "script": script}
+        return invocation.say(Answer("completion", f"completion: for {shell}", "", facts))
+    say_text(script)
+    return 0

@@ -11,7 +11,8 @@ import click
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.keyfiles import refuse_present, write_key_file
 from drtool.cli.options import DRY_RUN, POLICY, Invocation, common
-from drtool.cli.output import Answer, say_text, table
+from drtool.cli.output import Answer, say_text
+from drtool.cli.table import Table
 from drtool.errors import UsageError
 from drtool.operations.init import Recipients, run_init
 from drtool.operations.results import InitResult
@@ -137,7 +138,7 @@ def answer(result: InitResult, keys: KeyStore, *, dry_run: bool) -> Answer:
         advice=advice,
         facts={"repository": result, "files": keys.files, "dry_run": dry_run},
         lines=[
-            *table(("STORE", "HOLDS", "DETAIL"), rows),
+            Table(("STORE", "HOLDS", "DETAIL"), rows),
             "",
             f"recipients  {', '.join(result.recipients)}",
             *(f"file        {path}" for path in keys.files),

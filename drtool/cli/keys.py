@@ -7,8 +7,10 @@ import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.keyfiles import refuse_present, write_key_file
-from drtool.cli.options import PLACE, RECOVERY_KEY, Invocation, common
-from drtool.cli.output import Answer, say_aside, table
+from drtool.cli.options import DRY_RUN, PLACE, RECOVERY_KEY, Invocation, common
+from drtool.cli.output import Answer, say_aside
+from drtool.cli.table import Table
+from drtool.cli.units import counted
 from drtool.operations.keys import run_prove
 from drtool.operations.results import KeyProof
 from drtool.operations.session import read_key_file
@@ -21,17 +23,18 @@ def command() -> None:
 
 
 @command.command("prove", epilog=exit_codes(4, 8, *STORE))
+@DRY_RUN
 @common(PLACE, RECOVERY_KEY)
-def prove(invocation: Invocation) -> int:
+def prove(invocation: Invocation, *, dry_run: bool) -> int:
     """Prove that a typed recovery key opens the backups.
 
     Asks for the kit's line, or reads standard input or --recovery-key-file, and reads one point of each volume
-    with nothing but that.
+    with nothing but that. A dry run reads all the same, but does not record the proof.
     """
     file = invocation.keys.recovery
     typed = read_key_file(file) if file else _typed()
-    result = run_prove(typed, invocation.policy, invocation.where, invocation.world)
-    return invocation.say(answer(result))
+    result = run_prove(typed, invocation.policy, invocation.where, invocation.world, dry_run=dry_run)
+    return invocation.say(answer(result, dry_run=dry_run))
 
 
 def _typed() -> str:
@@ -44,10 +47,12 @@ def _typed() -> str:
     return "\n".join(iter(lambda: sys.stdin.readline().strip(), ""))
 
 
-def answer(result: KeyProof) -> Answer:
+def answer(result: KeyProof, *, dry_run: bool = False) -> Answer:
     """Return what a proof says."""
     advice = "Put the paper back; prove it again within 180 days."
-    if result.unrecorded is not None:
+    if dry_run:
+        advice = "Nothing was written, so `drtool status` does not know of it; run it without --dry-run."
+    elif result.unrecorded is not None:
         advice = (
             f"Not recorded ({result.unrecorded}): type the DRTOOL-OPERATOR- line too, for `drtool status`."
         )
@@ -55,11 +60,11 @@ def answer(result: KeyProof) -> Answer:
         command="keys-prove",
         verdict=f"keys prove: {result.recipient} opens {', '.join(result.volumes)}",
         advice=advice,
-        facts={"proof": result},
+        facts={"proof": result, "dry_run": dry_run},
         lines=[
-            *table(("VOLUME", "POINT"), list(result.volumes.items())),
+            Table(("VOLUME", "POINT"), list(result.volumes.items())),
             "",
-            f"keys of {result.runs} runs were opened",
+            f"the keys of {counted(result.runs, 'run')} were opened",
             *(f"{volume} has no point yet: nothing of it was read" for volume in result.empty),
         ],
     )
@@ -72,21 +77,22 @@ def answer(result: KeyProof) -> Answer:
     required=True,
     help="The new file for the private half: whoever holds it keeps it, on paper.",
 )
+@DRY_RUN
 @common()
-def new(invocation: Invocation, seed_file: Path) -> int:
+def new(invocation: Invocation, seed_file: Path, *, dry_run: bool) -> int:
     """Make a recovery key of one's own, for `drtool init --recipient NAME=KEY`.
 
     So who runs init never sees the private half. To restore, both are needed: the DRTOOL-SEED- line of this file
     and the DRTOOL-TRUST- line of the kit that init makes for that recipient.
     """
     refuse_present(seed_file)
-    seed, recipient = new_recovery_key()
-    write_key_file(seed_file, f"{seed}\n")
-    return invocation.say(
-        Answer(
-            command="keys-new",
-            verdict=f"keys new: {recipient}",
-            advice=f"Give that line to who runs `drtool init`; print {seed_file} and keep it.",
-            facts={"recipient": recipient, "seed_file": seed_file},
-        )
-    )
+    recipient: str | None = None
+    verdict = f"keys new: {seed_file} would get a new key"
+    advice = "Nothing was written, and no key was made; run it without --dry-run."
+    if not dry_run:
+        seed, recipient = new_recovery_key()
+        write_key_file(seed_file, f"{seed}\n")
+        verdict = f"keys new: {recipient}"
+        advice = f"Give that line to who runs `drtool init`; print {seed_file} and keep it."
+    facts = {"recipient": recipient, "seed_file": seed_file, "dry_run": dry_run}
+    return invocation.say(Answer(command="keys-new", verdict=verdict, advice=advice, facts=facts))

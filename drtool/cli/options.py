@@ -32,8 +32,12 @@ class Invocation:
     policy: Path | None
     where: Where | None
     keys: KeyFiles
-    now: datetime
     opened: list[Session] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        """The clock, read anew: what is printed is so long ago when it is printed."""
+        return _utc_now()
 
     @property
     def world(self) -> World:
@@ -146,6 +150,9 @@ def common(*groups: Sequence[Decorator]) -> Decorator:
             invocation = _invocation(given)
             try:
                 return function(invocation, **given)
+            except BaseException:
+                invocation.progress.interrupted()
+                raise
             finally:
                 invocation.close()
 
@@ -165,7 +172,6 @@ def _invocation(given: dict[str, Any]) -> Invocation:
         policy=given.pop("policy", None),
         where=_where(given),
         keys=KeyFiles(given.pop("bundle", None), given.pop("recovery_key_file", None)),
-        now=_utc_now(),
     )
 
 

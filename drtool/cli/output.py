@@ -4,6 +4,8 @@ An answer's first line is the verdict, its second says what to do next.
 """
 
 import json
+import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
@@ -14,8 +16,9 @@ from typing import Any, get_args
 
 import click
 
-from drtool.cli.units import exact
+from drtool.cli.table import Table
 from drtool.errors import DrtoolError
+from drtool.policy.moments import exact
 
 Style = Callable[[str], str]
 
@@ -31,7 +34,7 @@ class Answer:
     verdict: str
     advice: str
     facts: Mapping[str, object] = field(default_factory=dict)
-    lines: Sequence[str] = ()
+    lines: Sequence[str | Table] = ()
     exit_code: int = 0
     alarm: bool = False
 
@@ -50,8 +53,10 @@ def say(answer: Answer, *, as_json: bool) -> int:
         click.style(answer.verdict, fg="red" if answer.exit_code or answer.alarm else "green", bold=True)
     )
     say_text(answer.advice)
-    for line in answer.lines:
-        say_text(line)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for part in answer.lines:
+        for line in part.lines(width) if isinstance(part, Table) else [part]:
+            say_text(line)
     return answer.exit_code
 
 
@@ -81,19 +86,6 @@ def error_lines(error: DrtoolError, about: str = "") -> list[str]:
 def say_traceback(fault: BaseException) -> None:
     """Print where fault came from, for developers."""
     say_aside("".join(traceback.format_exception(fault)).rstrip())
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return rows under header, in columns, below an empty line; nothing without rows."""
-    body = [list(row) for row in rows]
-    if not body:
-        return []
-    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *body)
-    ]
-    return ["", click.style(lines[0], bold=True), *lines[1:]]
 
 
 @singledispatch

@@ -7,11 +7,13 @@ import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import AT, KEYS, PLACE, Invocation, common, complete_volume
-from drtool.cli.output import Answer, table
-from drtool.cli.units import exact, relative, size
+from drtool.cli.output import Answer
+from drtool.cli.table import Table
+from drtool.cli.units import counted, relative, size
 from drtool.errors import NoRecoveryPoint
 from drtool.operations.points import list_points
 from drtool.operations.results import Point
+from drtool.policy.moments import exact
 
 
 @click.command("points", epilog=exit_codes(4, 8, *STORE))
@@ -40,7 +42,7 @@ def answer(points: Sequence[Point], now: datetime) -> Answer:
         verdict, advice = "points: nothing can be restored", "Run `drtool backup`, then look again."
     else:
         newest = max(listed, key=lambda point: point.end)
-        verdict = f"points: {len(listed)} can be restored, the newest of {relative(newest.end, now)}"
+        verdict = f"points: {counted(len(listed), 'point')} can be restored, the newest of {relative(newest.end, now)}"
         advice = f"`drtool restore {newest.volume} --to-dir DIR` brings back the newest; --at TIME any other."
     header = ("VOLUME", "FROM", "TO", "AGE", "SIZE", "STORED", "STATE", "POINT")
     return Answer(
@@ -48,7 +50,9 @@ def answer(points: Sequence[Point], now: datetime) -> Answer:
         verdict=verdict,
         advice=advice,
         facts={"points": points},
-        lines=table(header, [_row(point, now) for point in points]),
+        lines=[
+            Table(header, [_row(point, now) for point in points], spare=("AGE", "STORED", "SIZE", "POINT"))
+        ],
         alarm=not listed,
     )
 

@@ -1,7 +1,8 @@
 """`drtool policy`: is a policy valid, can it keep its word, and what does it say with its defaults."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import click
 
 from drtool.cli.exits import exit_codes
 from drtool.cli.options import POLICY, Invocation, common
-from drtool.cli.output import Answer, say_text, table
+from drtool.cli.output import Answer, say_text
+from drtool.cli.table import Table
 from drtool.cli.units import NONE, counted, size
 from drtool.errors import PolicyInvalid
 from drtool.policy.cadence import tail_interval
 from drtool.policy.check import Finding, PolicyReport, check_policy
 from drtool.policy.durations import brief_duration, format_duration
 from drtool.policy.load import load_policy
-from drtool.policy.promises import PROMISES, Standing
+from drtool.policy.promises import PROMISES, Promise, Standing
 from drtool.policy.schema import Policy, policy_schema
 from drtool.policy.volumes import PostgresVolume
 
@@ -35,7 +37,8 @@ def check(invocation: Invocation, file: Path | None) -> int:
     """Say whether a policy is valid, and whether it can keep its word.
 
     FILE or --policy. Nothing is contacted. All faults of an invalid policy come at once, with line and column; a
-    policy that cannot meet its own RPO ends with 2 as well.
+    policy that cannot meet its own objectives ends with 2 as well. A promise of drtool's that it breaks is said
+    first, and ends with 0: that may be meant.
     """
     return invocation.say(answer(check_policy(load_policy(file or invocation.policy_file()))))
 
@@ -66,27 +69,42 @@ def schema(_invocation: Invocation) -> int:
 
 def answer(report: PolicyReport) -> Answer:
     """Return what a check says: findings, arithmetic, promises, costs."""
-    counts = [
-        counted(found, level)
-        for level in ("error", "warning")
-        if (found := [finding for finding in report.findings if finding.level == level])
-    ]
+    levels = Counter[str](finding.level for finding in report.findings)
+    counts = [counted(levels[level], level) for level in ("error", "warning") if levels[level]]
     with_counts = f": {', '.join(counts)}" if counts else ""
-    word = "can keep its word" if report.ok else "cannot keep its word"
     return Answer(
         command="policy-check",
-        verdict=f"policy check: {report.policy} {word}{with_counts}",
+        verdict=f"policy check: {report.policy} {_word(report)}{with_counts}",
         advice=_advice(report),
         facts=report.to_json(),
-        lines=[*_findings(report), *_arithmetic(report), *_promises(report), *_costs(report)],
+        lines=[_findings(report), _arithmetic(report), *_promises(report), _costs(report)],
         exit_code=0 if report.ok else PolicyInvalid.exit_code,
+        alarm=bool(report.promises_that(Standing.BROKEN)),
     )
+
+
+def _word(report: PolicyReport) -> str:
+    """Return whether a policy can keep its word, with the promises that it breaks, as the table below has them."""
+    broken, open_ones = (report.promises_that(standing) for standing in (Standing.BROKEN, Standing.PROBE))
+    if not report.ok:
+        return "cannot keep its word" + (f", and breaks {_promise(broken)}" if broken else "")
+    if broken:
+        return f"can meet its objectives, but breaks {_promise(broken)}"
+    return "can keep its word" + (f", if the store lets {_promise(open_ones)} hold" if open_ones else "")
+
+
+def _promise(numbers: Sequence[int]) -> str:
+    """Return promise 3; promises 3 and 6; promises 1, 3 and 6."""
+    *first, last = map(str, numbers)
+    return f"promises {', '.join(first)} and {last}" if first else f"promise {last}"
 
 
 def _advice(report: PolicyReport) -> str:
     for finding in report.findings:
         if finding.hint:
             return f"{_subject(finding)}{finding.hint}"
+    if report.promises_that(Standing.BROKEN):
+        return "The lines below the promises say why; `drtool init` makes its repository all the same."
     return "`drtool init` makes its repository."
 
 
@@ -94,16 +112,16 @@ def _subject(finding: Finding) -> str:
     return f"{finding.volume}: " if finding.volume else ""
 
 
-def _findings(report: PolicyReport) -> list[str]:
+def _findings(report: PolicyReport) -> Table:
     rows = [
         (finding.level, finding.volume or NONE, finding.message, finding.hint) for finding in report.findings
     ]
-    return table(("FINDING", "VOLUME", "WHAT", "HINT"), rows)
+    return Table(("FINDING", "VOLUME", "WHAT", "HINT"), rows)
 
 
-def _arithmetic(report: PolicyReport) -> list[str]:
+def _arithmetic(report: PolicyReport) -> Table:
     header = ("VOLUME", "SOURCE", "RUNS", "RPO", "WORST EXPOSURE", "ONE FAILURE", "ARITHMETIC")
-    return table(
+    return Table(
         header,
         [
             (
@@ -117,25 +135,29 @@ def _arithmetic(report: PolicyReport) -> list[str]:
             )
             for volume in report.volumes
         ],
+        spare=("SOURCE", "ONE FAILURE"),
     )
 
 
-def _promises(report: PolicyReport) -> list[str]:
+def _promises(report: PolicyReport) -> list[str | Table]:
     rows = [
         (f"{number} {text}", *(volume.promises[number - 1].standing.value for volume in report.volumes))
         for number, text in enumerate(PROMISES, 1)
     ]
-    reasons = [
-        f"{volume.name}, promise {promise.number}, {promise.standing.value}: {promise.reason}"
-        for volume in report.volumes
-        for promise in volume.promises
-        if promise.standing is not Standing.HOLDS
+    reasons: dict[Promise, list[str]] = {}
+    for volume in report.volumes:
+        for promise in volume.promises:
+            if promise.standing is not Standing.HOLDS:
+                reasons.setdefault(promise, []).append(volume.name)
+    told = [
+        f"promise {promise.number}, {promise.standing.value} for {', '.join(names)}: {promise.reason}"
+        for promise, names in sorted(reasons.items(), key=lambda item: item[0].number)
     ]
     header = ("PROMISE", *(volume.name for volume in report.volumes))
-    return [*table(header, rows), *reasons]
+    return [Table(header, rows), *told]
 
 
-def _costs(report: PolicyReport) -> list[str]:
+def _costs(report: PolicyReport) -> Table:
     rows = [
         (
             volume.name,
@@ -146,7 +168,7 @@ def _costs(report: PolicyReport) -> list[str]:
         )
         for volume in report.volumes
     ]
-    return table(("VOLUME", "POINTS KEPT", "OBJECTS A MONTH", "REQUESTS A MONTH", "STORED"), rows)
+    return Table(("VOLUME", "POINTS KEPT", "OBJECTS A MONTH", "REQUESTS A MONTH", "STORED"), rows)
 
 
 def resolved(policy: Policy) -> dict[str, Any]:

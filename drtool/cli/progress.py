@@ -60,14 +60,19 @@ class LineProgress:
         with self._lock:
             say_aside(f"note: {text}")
 
+    def interrupted(self) -> None:
+        """Say how far the phase came that was interrupted."""
+        with self._lock:
+            self._end_phase("interrupted")
+
     def close(self) -> None:
         """Say how the last phase ended."""
         with self._lock:
             self._end_phase()
 
-    def _end_phase(self) -> None:
+    def _end_phase(self, how: str = "done") -> None:
         if self._done:
-            say_aside(f"{self._state()}, done")
+            say_aside(f"{self._state()}, {how}")
         self._done = 0
 
     def _state(self) -> str:

@@ -9,11 +9,14 @@ import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import AT, DRY_RUN, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
-from drtool.cli.output import Answer, table
-from drtool.cli.units import exact, rate, size, took, when
+from drtool.cli.output import Answer
+from drtool.cli.table import Table
+from drtool.cli.units import counted, rate, size, took, when
 from drtool.errors import UsageError
-from drtool.operations.restore import RestoreRequest, run_restore
+from drtool.operations.restore import RestoreRequest, refuse_foreign_options, run_restore
 from drtool.operations.results import RestoreResult
+from drtool.policy.load import load_policy
+from drtool.policy.moments import exact
 
 
 @click.command("restore", epilog=exit_codes(4, 6, 8, *STORE))
@@ -60,6 +63,10 @@ def command(invocation: Invocation, *, dry_run: bool, **given: Any) -> int:
     afterwards leaves it empty. What was restored is proven.
     """
     request = restore_request(invocation, given)
+    if invocation.policy is not None:
+        for volume in load_policy(invocation.policy).volumes:
+            if volume.name == request.volume:
+                refuse_foreign_options(request, volume.source)
     return invocation.say(answer(run_restore(invocation.session(), request, dry_run=dry_run), invocation.now))
 
 
@@ -91,14 +98,13 @@ def parse_moves(texts: Iterable[str]) -> dict[str, str]:
 
 def answer(result: RestoreResult, now: datetime) -> Answer:
     """Return what a restore says: what was brought back, how long it took, what was proven."""
-    verdict = (
-        f"restore: {result.volume} is back as of {when(result.moment, now)}, {len(result.proofs)} proofs hold"
-    )
+    proven = f"{counted(len(result.proofs), 'proof')} {'holds' if len(result.proofs) == 1 else 'hold'}"
+    verdict = f"restore: {result.volume} is back as of {when(result.moment, now)}, {proven}"
     advice = f"It is in {result.directory}."
     if result.dry_run:
         verdict = f"restore: {result.volume} would come back as of {when(result.moment, now)}"
         advice = "Nothing was written; run it without --dry-run."
-    proofs = [(row.name, "ok" if row.ok else "FAILED", row.expected, row.actual) for row in result.proofs]
+    spent = f" in {took(result.seconds)}, {rate(result.size, result.seconds)}"
     return Answer(
         command="restore",
         verdict=verdict,
@@ -108,9 +114,17 @@ def answer(result: RestoreResult, now: datetime) -> Answer:
             "",
             f"point  {result.point}",
             f"asked  {exact(result.target) if result.target else 'the newest'}",
-            f"size   {size(result.size)} in {took(result.seconds)}, {rate(result.size, result.seconds)}",
-            *table(("PHASE", "TOOK"), [(name, took(spent)) for name, spent in result.phases.items()]),
-            *table(("PROOF", "RESULT", "EXPECTED", "FOUND"), proofs),
+            f"size   {size(result.size)}{'' if result.dry_run else spent}",
+            *([] if result.dry_run else _tables(result)),
             *(f"note: {note}" for note in result.notes),
         ],
     )
+
+
+def _tables(result: RestoreResult) -> list[Table]:
+    """Return how long each phase took, and what was proven."""
+    proofs = [(row.name, "ok" if row.ok else "FAILED", row.expected, row.actual) for row in result.proofs]
+    return [
+        Table(("PHASE", "TOOK"), [(name, took(spent)) for name, spent in result.phases.items()]),
+        Table(("PROOF", "RESULT", "EXPECTED", "FOUND"), proofs),
+    ]

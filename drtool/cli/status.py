@@ -1,17 +1,23 @@
 """`drtool status`: what would be lost now, against what was promised."""
 
 from datetime import datetime
+from typing import Final
 
 import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import KEYS, PLACE, Invocation, common
-from drtool.cli.output import Answer, table
+from drtool.cli.output import Answer
+from drtool.cli.table import Table
 from drtool.cli.units import NONE, counted, when
 from drtool.errors import ObjectiveMissed
 from drtool.operations.results import Status, VolumeStatus
 from drtool.operations.status import run_status
 from drtool.policy.durations import brief_duration
+
+_HEADER: Final = (
+    *("VOLUME", "SOURCE", "EXPOSURE", "RPO", "NEWEST", "POINTS", "NEXT RUN", "VERIFIED", "VERDICT"),
+)
 
 
 @click.command("status", epilog=exit_codes(4, 9, *STORE))
@@ -32,9 +38,9 @@ def answer(status: Status, *, check: bool = False) -> Answer:
     if outside:
         verdict = f"status: RED, outside of the RPO: {', '.join(outside)}"
     elif status.faults:
-        verdict = f"status: RED, {counted(status.faults, 'fault')}"
+        verdict = f"status: RED, {counted(len(status.faults), 'fault')}"
     elif status.warnings:
-        verdict += f", {counted(status.warnings, 'warning')}"
+        verdict += f", {counted(len(status.warnings), 'warning')}"
     remarks = [
         *(f"fault: {text}" for text in status.faults),
         *(f"warning: {text}" for text in status.warnings),
@@ -45,19 +51,10 @@ def answer(status: Status, *, check: bool = False) -> Answer:
         advice=_advice(status, outside),
         facts={"status": status, "red": status.red},
         lines=[
-            *table(
-                (
-                    "VOLUME",
-                    "SOURCE",
-                    "EXPOSURE",
-                    "RPO",
-                    "NEWEST",
-                    "POINTS",
-                    "NEXT RUN",
-                    "VERIFIED",
-                    "VERDICT",
-                ),
+            Table(
+                _HEADER,
                 [_row(volume, status.at) for volume in status.volumes],
+                spare=("SOURCE", "POINTS", "VERIFIED", "NEXT RUN"),
             ),
             *_failures(status),
             *(["", *remarks] if remarks else []),

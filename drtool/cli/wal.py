@@ -7,7 +7,7 @@ import click
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
 from drtool.cli.output import Answer
-from drtool.cli.units import size, took, when
+from drtool.cli.units import counted, size, took, when
 from drtool.errors import ObjectiveMissed, UsageError
 from drtool.operations.results import CatchUp
 from drtool.operations.session import Session
@@ -54,12 +54,19 @@ def answer(result: CatchUp, now: datetime, *, dry_run: bool = False) -> Answer:
         exit_code=0 if dry_run or (result.restorable and result.gap is None) else ObjectiveMissed.exit_code,
         lines=[
             "",
-            f"took     {took(result.seconds)}",
-            f"lineage  {result.lineage}, timeline {result.timeline}",
-            f"range    {result.begin} to {result.end}",
-            f"stored   {result.segments} segments, {result.tails} tails, {size(result.stored)}",
+            f"lineage   {result.lineage}, timeline {result.timeline}",
+            f"range     {result.begin} to {result.end}",
+            *([] if dry_run else _measures(result)),
         ],
     )
+
+
+def _measures(result: CatchUp) -> list[str]:
+    kept = f"{counted(result.segments, 'segment')}, {counted(result.tails, 'tail')}"
+    return [
+        f"received  {size(result.received)} of WAL in {took(result.seconds)}",
+        f"stored    {size(result.stored)} in {kept}",
+    ]
 
 
 def _verdict(result: CatchUp, now: datetime, *, dry_run: bool) -> str:

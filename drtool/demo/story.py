@@ -5,7 +5,7 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from drtool.demo import broker
@@ -18,6 +18,7 @@ from drtool.demo.stage import MAJOR, REDIS, RPO, RTO, Stage
 from drtool.errors import DrtoolError, NotProven, ObjectiveMissed
 from drtool.operations.session import World
 from drtool.policy.durations import brief_duration
+from drtool.policy.moments import exact
 
 SPELL_S = 4  # how long the forum is left alone with its writers, twice
 SLOWEST = 50  # commits a second; fewer would prove little
@@ -105,7 +106,7 @@ def _protect(scene: Scene) -> Safe:
     console.drtool("wal catch-up")
     time.sleep(SPELL_S / 2)
     moment = forum.quiet_moment()
-    console.say(f"(this moment is remembered: {_exact(moment)})")
+    console.say(f"(this moment is remembered: {exact(moment)})")
     time.sleep(SPELL_S / 2)
     before = scene.world.clock()
     console.drtool("wal catch-up")
@@ -153,11 +154,11 @@ def _restore_newest(scene: Scene, safe: Safe, disaster: Disaster) -> None:
     lost = disaster.at - found.lost[0] if found.lost else timedelta(0)
     console.say(
         f"against the ledger: {found.intact} posts are back, row by row; {len(found.lost)} are lost, all of the "
-        f"last {_seconds(lost)}, behind the last catch-up"
+        f"last {brief_duration(lost)}, behind the last catch-up"
     )
     lost_redis = disaster.at - safe.redis_at
     console.say(
-        f"Redis: all {len(safe.redis)} keys are as they were at its backup, {_seconds(lost_redis)} before"
+        f"Redis: all {len(safe.redis)} keys are as they were at its backup, {brief_duration(lost_redis)} before"
     )
     _judge(console, max(lost, lost_redis), rto)
 
@@ -186,8 +187,8 @@ def _check_redis(safe: Safe, found: broker.Held) -> None:
 
 def _judge(console: Console, rpo: timedelta, rto: timedelta) -> None:
     console.say(
-        f"achieved: RPO {_seconds(rpo)} (promised {brief_duration(RPO)}), RTO {_seconds(rto)} from the kill until "
-        f"both servers answered (promised {brief_duration(RTO)})"
+        f"achieved: RPO {brief_duration(rpo)} (promised {brief_duration(RPO)}), RTO {brief_duration(rto)} from the "
+        f"kill until both servers answered (promised {brief_duration(RTO)})"
     )
     if rpo > RPO or rto > RTO:
         raise ObjectiveMissed("the demo's own policy promises less loss, or a faster return")
@@ -196,22 +197,14 @@ def _judge(console: Console, rpo: timedelta, rto: timedelta) -> None:
 def _restore_moment(scene: Scene, safe: Safe) -> None:
     console, stage = scene.console, scene.stage
     console.chapter("5. And once more, as it was at the moment that was remembered")
-    console.drtool(f"restore postgres --to-dir {stage.directory}/earlier --at {_exact(safe.moment)} {KIT}")
+    console.drtool(f"restore postgres --to-dir {stage.directory}/earlier --at {exact(safe.moment)} {KIT}")
     then = scene.forum.ledger.until(safe.moment)
     found = then.compare(read_posts(stage.start_postgres("earlier", scene.postgres)))
     if not found.is_exact:
         raise NotProven(
-            f"of the {len(then)} posts of {_exact(safe.moment)} {len(found.lost)} are missing and "
+            f"of the {len(then)} posts of {exact(safe.moment)} {len(found.lost)} are missing and "
             f"{len(found.altered)} altered; {len(found.unknown)} are there that came later"
         )
     console.say(
         f"exactly the {found.intact} posts that were acknowledged by then, and not one that came later"
     )
-
-
-def _seconds(duration: timedelta) -> str:
-    return f"{duration.total_seconds():.1f} s"
-
-
-def _exact(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -14,7 +14,8 @@ from drtool.operations.record import record_run
 from drtool.operations.results import VolumeBackup
 from drtool.operations.session import Session
 from drtool.policy.cadence import cadence
-from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
+from drtool.policy.moments import to_second
+from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.postgres.coverage import find_reach
@@ -32,7 +33,7 @@ def run_backup(
 
 
 def _can_capture(volume: Volume) -> bool:
-    return isinstance(volume, PostgresVolume | RedisVolume)
+    return isinstance(volume, PostgresVolume | RedisVolume | FilesVolume)
 
 
 def _one(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> VolumeBackup:
@@ -48,6 +49,8 @@ def _one(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> Volum
         )
         told.__cause__ = fault
         result = VolumeBackup(volume.name, "failed", error=told)
+    if result.outcome == "failed":
+        session.world.progress.interrupted()
     result = replace(result, seconds=time.monotonic() - begun)
     if dry_run or result.outcome == "not due":
         return result
@@ -102,16 +105,14 @@ def due_reason(session: Session, volume: Volume, inventory: Inventory) -> str | 
         return None
     missed = schedule.missed(newest.start, now)
     return (
-        f"{missed} runs were missed since {newest.start:%Y-%m-%d %H:%M} UTC"
-        if missed > 1
-        else "the schedule says so"
+        f"{missed} runs were missed since {to_second(newest.start)}" if missed > 1 else "the schedule says so"
     )
 
 
 def _next(session: Session, volume: Volume, inventory: Inventory) -> str:
     newest = _newest_listed(inventory)
     after = newest.start if newest else session.repository.store.now()
-    return f"next at {cadence(session.need_policy(), volume).schedule.next(after):%Y-%m-%d %H:%M:%S} UTC"
+    return f"next at {to_second(cadence(session.need_policy(), volume).schedule.next(after))}"
 
 
 def _done(volume: Volume, kept: Kept, reason: str) -> VolumeBackup:

@@ -1,26 +1,27 @@
 """One volume's capture into one snapshot: source → writer → commit; for PostgreSQL, with its WAL beside it."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from drtool import __version__
 from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
 from drtool.operations.coverage import lineage_label, read_held
 from drtool.operations.marks import bases_of, witness_marks
+from drtool.operations.past import Known, Past
 from drtool.operations.session import Progress, Session
-from drtool.operations.settings import redis_settings, unsupported
+from drtool.operations.settings import files_directory, redis_settings, unsupported
 from drtool.operations.wal import Instance, declare_gap, reach_instance, receive_or_gap
-from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
-from drtool.repository.dedup import look_back
+from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot
 from drtool.repository.wal import WalStore
 from drtool.repository.writer import Totals, Writer
 from drtool.sources.base import Artifact, Capture, Captured, Reference
+from drtool.sources.files.capture import FilesSource, files_notes
 from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
 from drtool.sources.postgres.coverage import Base, Reach, find_reach
 from drtool.sources.redis.capture import RedisSource
@@ -34,6 +35,7 @@ OPEN_FACTS: Final = frozenset(
         *("system_identifier", "major", "server_version", "wal_segment_size", "timeline"),
         *("start_lsn", "end_lsn", "degraded"),
         *("node", "role", "lag_s", "replid", "offset", "ctime", "rdb_version", "crc", "bytes"),
+        "counts",
     }
 )
 
@@ -49,30 +51,23 @@ class Kept:
     notes: list[str] = field(default_factory=list)
 
 
-class _Earlier:
-    """What a source may ask about the previous point: its facts. Nothing is unchanged without being read."""
-
-    def __init__(self, snapshot: Snapshot | None) -> None:
-        self.facts: Mapping[str, Any] = snapshot.facts if snapshot else {}
-
-    def unchanged(self, path: str, stat: Json) -> Reference | None:  # noqa: ARG002 - asked by sources of files
-        """Return None: a base backup and an RDB are read whole."""
-        return None
-
-
 def capture_volume(session: Session, volume: Volume, previous: Snapshot | None) -> Kept:
     """Capture volume into a new snapshot. Raises what its source or the store raises; nothing is then listed."""
+    past = Past(session, volume, previous)
     match volume:
         case PostgresVolume():
-            return _capture_postgres(session, volume, previous)
+            return _capture_postgres(session, volume, past)
         case RedisVolume():
-            source = RedisSource(redis_settings(volume, session.world))
-            return _save(session, volume, previous, source.capture(_Earlier(previous)), {})
+            redis = RedisSource(redis_settings(volume, session.world))
+            return _save(session, volume, past, redis.capture(past), {})
+        case FilesVolume():
+            files = FilesSource(files_directory(volume, session.world), session.world.clock)
+            return _save(session, volume, past, files.capture(past), {})
         case _:
             raise unsupported(volume)
 
 
-def _capture_postgres(session: Session, volume: PostgresVolume, previous: Snapshot | None) -> Kept:
+def _capture_postgres(session: Session, volume: PostgresVolume, past: Past) -> Kept:
     """Take a base backup while a receiver brings its WAL, and look that the WAL reaches the base's end.
 
     A slot that was lost is made anew before the base begins: from its start on, all WAL is kept for us.
@@ -83,7 +78,7 @@ def _capture_postgres(session: Session, volume: PostgresVolume, previous: Snapsh
     options = BackupOptions(label=f"drtool {session.need_policy().name} {volume.name}")
     with _Beside(session, instance) as receiver:
         capture = BaseBackup(instance.settings, options)
-        kept = _save(session, volume, previous, capture, {"epoch": instance.lineage.epoch})
+        kept = _save(session, volume, past, capture, {"epoch": instance.lineage.epoch})
     kept.notes.extend(_finish_wal(session, instance, kept, receiver))
     return kept
 
@@ -164,30 +159,34 @@ def _reach(session: Session, base: Base) -> Reach:
     return find_reach(base, read_held(store, base.wal_segment_size).wal)
 
 
-def _save(session: Session, volume: Volume, previous: Snapshot | None, capture: Capture, more: Json) -> Kept:
+def _save(session: Session, volume: Volume, past: Past, capture: Capture, more: Json) -> Kept:
     """Write every artifact of capture, then commit."""
     repository, progress = session.repository, session.world.progress
-    window = min(volume.window.total_seconds(), repository.config.limits(volume.name).window)
-    earlier = look_back(repository.records, volume.name, timedelta(seconds=window), previous)
     marks = witness_marks(session)
     progress.phase(f"{volume.name}: capturing")
-    with Writer(repository, volume.name, volume.source, earlier) as writer, capture:
+    with Writer(repository, volume.name, volume.source, past.earlier) as writer, capture:
         writer.header({"policy": session.policy_text, "version": __version__})
         for artifact in capture:
-            if not isinstance(artifact, Artifact):
-                raise Corrupt(f"{artifact.path}: a reference, of a source that makes none")
-            writer.save(
-                artifact.path,
-                artifact.entry,
-                _counted(artifact.stream, progress),
-                size=artifact.size,
-                chunk_size=artifact.chunk_size,
-            )
+            _save_one(writer, artifact, progress)
         captured = capture.result()
         writer.header({"facts": captured.facts})
         name = writer.commit(captured.begin, captured.end, {**_facts(captured), **more}, marks)
         _refuse_late(session, volume, writer.start, name)
         return Kept(name, captured.end, writer.totals, writer.stored, _notes(captured))
+
+
+def _save_one(writer: Writer, artifact: Artifact | Reference, progress: Progress) -> None:
+    """Write one artifact, or refer to it as it was; keep its stat record for the next run."""
+    match artifact:
+        case Known(path, entry):
+            stored = writer.refer(path, entry, artifact.places)
+        case Artifact(path, entry):
+            stream = _counted(artifact.stream, progress)
+            stored = writer.save(path, entry, stream, size=artifact.size, chunk_size=artifact.chunk_size)
+        case _:
+            raise Corrupt(f"{artifact.path}: a reference that was not asked for")
+    if artifact.stat is not None:
+        writer.remember(artifact.path, stored, artifact.stat)
 
 
 def _refuse_late(session: Session, volume: Volume, start: datetime, name: str) -> None:
@@ -218,4 +217,5 @@ def _notes(captured: Captured) -> list[str]:
         notes.append(f"DEGRADED: {captured.facts['degraded']}")
     if captured.facts.get("crc") == "none":
         notes.append("the server writes no checksum into its RDB (rdbchecksum no): it could not be checked")
+    notes.extend(files_notes(captured.facts))
     return notes

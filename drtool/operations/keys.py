@@ -15,11 +15,13 @@ from drtool.repository.repository import Repository, open_with_recovery
 from drtool.repository.snapshot import Snapshot, read_snapshots
 
 
-def run_prove(typed: str, policy_file: Path | None, where: Where | None, world: World) -> KeyProof:
+def run_prove(
+    typed: str, policy_file: Path | None, where: Where | None, world: World, *, dry_run: bool = False
+) -> KeyProof:
     """Open the newest point of each volume with the recovery key in typed, and read it whole.
 
-    The proof is recorded where an operator's key was typed too. Raises WrongKey before any download,
-    NoRecoveryPoint when there is nothing to read.
+    The proof is recorded where an operator's key was typed too, and it is no dry run. Raises WrongKey before any
+    download, NoRecoveryPoint when there is nothing to read.
     """
     line = parse_recovery(typed)
     operator = parse_seed(typed, "OPERATOR") if "OPERATOR" in find_keys(typed) else None
@@ -47,7 +49,7 @@ def run_prove(typed: str, policy_file: Path | None, where: Where | None, world: 
             "there is no point to read yet", hint="Run `drtool backup`, then prove the key."
         )
     value = {"recipient": name, "outcome": "done", "points": sorted(read.values())}
-    unrecorded = record_run(session, "prove", value)
+    unrecorded = record_run(session, "prove", value, dry_run=dry_run)
     session.close()
     empty = tuple(sorted(repository.config.volumes.keys() - read.keys()))
     return KeyProof(name, read, len(runs), empty, unrecorded)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from drtool.errors import Corrupt
 from drtool.operations.coverage import base_of, held_lineages, lineage_label
 from drtool.operations.session import Session
+from drtool.policy.moments import to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot, read_snapshots
@@ -103,7 +104,7 @@ def _witness(snapshot: Snapshot, lineage: Lineage, volume: str) -> Witness | Non
         system, major, epoch = (int(part) for part in mark["lineage"].split("-"))
         if (system, major) != (lineage.system_identifier, lineage.major):
             return None
-        who = f"{snapshot.volume}'s point of {snapshot.end:%Y-%m-%d %H:%M:%S} UTC"
+        who = f"{snapshot.volume}'s point of {to_second(snapshot.end)}"
         return Witness(who, epoch, int(mark["timeline"]), parse_lsn(mark["lsn"]))
     except (KeyError, ValueError, TypeError, AttributeError):
         return None

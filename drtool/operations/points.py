@@ -8,6 +8,7 @@ from drtool.errors import Corrupt, UsageError
 from drtool.operations.coverage import Held, base_of, held_lineages
 from drtool.operations.results import Point, PointState
 from drtool.operations.session import Session
+from drtool.policy.moments import to_second
 from drtool.repository.format.names import parse_name_time
 from drtool.repository.records import Unreadable
 from drtool.repository.snapshot import Snapshot, read_snapshots
@@ -141,7 +142,7 @@ def _detail(snapshot: Snapshot) -> str:
     if snapshot.void:
         return snapshot.void
     if snapshot.late:
-        return f"reached the store after its deadline of {snapshot.deadline:%Y-%m-%d %H:%M:%S} UTC"
+        return f"reached the store after its deadline of {to_second(snapshot.deadline)}"
     if snapshot.suspect:
         return "is dated before a head that does not know it: somebody chose its date"
     if snapshot.versions > 1:

@@ -1,10 +1,10 @@
 """Proofs of a recovered PostgreSQL: what its source proves by itself, and what the policy asks."""
 
 from drtool.errors import DrtoolError, UsageError
-from drtool.operations.restore_job import Job, proof_rows
-from drtool.operations.results import ProofRow
+from drtool.operations.restore_job import Job
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.reader import Contents
+from drtool.sources.base import Proof
 from drtool.sources.postgres.binaries import Binaries
 from drtool.sources.postgres.prove import (
     SqlProof,
@@ -15,7 +15,7 @@ from drtool.sources.postgres.prove import (
 from drtool.sources.postgres.recovery import Recovery
 
 
-def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: Recovery) -> list[ProofRow]:
+def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: Recovery) -> list[Proof]:
     """Prove the data on the running server: every database, then the policy's own queries."""
     facts = contents.header["facts"]
     policy = job.policy(contents)
@@ -24,7 +24,7 @@ def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: 
         user = find_superuser(recovery.instance, _roles(job, volume))
     except DrtoolError as refused:
         return [
-            ProofRow("a role to prove with", ok=False, expected="initdb's superuser", actual=refused.message)
+            Proof("a role to prove with", ok=False, expected="initdb's superuser", actual=refused.message)
         ]
     proofs = list(prove_server(recovery.instance, binaries, user=user, databases=facts.get("databases", [])))
     if isinstance(volume, PostgresVolume):
@@ -39,7 +39,7 @@ def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: 
             for proof in volume.proofs
         ]
         proofs += prove_sql(recovery.instance, named, user=user)
-    return list(proof_rows(proofs))
+    return proofs
 
 
 def _roles(job: Job, volume: object) -> list[str]:

@@ -32,11 +32,12 @@ class _Part:
 
 @dataclass(slots=True)
 class Kept:
-    """What a sink has stored so far."""
+    """What a sink has kept so far. In bytes: received is of WAL, stored of the objects that keep it."""
 
     segments: int = 0
     tails: int = 0
-    bytes: int = 0
+    received: int = 0
+    stored: int = 0
 
 
 class StoreSink:
@@ -69,7 +70,7 @@ class StoreSink:
         self._store.put(timeline, segment_name(timeline, start_lsn, self._size), data, {})
         self._tails.pop((timeline, start_lsn), None)
         self.kept.segments += 1
-        self.kept.bytes += len(data)
+        self._count(data)
 
     def tail_begin(self, timeline: int, start_lsn: int) -> int:
         """Return where the durable tails of a segment end; its first byte once one tail would serve better.
@@ -115,7 +116,11 @@ class StoreSink:
         size = self._store.put_tail(timeline, name, span, data, self._state(state))
         self._note(timeline, _Part(start, end, size))
         self.kept.tails += 1
-        self.kept.bytes += len(data)
+        self._count(data)
+
+    def _count(self, data: bytes) -> None:
+        self.kept.received += len(data)
+        self.kept.stored = self._store.sent
 
     def _state(self, state: ServerState) -> Json:
         heartbeat = self._heartbeat

@@ -7,12 +7,14 @@ from drtool.repository.format.record import Json
 from drtool.repository.runs import RunKind, put_run
 
 
-def record_run(session: Session, kind: RunKind, value: Json) -> str | None:
-    """Keep value, with the time, as a run record; return why it could not be kept, None when all is well.
+def record_run(session: Session, kind: RunKind, value: Json, *, dry_run: bool = False) -> str | None:
+    """Keep value, with the time, as a run record; return why it was not kept, None when all is well.
 
     A record that cannot be kept never turns a success into a failure, nor hides what a run failed with.
     """
     records = session.repository.records
+    if dry_run:
+        return "a dry run writes nothing"
     if records.keys.signing is None:
         return "no key that may sign run records is at hand"
     try:

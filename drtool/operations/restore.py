@@ -8,7 +8,8 @@ from pathlib import Path
 from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.points import Inventory, take_inventory
 from drtool.operations.record import record_run
-from drtool.operations.restore_job import Job, RestoreRequest, Stopwatch
+from drtool.operations.restore_files import restore_files
+from drtool.operations.restore_job import Job, RestoreRequest, Stopwatch, refuse_foreign_options
 from drtool.operations.restore_postgres import restore_postgres
 from drtool.operations.restore_redis import restore_redis
 from drtool.operations.results import RestoreResult
@@ -17,7 +18,7 @@ from drtool.repository.format.names import json_time
 from drtool.repository.reader import Reader
 from drtool.repository.snapshot import Snapshot
 
-__all__ = ["RestoreRequest", "run_restore"]
+__all__ = ["RestoreRequest", "refuse_foreign_options", "run_restore"]
 
 
 def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = False) -> RestoreResult:
@@ -45,9 +46,14 @@ def _dispatch(job: Job) -> RestoreResult:
     sources = {snapshot.source for snapshot in job.inventory.snapshots.values()}
     match sorted(sources):
         case ["postgres"]:
+            refuse_foreign_options(job.request, "postgres")
             return restore_postgres(job)
         case ["redis"]:
+            refuse_foreign_options(job.request, "redis")
             return restore_redis(job)
+        case ["files"]:
+            refuse_foreign_options(job.request, "files")
+            return restore_files(job)
         case []:
             raise NoRecoveryPoint(
                 f"volume {job.request.volume} has no point that may be chosen",
@@ -96,12 +102,10 @@ def _check_proofs(result: RestoreResult) -> None:
 
 def _record(session: Session, request: RestoreRequest, outcome: str, detail: str, *, dry_run: bool) -> None:
     """Keep the restore as a run record, where an operator's key is at hand."""
-    if dry_run:
-        return
     value = {
         "volume": request.volume,
         "outcome": outcome,
         "detail": detail,
         "at": json_time(request.at) if request.at else None,
     }
-    record_run(session, "restore", value)
+    record_run(session, "restore", value, dry_run=dry_run)

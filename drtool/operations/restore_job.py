@@ -1,21 +1,21 @@
 """One restore under way: what was asked for, what the store holds, and the steps that all sources share."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from drtool.errors import NoRecoveryPoint, Refused
-from drtool.operations.points import Inventory
-from drtool.operations.results import ProofRow
+from drtool.errors import NoRecoveryPoint, Refused, UsageError
+from drtool.operations.points import Inventory, moment_of
 from drtool.operations.session import Session
 from drtool.policy.load import parse_policy
+from drtool.policy.moments import exact
 from drtool.policy.schema import Policy
 from drtool.repository.reader import Contents, Reader
 from drtool.repository.snapshot import Snapshot
-from drtool.sources.base import Entry, Proof
+from drtool.sources.base import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,21 @@ class RestoreRequest:
     accept_void: bool = False
     accept_loss: bool = False
     as_of: str | None = None
+
+
+def refuse_foreign_options(request: RestoreRequest, source: str) -> None:
+    """Return when every option that was given does something for a volume of source. Raises UsageError."""
+    given = {
+        "--tablespace": ("postgres", bool(request.tablespaces)),
+        "--leave running": ("postgres", request.leave == "running"),
+        "--appendonly": ("redis", request.appendonly is not None),
+    }
+    for option, (kind, is_given) in given.items():
+        if is_given and source != kind:
+            raise UsageError(
+                f"{option} does nothing for {request.volume}, which is of source {source}",
+                hint=f"Leave it out: it is for volumes of source {kind}.",
+            )
 
 
 class Stopwatch:
@@ -88,12 +103,6 @@ class Job:
         return parse_policy(text, "the stored policy") if text else None
 
 
-def proof_rows(proofs: Iterable[Proof]) -> Iterator[ProofRow]:
-    """Yield a source's proofs as results."""
-    for proof in proofs:
-        yield ProofRow(proof.name, proof.ok, proof.expected, proof.actual)
-
-
 def refuse_used_directory(directory: Path) -> None:
     """Return when directory is absent or empty. Raises Refused."""
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
@@ -113,5 +122,20 @@ def newest_before(snapshots: Sequence[Snapshot], at: datetime | None, volume: st
     first = min(snapshots, key=lambda snapshot: snapshot.end)
     raise NoRecoveryPoint(
         f"{volume} has no point before the moment that was asked for",
-        hint=f"The oldest one is of {first.end:%Y-%m-%d %H:%M:%S} UTC.",
+        hint=f"The oldest one is of {exact(first.end)}.",
     )
+
+
+def refuse_newer_unreadable(job: Job, chosen: Snapshot) -> None:
+    """Return when no newer point is there that cannot be read, or that loss is accepted. Raises Refused."""
+    newer = [
+        each
+        for each in job.inventory.unreadable
+        if moment_of(each.name) > moment_of(chosen.name)
+        and (job.request.at is None or moment_of(each.name) <= job.request.at)
+    ]
+    if newer and not job.request.accept_loss:
+        raise Refused(
+            f"{newer[-1].name} is newer than {chosen.name}, and cannot be read: {newer[-1].fault}",
+            hint="Take the older point with --at, or with --accept-loss.",
+        )

@@ -13,13 +13,14 @@ from pathlib import Path
 from drtool.errors import Refused, UsageError
 from drtool.operations.marks import loss_of
 from drtool.operations.prove_postgres import prove_recovered
-from drtool.operations.restore_job import Job, proof_rows, refuse_used_directory
-from drtool.operations.results import ProofRow, RestoreResult
+from drtool.operations.restore_job import Job, refuse_used_directory
+from drtool.operations.results import RestoreResult
 from drtool.operations.stage_postgres import stage_wal
+from drtool.policy.moments import exact, to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
-from drtool.sources.base import Entry, Piece, Target
+from drtool.sources.base import Entry, Piece, Proof, Target
 from drtool.sources.postgres.binaries import Binaries, choose_account, find_binaries
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.prove import (
@@ -128,7 +129,7 @@ def _restore(job: Job, prepared: Prepared) -> RestoreResult:
         stays = request.leave == "running" and all(proof.ok for proof in proofs)
         notes = recovery.leave_running() if stays else recovery.finish()
     if not stays:
-        proofs += list(proof_rows(prove_pages(prepared.binaries, request.directory)))
+        proofs += list(prove_pages(prepared.binaries, request.directory))
     return _result(job, prepared.snapshot, choice, recovered, tuple(proofs), (*notes, *choice.faults))
 
 
@@ -139,7 +140,7 @@ def _hand_over(work: Path, owner: tuple[int, int] | None) -> None:
             os.chown(place, *owner)
 
 
-def _write(job: Job, prepared: Prepared, target: Target) -> list[ProofRow]:
+def _write(job: Job, prepared: Prepared, target: Target) -> list[Proof]:
     """Write the base backup, and hold it against its own manifest."""
     job.watch.phase("writing the base backup")
     choice = prepared.choice
@@ -161,23 +162,25 @@ def _write(job: Job, prepared: Prepared, target: Target) -> list[ProofRow]:
         writer.undo()  # nothing half-written is left, and the same command can be given again
         raise
     job.watch.phase("proving")
-    return list(proof_rows([prove_files(prepared.binaries, job.request.directory)]))
+    return [prove_files(prepared.binaries, job.request.directory)]
 
 
-def _reached(prepared: Prepared, recovered: Recovered) -> ProofRow:
+def _reached(prepared: Prepared, recovered: Recovered) -> Proof:
     expected, target = prepared.expected, prepared.choice.target
     if expected.stop == "end" or target is None:
         reached, wanted = format_lsn(recovered.reached_lsn), format_lsn(expected.end_lsn)
-        return ProofRow("WAL replayed to the last complete record", reached == wanted, wanted, reached)
+        return Proof("WAL replayed to the last complete record", reached == wanted, wanted, reached)
     last = recovered.last_commit
-    found = f"{last:%Y-%m-%d %H:%M:%S.%f} UTC" if last else "none after the base"
-    asked = f"not after {target:%Y-%m-%d %H:%M:%S.%f} UTC"
-    return ProofRow("last commit", last is None or last <= target, asked, found)
+    found = exact(last) if last else "none after the base"
+    asked = f"not after {exact(target)}"
+    return Proof("last commit", last is None or last <= target, asked, found)
 
 
 def _plan_notes(choice: RecoveryChoice) -> tuple[str, ...]:
-    span = f"{len(choice.segments)} WAL segments up to {format_lsn(choice.end_lsn)} on timeline {choice.timeline}"
-    return (f"base backup of {choice.base.end:%Y-%m-%d %H:%M:%S} UTC, then {span}", *choice.faults)
+    count = len(choice.segments)
+    segments = f"{count} WAL segment{'' if count == 1 else 's'}"
+    span = f"{segments} up to {format_lsn(choice.end_lsn)} on timeline {choice.timeline}"
+    return (f"base backup of {to_second(choice.base.end)}, then {span}", *choice.faults)
 
 
 def _result(
@@ -185,7 +188,7 @@ def _result(
     snapshot: Snapshot,
     choice: RecoveryChoice,
     recovered: Recovered | None,
-    proofs: tuple[ProofRow, ...],
+    proofs: tuple[Proof, ...],
     notes: tuple[str, ...],
 ) -> RestoreResult:
     seconds = job.watch.stop()

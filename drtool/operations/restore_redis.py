@@ -5,8 +5,7 @@ from typing import Any
 
 from drtool.errors import NotProven, Refused
 from drtool.operations.bridge import Bridge
-from drtool.operations.points import moment_of
-from drtool.operations.restore_job import Job, newest_before, proof_rows, refuse_used_directory
+from drtool.operations.restore_job import Job, newest_before, refuse_newer_unreadable, refuse_used_directory
 from drtool.operations.results import RestoreResult
 from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
@@ -20,7 +19,7 @@ def restore_redis(job: Job) -> RestoreResult:
     request = job.request
     refuse_used_directory(request.directory)
     snapshot = newest_before(list(job.inventory.snapshots.values()), request.at, request.volume)
-    _refuse_unreadable(job, snapshot)
+    refuse_newer_unreadable(job, snapshot)
     contents, entries = job.open(snapshot)
     target = Target(request.directory, job.owner, _options(job))
     try:
@@ -32,23 +31,8 @@ def restore_redis(job: Job) -> RestoreResult:
     job.watch.phase("writing")
     restore(entries, _pieces(job, snapshot, contents), target)
     job.watch.phase("proving")
-    proofs = tuple(proof_rows(prove(target, contents.header["facts"])))
+    proofs = tuple(prove(target, contents.header["facts"]))
     return _result(job, snapshot, proofs)
-
-
-def _refuse_unreadable(job: Job, chosen: Snapshot) -> None:
-    """Refuse when a newer point is there that cannot be read, unless that loss is accepted."""
-    newer = [
-        each
-        for each in job.inventory.unreadable
-        if moment_of(each.name) > moment_of(chosen.name)
-        and (job.request.at is None or moment_of(each.name) <= job.request.at)
-    ]
-    if newer and not job.request.accept_loss:
-        raise Refused(
-            f"{newer[-1].name} is newer than {chosen.name}, and cannot be read: {newer[-1].fault}",
-            hint="Take the older point with --at, or with --accept-loss.",
-        )
 
 
 def _options(job: Job) -> dict[str, Any]:

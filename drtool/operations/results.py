@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from drtool.errors import DrtoolError
+from drtool.sources.base import Proof
 
 Outcome = Literal["done", "not due", "failed", "would run"]
 PointState = Literal["listed", "late", "void", "suspect", "waiting for WAL", "unreadable"]
@@ -55,7 +56,7 @@ class CatchUp:
     """What a catch-up of WAL brought: up to which LSN everything is durable, and at which moment that was so.
 
     gap says what the server had dropped before it could be fetched. restorable tells whether a base backup reaches
-    the end of this WAL.
+    the end of this WAL. received and stored are in bytes: of WAL, and of the objects that keep it.
     """
 
     volume: str
@@ -66,6 +67,7 @@ class CatchUp:
     moment: datetime
     segments: int
     tails: int
+    received: int
     stored: int
     seconds: float
     gap: str | None = None
@@ -124,16 +126,6 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class ProofRow:
-    """One proof of restored data."""
-
-    name: str
-    ok: bool
-    expected: str
-    actual: str
-
-
-@dataclass(frozen=True, slots=True)
 class RestoreResult:
     """A restore into a directory: which point, what moment the data has, how long each phase took, what was proven."""
 
@@ -146,7 +138,7 @@ class RestoreResult:
     size: int
     seconds: float
     phases: dict[str, float]
-    proofs: tuple[ProofRow, ...]
+    proofs: tuple[Proof, ...]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     dry_run: bool = False
@@ -162,7 +154,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What a verification looked at, and what it found."""
+    """What a verification looked at, and what it found. share is the part of the objects and chunks that it read.
+
+    unrecorded says why the verification could not be kept, for `status` to see.
+    """
 
     level: Literal["L0", "L1", "L2"]
     objects: int
@@ -170,6 +165,8 @@ class VerifyResult:
     points: int
     faults: tuple[Fault, ...]
     seconds: float
+    share: float = 1.0
+    unrecorded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

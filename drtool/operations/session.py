@@ -38,6 +38,10 @@ class Progress(Protocol):
         """Say something that a person should see, and that is no failure."""
         ...
 
+    def interrupted(self) -> None:
+        """Say that the phase under way, if there is one, does not come to its end."""
+        ...
+
 
 class Silent:
     """A Progress that shows nothing."""
@@ -49,6 +53,9 @@ class Silent:
         """Show nothing."""
 
     def note(self, text: str) -> None:
+        """Show nothing."""
+
+    def interrupted(self) -> None:
         """Show nothing."""
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from drtool.errors import UsageError
 from drtool.operations.session import World
 from drtool.policy.schema import Policy
 from drtool.policy.secret import SecretReference
-from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
+from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.sources.postgres.connection import PostgresSettings
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Endpoint, Tls
 from drtool.sources.redis.nodes import Sentinel
+
+CLAIMS: Final = "/claims"  # each claim is mounted in a folder of its name; DRTOOL_CLAIMS says another place
 
 
 def postgres_volume(policy: Policy, name: str) -> PostgresVolume:
@@ -69,6 +72,13 @@ def _later(reference: SecretReference | None, world: World) -> Callable[[], str]
         return None
     world.secret(reference)
     return lambda: world.secret(reference) or ""
+
+
+def files_directory(volume: FilesVolume, world: World) -> Path:
+    """Return where the files of a volume lie on this machine: its path, or where its claim is mounted."""
+    if volume.path is not None:
+        return Path(volume.path)
+    return Path(world.environment.get("DRTOOL_CLAIMS", CLAIMS)) / str(volume.claim)
 
 
 def unsupported(volume: Volume) -> UsageError:

@@ -1,5 +1,6 @@
 """The recovery kit and the admin sheet as text: to be printed, and kept on paper. They hold secrets."""
 
+from drtool import __version__
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.repository.format.text import encode_key
 from drtool.repository.kit import trust_of
@@ -14,19 +15,18 @@ def render_kit(recipient: str, created: Created, settings: RepositorySettings) -
     Who made the recovery key elsewhere has its first half already: the kit holds the other, the trust line.
     """
     line = created.recovery.get(recipient)
-    bundle = created.writer
-    trust = encode_key("TRUST", trust_of(bundle.repository, bundle.admin))
-    keys = line.text() if line else f"{trust}\n(belongs to the DRTOOL-SEED- line that {recipient} keeps)"
+    seed = f"the DRTOOL-SEED- line that {recipient} keeps"
     return "\n".join(
         [
             _RULE,
             f"drtool RECOVERY KIT of {created.config.policy}, for {recipient}",
-            "Who holds this page can read every backup. Keep it on paper, away from the cluster.",
+            f"Who holds this page{'' if line else f' and {seed}'} can read every backup.",
+            "Keep it on paper, away from the cluster.",
             _RULE,
             *_place(created, settings),
             "",
-            "Recovery key:",
-            keys,
+            "Recovery key:" if line else f"Recovery key, its second half; the first is {seed}:",
+            line.text() if line else _trust(created),
             "",
             "Operator's signing key:",
             encode_key("OPERATOR", created.operator_seed),
@@ -34,8 +34,10 @@ def render_kit(recipient: str, created: Created, settings: RepositorySettings) -
             *_credentials(settings),
             "",
             "At 3 am:",
-            "1. On any machine with Python: pip install drtool. No part of the dead cluster is needed.",
-            "2. Type the two keys above into a file: kit.txt. The last letters of each are a checksum.",
+            "1. On any machine with Python 3.11 or later, no part of the dead cluster: pip install . in a copy of",
+            f"   drtool's source. Keep one with this page, which is of version {__version__}.",
+            f"2. Type {'' if line else f'{seed} and '}the two DRTOOL- lines above into a file: kit.txt.",
+            "   The last letters of each are a checksum.",
             "3. Export the credentials of the store, if it has any, and see what is there:",
             f"   drtool points {_options(settings)}",
             "4. Bring a volume back, the newest or with --at TIME:",
@@ -44,6 +46,12 @@ def render_kit(recipient: str, created: Created, settings: RepositorySettings) -
             "",
         ]
     )
+
+
+def _trust(created: Created) -> str:
+    """Return the half of a recovery line that says which repository it trusts; no secret."""
+    bundle = created.writer
+    return encode_key("TRUST", trust_of(bundle.repository, bundle.admin))
 
 
 def render_admin_sheet(created: Created, settings: RepositorySettings) -> str:

@@ -7,8 +7,9 @@ from drtool.operations.points import points_of, take_inventory
 from drtool.operations.results import Point, Status, VolumeStatus
 from drtool.operations.session import Session
 from drtool.policy.cadence import cadence
+from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
-from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
+from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import parse_json_time
 from drtool.repository.records import Record
 from drtool.repository.runs import read_runs, run_kind
@@ -82,7 +83,7 @@ def _last_received(session: Session, volume: str) -> datetime:
 
 
 def _next_run(policy: Policy, volume: Volume, points: list[Point], now: datetime) -> datetime | None:
-    if not isinstance(volume, PostgresVolume | RedisVolume):
+    if not isinstance(volume, PostgresVolume | RedisVolume | FilesVolume):
         return None
     return cadence(policy, volume).schedule.next(max((point.begin for point in points), default=now))
 
@@ -125,20 +126,26 @@ def _faults(
     if now - (proven or made) > _PROVEN_WITHIN:
         yield "no recovery key was proven for 180 days: type one into `drtool keys prove`"
     for run in _failed_verifications(runs):
-        level, when = run.value.get("level"), f"{run.received:%Y-%m-%d %H:%M} UTC"
+        level, when = run.value.get("level"), to_second(run.received)
         yield f"the verification {level} of {when} found faults: run `drtool verify --level {level}`"
     for volume in volumes:
         yield from _gaps(volume, runs)
 
 
 def _failed_verifications(runs: list[Record]) -> list[Record]:
-    """Return the newest verification of each level, if it found faults: a weaker one does not clear a stronger."""
-    newest: dict[str, Record] = {}
+    """Return the newest verification of each level that found faults, unless a later one cleared it.
+
+    A weaker level does not clear a stronger one, nor does a share, which read other objects, clear anything.
+    """
+    failed: dict[str, Record] = {}
     for run in runs:
-        if run_kind(run) == "verify":
-            newest = {level: each for level, each in newest.items() if level > str(run.value.get("level"))}
-            newest[str(run.value.get("level"))] = run
-    return [run for run in newest.values() if run.value.get("outcome") == "failed"]
+        if run_kind(run) != "verify":
+            continue
+        if run.value.get("share", 1.0) == 1.0:
+            failed = {level: each for level, each in failed.items() if level > str(run.value.get("level"))}
+        if run.value.get("outcome") == "failed":
+            failed[str(run.value.get("level"))] = run
+    return list(failed.values())
 
 
 def _gaps(volume: VolumeStatus, runs: list[Record]) -> Iterator[str]:
@@ -148,7 +155,7 @@ def _gaps(volume: VolumeStatus, runs: list[Record]) -> Iterator[str]:
     bases = [run for run in ours if run_kind(run) == "backup" and run.value.get("outcome") == "done"]
     if gaps and not any(base.received > gaps[-1].received for base in bases):
         yield (
-            f"the WAL of {volume.volume} has a gap since {gaps[-1].received:%Y-%m-%d %H:%M} UTC: "
+            f"the WAL of {volume.volume} has a gap since {to_second(gaps[-1].received)}: "
             f"run `drtool backup {volume.volume}`"
         )
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from drtool.operations.coverage import lineage_label, read_held
@@ -21,10 +22,12 @@ from drtool.sources.postgres.wal import format_lsn
 Level = Literal["L0", "L1", "L2"]
 
 
-def run_verify(session: Session, level: Level = "L1", *, share: float = 1.0) -> VerifyResult:
-    """Verify the repository at level; share is the part of the objects that L1 and L2 read, by day.
+def run_verify(
+    session: Session, level: Level = "L1", *, share: float = 1.0, dry_run: bool = False
+) -> VerifyResult:
+    """Verify the repository at level; share is the part that L1 and L2 read: another one each day, in turn.
 
-    L2 takes a recovery key. Faults are in the result; each names its object.
+    L2 takes a recovery key. Faults are in the result; each names its object. A dry run keeps no record of it.
     """
     begun = time.monotonic()
     repository, progress = session.repository, session.world.progress
@@ -33,14 +36,13 @@ def run_verify(session: Session, level: Level = "L1", *, share: float = 1.0) -> 
     progress.phase("L0: names and references")
     check.check_references(repository, found)
     _check_chains(session, found)
+    turn = check.Share(share, repository.store.now().toordinal())
     if level != "L0":
-        progress.phase("L1: every object's SHA-256")
-        check.check_objects(
-            repository, found, share=share, day=repository.store.now().toordinal(), tick=progress.advance
-        )
+        progress.phase("L1: SHA-256 of objects")
+        check.check_objects(repository, found, turn, tick=progress.advance)
     if reader is not None:
-        progress.phase("L2: every chunk opened")
-        check.check_contents(repository, reader, found, share=share, tick=progress.advance)
+        progress.phase("L2: chunks opened")
+        check.check_contents(repository, reader, found, turn, tick=progress.advance)
     result = VerifyResult(
         level=level,
         objects=found.objects,
@@ -48,9 +50,9 @@ def run_verify(session: Session, level: Level = "L1", *, share: float = 1.0) -> 
         points=found.points,
         faults=tuple(Fault(name, message) for name, message in sorted(found.faults.items())),
         seconds=time.monotonic() - begun,
+        share=share,
     )
-    _record(session, result)
-    return result
+    return replace(result, unrecorded=_record(session, result, dry_run=dry_run))
 
 
 def _check_chains(session: Session, found: check.Found) -> None:
@@ -101,14 +103,15 @@ def _reread(session: Session, base: Base) -> int:
     return find_reach(base, read_held(store, base.wal_segment_size).wal).end
 
 
-def _record(session: Session, result: VerifyResult) -> None:
-    """Keep the verification, where we hold a key that may say so."""
+def _record(session: Session, result: VerifyResult, *, dry_run: bool) -> str | None:
+    """Keep the verification, where we hold a key that may say so; return why it was not kept."""
     value = {
         "level": result.level,
+        "share": result.share,
         "outcome": "failed" if result.faults else "done",
         "objects": result.objects,
         "bytes": result.bytes,
         "volumes": sorted(session.repository.config.volumes),
         "faults": [fault.name for fault in result.faults[:100]],
     }
-    record_run(session, "verify", value)
+    return record_run(session, "verify", value, dry_run=dry_run)

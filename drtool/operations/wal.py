@@ -171,7 +171,8 @@ def _result(session: Session, instance: Instance, brought: Brought, seconds: flo
         moment=received.server.time,
         segments=kept.segments,
         tails=kept.tails,
-        stored=kept.bytes,
+        received=kept.received,
+        stored=kept.stored,
         seconds=seconds,
         gap=brought.gap,
         restorable=_is_reached(session, instance, received.lsn),
@@ -211,10 +212,11 @@ def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
         format_lsn(begin),
         format_lsn(identity.flush_lsn),
         session.world.clock(),
-        0,
-        0,
-        0,
-        0.0,
+        segments=0,
+        tails=0,
+        received=0,
+        stored=0,
+        seconds=0.0,
     )
 
 

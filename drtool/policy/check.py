@@ -9,7 +9,7 @@ from typing import Any, Literal
 from drtool.policy.cadence import Cadence, cadence
 from drtool.policy.cost import Cost, cost
 from drtool.policy.durations import brief_duration, format_duration
-from drtool.policy.promises import PROMISES, Promise, cluster_local, promises
+from drtool.policy.promises import PROMISES, Promise, Standing, cluster_local, promises
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import LonghornVolume, PostgresVolume, RedisVolume, Volume
 
@@ -51,11 +51,18 @@ class PolicyReport:
         """Whether there is no error among the findings."""
         return all(finding.level != "error" for finding in self.findings)
 
+    def promises_that(self, standing: Standing) -> list[int]:
+        """Return the numbers of the promises that stand so for any volume, in order."""
+        return sorted(
+            {each.number for volume in self.volumes for each in volume.promises if each.standing is standing}
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON: durations as text, 15m; bytes as numbers."""
         return {
             "policy": self.policy,
             "ok": self.ok,
+            "broken": self.promises_that(Standing.BROKEN),
             "findings": [asdict(finding) for finding in self.findings],
             "volumes": [_volume_json(volume) for volume in self.volumes],
         }

@@ -20,6 +20,7 @@ from drtool.policy.wording import schema_faults
 
 SIZE_LIMIT = 256 * 1024  # bytes; a policy is a page or two
 DEPTH_LIMIT = 32
+_INDENTING_TAB = re.compile(r" *\t")
 NODE_LIMIT = 20_000  # aliases can multiply a page into gigabytes
 
 
@@ -106,6 +107,10 @@ def _document(text: str, name: str, lines: list[str]) -> Document:
         problem = re.sub("alias '.*'", "alias", str(error.problem))
         fault = Fault((), f"is not YAML: {problem}", error.context or "")
         place = (mark.line, mark.column)
+        tab = _tab(lines[mark.line] if mark.line < len(lines) else "", mark.column)
+        if tab is not None:
+            fault = Fault((), "is not YAML: a tab, where only spaces may stand", "write spaces instead")
+            place = (mark.line, tab)
     except ReaderError as error:
         fault = Fault((), "is not YAML: a character that cannot be printed")
         before = text[: error.position]
@@ -120,6 +125,14 @@ def _document(text: str, name: str, lines: list[str]) -> Document:
         fault, place = Fault((), "is empty"), (0, 0)
     # Not from the cause: its text repeats the line, and a secret with it.
     raise _invalid([_block(fault, place, name, excerpt(lines, place, ()))]) from None
+
+
+def _tab(line: str, column: int) -> int | None:
+    """Return where the tab stands that makes a line no YAML, if that is its fault: it indents it, or is at column."""
+    indenting = _INDENTING_TAB.match(line)
+    if indenting is not None:
+        return indenting.end() - 1
+    return column if line[column : column + 1] == "\t" else None
 
 
 def _plain(node: Node, path: Path, document: Document) -> object:

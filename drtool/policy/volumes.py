@@ -167,6 +167,8 @@ class FilesVolume(MovedVolume):
     def _lies_in_one_place(self) -> Self:
         if (self.claim is None) == (self.path is None):
             raise refusal("needs exactly one of claim and path")
+        if self.path is not None and not self.path.startswith("/"):
+            raise refusal(f"path {self.path} is not absolute: write it from / on")
         return self
 
 

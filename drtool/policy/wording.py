@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from drtool.policy.names import Fault, Path
 from drtool.policy.schema import Policy
 
+_PLACES_OF_SECRETS = ("env", "file", "secret")  # the first that is given counts
 _MESSAGES = {
     "missing": "is missing",
     "union_tag_not_found": "is missing",
@@ -56,7 +57,7 @@ def _fault(path: Path, details: ErrorDetails, data: object) -> Fault:
             return Fault(path, _MESSAGES.get(kind) or details["msg"].replace("Input should", "must"))
 
 
-def _at(data: Any, path: Path) -> object:
+def _at(data: Any, path: Path) -> Any:
     for part in path:
         data = data[part]
     return data
@@ -89,6 +90,11 @@ def _wrong_word(path: Path, details: ErrorDetails) -> Fault:
 
 
 def _unknown_key(path: Path, data: object) -> Fault:
+    rivals = [name for name in _PLACES_OF_SECRETS if name in _at(data, path[:-1])]
+    if path[-1] in rivals:
+        return Fault(
+            path, f"names a second place, beside {rivals[0]}", "a value comes from one", is_secret=True
+        )
     known = sorted(_known_keys(path[:-1], data))
     near = get_close_matches(str(path[-1]), known, 1)
     suggestion = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

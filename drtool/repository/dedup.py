@@ -4,13 +4,16 @@ Only packs that a LIST shows now and that are younger than the window may be ref
 pack stops being used at a moment of its own, spread evenly by its name, so that the upload anew has no cliff.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from drtool.repository import snapshot as snapshots
+from drtool.repository.format.crypto import sha256
 from drtool.repository.format.places import Place, PlaceList
-from drtool.repository.lists import PreviousPlaces
+from drtool.repository.lists import PreviousPlaces, PreviousStats
 from drtool.repository.records import Records
 from drtool.repository.snapshot import Snapshot
 from drtool.repository.storage.base import ObjectStore
@@ -19,26 +22,26 @@ _DEAD_RUNS: Final = 4  # whose parts are looked at, the newest ones: each holds 
 
 
 class Usable:
-    """The packs of a volume that a run begun at start may refer to."""
+    """The packs, or the lists, of a volume that a run begun at start may refer to."""
 
-    def __init__(self, packs: Mapping[str, datetime], window: timedelta, start: datetime) -> None:
-        """Take the packs that a LIST showed, `<week>/<sha256>` to the store's time of them."""
-        self._packs = packs
+    def __init__(self, listed: Mapping[str, datetime], window: timedelta, start: datetime) -> None:
+        """Take what a LIST showed, `<week>/<sha256>` to the store's time of it."""
+        self._listed = listed
         self._window = window
         self._start = start
 
     @property
     def ever(self) -> bool:
-        """Whether any pack could be referred to."""
+        """Whether anything could be referred to."""
         return bool(self._window)
 
-    def __contains__(self, pack: str) -> bool:
-        modified = self._packs.get(pack)
-        return modified is not None and self._start - modified < self._bearable(pack)
+    def __contains__(self, name: str) -> bool:
+        modified = self._listed.get(name)
+        return modified is not None and self._start - modified < self._bearable(name)
 
-    def _bearable(self, pack: str) -> timedelta:
-        """Return how old this pack may be: between half the window and all of it, by its hash."""
-        digest = pack.rpartition("/")[2]
+    def _bearable(self, name: str) -> timedelta:
+        """Return how old this object may be: between half the window and all of it, by its hash."""
+        digest = name.rpartition("/")[2]
         return self._window * (0.5 + 0.5 * int(digest[:8], 16) / 0xFFFFFFFF)
 
 
@@ -68,14 +71,29 @@ class _Cursor:
         return self._next if self._next is not None and self._next.offset == offset else None
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one earlier run left: where its chunks lie, and by what its artifacts are known to be unchanged."""
+
+    places: PreviousPlaces
+    stats: PreviousStats
+
+
 class Earlier:
     """What a run may refer to: the parts of dead runs, newest first, then the previous point."""
 
     def __init__(
-        self, layers: Sequence[PreviousPlaces], usable: Usable, runs: Mapping[str, str], previous: str | None
+        self,
+        layers: Sequence[Layer],
+        packs: Usable,
+        lists: Callable[[], Usable],
+        runs: Mapping[str, str],
+        previous: str | None,
     ):
+        """Take the layers, the packs that may be referred to, and what tells the lists; runs as a snapshot's."""
         self._layers = layers
-        self._usable = usable
+        self._usable = packs
+        self._lists = lists
         self.runs = runs
         self.previous = previous
 
@@ -86,7 +104,32 @@ class Earlier:
 
     def known(self, path: bytes) -> Known:
         """Return the earlier places of path: a dead run may have come through a part of it only."""
-        return Known([layer.find(path) for layer in self._layers], path, self._usable)
+        return Known([layer.places.find(path) for layer in self._layers], path, self._usable)
+
+    def whole(self, path: bytes, stat: bytes) -> list[Place] | None:
+        """Return all places of path as it was when stat was its record, if each may be referred to; else None."""
+        for layer in self._layers:
+            known = layer.stats.find(path)
+            if known is not None and known[1] == stat:
+                places = [place for found in layer.places.find(path) for place in found.of(path)]
+                if self._is_whole(places, known[0]):
+                    return places
+        return None
+
+    def same_list(self, plain: bytes) -> str | None:
+        """Return the name of an earlier list of the same plain bytes that may be referred to."""
+        digest = sha256(plain)
+        found = (lists.name_of(digest) for layer in self._layers for lists in (layer.places, layer.stats))
+        return next((name for name in found if name is not None and _tail(name) in self._lists()), None)
+
+    def _is_whole(self, places: Sequence[Place], stored: int) -> bool:
+        """Return whether places hold stored bytes without a hole: a damaged list is as if it were empty."""
+        end = 0
+        for place in places:
+            if place.offset != end or place.pack.name not in self._usable:
+                return False
+            end += place.plain_size
+        return end == stored
 
 
 def look_back(records: Records, volume: str, window: timedelta, previous: Snapshot | None) -> Earlier:
@@ -95,25 +138,37 @@ def look_back(records: Records, volume: str, window: timedelta, previous: Snapsh
     A window of zero (Redis: dumps share nothing) refers to nothing, and lists nothing.
     """
     name = previous.name if previous else None
+    start = records.store.now()
     if not window:
-        return Earlier([], Usable({}, window, records.store.now()), {}, name)
-    usable = Usable(_packs(records.store, volume), window, records.store.now())
+        nothing = Usable({}, window, start)
+        return Earlier([], nothing, lambda: nothing, {}, name)
+    packs = Usable(_listed(records.store, f"packs/{volume}/"), window, start)
+    lists = cache(lambda: Usable(_listed(records.store, f"lists/{volume}/"), window, start))
     runs: dict[str, str] = {}
-    layers: list[PreviousPlaces] = []
+    layers: list[Layer] = []
     done = {previous.run} if previous else set()
     for part in snapshots.read_parts(records, volume, previous.start if previous else None):
         if len(layers) == _DEAD_RUNS:
             break
         if part.value["run"] not in done:  # the newest part of a run names all that its older ones do
             done.add(part.value["run"])
-            layers.append(PreviousPlaces(records, part.value["content"]))
+            layers.append(_layer(records, part.value["content"], part.value.get("stats", [])))
             runs |= part.value["runs"]
     if previous is not None:
-        layers.append(PreviousPlaces(records, previous.streams.content))
+        layers.append(_layer(records, previous.streams.content, previous.streams.stats))
         runs |= previous.runs
-    return Earlier(layers, usable, runs, name)
+    return Earlier(layers, packs, lists, runs, name)
 
 
-def _packs(store: ObjectStore, volume: str) -> dict[str, datetime]:
-    prefix = f"packs/{volume}/"
+def _layer(records: Records, content: Sequence[str], stats: Sequence[str]) -> Layer:
+    return Layer(PreviousPlaces(records, content), PreviousStats(records, stats))
+
+
+def _listed(store: ObjectStore, prefix: str) -> dict[str, datetime]:
+    """Return the store's time of everything under prefix, by `<week>/<sha256>`."""
     return {found.name.removeprefix(prefix): found.modified for found in store.list(prefix)}
+
+
+def _tail(name: str) -> str:
+    """Return `<week>/<sha256>` of an object's name."""
+    return "/".join(name.split("/")[2:])

@@ -42,7 +42,7 @@ class RecoveryLine:
         if self.trust != trust_of(repository, admin):
             raise WrongKey(
                 "the recovery key belongs to another repository than the one in this store",
-                hint="Compare the repository id on the kit with `drtool status`; look at the URL and the endpoint.",
+                hint=f"Take the kit whose line `id` is {repository.hex()}, or look at the URL and the endpoint.",
             )
 
 

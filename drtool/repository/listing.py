@@ -1,16 +1,19 @@
-"""A stream's places, gathered while its packs are still on their way, and stored as lists."""
+"""A stream's places, gathered while its packs are still on their way, and stored as lists; stat records beside."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 
-from drtool.repository.format import places
+from drtool.repository.format import places, stats
 from drtool.repository.format.names import list_prefix
 from drtool.repository.format.places import MAX_PLACES, PackRef, Place
+from drtool.repository.format.stats import MAX_STATS
 from drtool.repository.lists import put_list
 from drtool.repository.packing import Packed
 from drtool.repository.records import Records
+
+SameList = Callable[[bytes], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,10 @@ class Unplaced:
 class ListBuilder:
     """The lists of one stream."""
 
-    def __init__(self, records: Records, volume: str) -> None:
+    def __init__(self, records: Records, volume: str, same: SameList) -> None:
         self._records = records
         self._volume = volume
+        self._same = same
         self._rows: list[Place | Unplaced] = []
         self.names: list[str] = []
         self.packs: set[str] = set()
@@ -71,9 +75,40 @@ class ListBuilder:
             return
         rows = [row if isinstance(row, Place) else row.place() for row in self._rows]
         self._note(rows)
-        self.names.append(put_list(self._records, list_prefix(self._volume, now), places.encode(rows)))
+        self.names.append(_kept(self._records, self._volume, now, places.encode(rows), self._same))
         self._rows = []
 
     def _note(self, rows: Iterable[Place]) -> None:
         self.packs |= {row.pack.name for row in rows}
         self.runs |= {row.pack.run.hex() for row in rows}
+
+
+class StatBuilder:
+    """The stat lists of one run."""
+
+    def __init__(self, records: Records, volume: str, same: SameList) -> None:
+        self._records = records
+        self._volume = volume
+        self._same = same
+        self._rows: list[bytes] = []
+        self.names: list[str] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether the next record needs a new list."""
+        return len(self._rows) >= MAX_STATS
+
+    def add(self, path: bytes, stored: int, stat: bytes) -> None:
+        """Add the record of an artifact that has stored plain bytes in the repository."""
+        self._rows.append(stats.encode_row(path, stored, stat))
+
+    def put(self, now: datetime) -> None:
+        """Store what was gathered as one stat list; nothing when there is none."""
+        if self._rows:
+            self.names.append(_kept(self._records, self._volume, now, stats.encode(self._rows), self._same))
+            self._rows = []
+
+
+def _kept(records: Records, volume: str, now: datetime, plain: bytes, same: SameList) -> str:
+    """Return the name of a list: an earlier one of the same plain bytes is used again."""
+    return same(plain) or put_list(records, list_prefix(volume, now), plain)

@@ -1,11 +1,14 @@
 """Lists in the store: written while a stream goes by, opened again as the next run meets the same paths."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, Generic, Protocol, TypeVar
 
 from drtool.errors import Corrupt, ObjectMissing
+from drtool.repository.format import stats
+from drtool.repository.format.crypto import sha256
 from drtool.repository.format.places import PlaceList, encode
+from drtool.repository.format.stats import PathIndex, StatList
 from drtool.repository.records import Records
 
 _CACHED: Final = 3  # lists held at once: a capture meets paths nearly in the order of the one before
@@ -21,61 +24,121 @@ def read_list(records: Records, name: str) -> PlaceList:
     return PlaceList(records.fetch_sealed(name))
 
 
-class PreviousPlaces:
-    """The places of earlier lists by path: the part of a dead run before the previous point.
+def read_stats(records: Records, name: str) -> StatList:
+    """Return the stat list of that name. Raises Corrupt, ObjectMissing."""
+    return StatList(records.fetch_sealed(name))
 
-    A list is fetched when a path is first looked for in it. Of every list that was opened, the paths are kept as
-    8 bytes each, so that a path that is in none costs at most one pass over the lists, whatever their number.
+
+class _Readable(Protocol):
+    """A list that knows whether it holds a path."""
+
+    @property
+    def paths(self) -> Iterable[bytes]: ...
+
+    def __contains__(self, path: bytes) -> bool: ...
+
+
+T = TypeVar("T", bound=_Readable)
+
+
+class _Lists(Generic[T]):
+    """Lists by number, each fetched when a path is first looked for in it; the newest few are held.
+
+    Of every list that was opened an index stays, 8 bytes a path, so that a path that is in none costs at most one pass
+    over the lists, whatever their number.
     """
 
-    def __init__(self, records: Records, names: Sequence[str]) -> None:
+    def __init__(
+        self, records: Records, names: Sequence[str], parse: Callable[[bytes], T], empty: bytes
+    ) -> None:
         self._records = records
-        self._names = list(names)
-        self._held: OrderedDict[int, PlaceList] = OrderedDict()
-        self._where: dict[bytes, int] = {}
-        self._opened: set[int] = set()
+        self._names = names
+        self._parse = parse
+        self._empty = empty
+        self.names_by_hash: dict[bytes, str] = {}  # of the plain bytes of those that were opened
+        self._held: OrderedDict[int, T] = OrderedDict()
+        self._indexes: dict[int, PathIndex] = {}
         self._cursor = 0
 
-    def find(self, path: bytes) -> Iterator["PlaceList"]:
-        """Yield the lists that hold places of path, in the order of the stream; none for a new path."""
-        first = self._locate(path)
-        while first is not None and first < len(self._names):
-            found = self._list(first)
-            if path not in found:
-                return
-            self._cursor = first
-            yield found
-            first = first + 1 if found.ends_with(path) else None
+    def __len__(self) -> int:
+        return len(self._names)
 
-    def _locate(self, path: bytes) -> int | None:
-        known = self._where.get(path[:8])
-        if known is not None:
-            return known
-        for step in range(len(self._names)):
-            number = (self._cursor + step) % len(self._names)
-            if number not in self._opened and path in self._list(number):
-                return self._where[path[:8]]
-        return None
-
-    def _list(self, number: int) -> PlaceList:
+    def __getitem__(self, number: int) -> T:
         held = self._held.get(number)
         if held is None:
-            held = self._read(number)
-            if number not in self._opened:
-                self._opened.add(number)
-                for path in held.paths:
-                    known = self._where.get(path[:8], number)
-                    self._where[path[:8]] = min(known, number)
-            self._held[number] = held
+            held = self._held[number] = self._fetch(number)
+            if number not in self._indexes:
+                self._indexes[number] = PathIndex(held.paths)
             if len(self._held) > _CACHED:
                 self._held.popitem(last=False)
         else:
             self._held.move_to_end(number)
         return held
 
-    def _read(self, number: int) -> PlaceList:
-        """Return a list, or an empty one where it is damaged or gone: its chunks are then uploaded anew."""
+    def locate(self, path: bytes) -> int | None:
+        """Return the number of a list that holds path: the one that held the path before it is looked at first."""
+        held = self._held.get(self._cursor)
+        if held is not None and path in held:
+            return self._cursor
+        for step in range(len(self)):
+            number = (self._cursor + step) % len(self)
+            index = self._indexes.get(number)
+            if (index is None or path in index) and path in self[number]:
+                self._cursor = number
+                return number
+        return None
+
+    def _fetch(self, number: int) -> T:
+        """Return a list, or an empty one where it is damaged or gone: what it knew is then uploaded anew."""
+        name = self._names[number]
         try:
-            return read_list(self._records, self._names[number])
+            plain = self._records.fetch_sealed(name)
+            found = self._parse(plain)
         except (Corrupt, ObjectMissing):
-            return PlaceList(encode([]))
+            return self._parse(self._empty)
+        self.names_by_hash[sha256(plain)] = name
+        return found
+
+
+class PreviousPlaces:
+    """The places of earlier lists by path: the part of a dead run before the previous point."""
+
+    def __init__(self, records: Records, names: Sequence[str]) -> None:
+        self._lists = _Lists(records, names, PlaceList, encode([]))
+
+    def name_of(self, plain_hash: bytes) -> str | None:
+        """Return the name of a list that was opened, by the SHA-256 of its plain bytes."""
+        return self._lists.names_by_hash.get(plain_hash)
+
+    def find(self, path: bytes) -> Iterator[PlaceList]:
+        """Yield the lists that hold places of path, in the order of the stream; none for a new path."""
+        number = self._first(path)
+        while number is not None and number < len(self._lists):
+            found = self._lists[number]
+            if path not in found:
+                return
+            yield found
+            number = number + 1 if found.ends_with(path) else None
+
+    def _first(self, path: bytes) -> int | None:
+        """Return the list in which the places of path begin: they may fill more than one."""
+        number = self._lists.locate(path)
+        while number and self._lists[number].begins_with(path) and path in self._lists[number - 1]:
+            number -= 1
+        return number
+
+
+class PreviousStats:
+    """The stat records of an earlier run by path."""
+
+    def __init__(self, records: Records, names: Sequence[str]) -> None:
+        self._lists = _Lists(records, names, StatList, stats.encode([]))
+
+    def name_of(self, plain_hash: bytes) -> str | None:
+        """Return the name of a list that was opened, by the SHA-256 of its plain bytes."""
+        return self._lists.names_by_hash.get(plain_hash)
+
+    def find(self, path: bytes) -> tuple[int, bytes] | None:
+        """Return the stored size in bytes and the stat record of path; None for a new path."""
+        number = self._lists.locate(path)
+        return None if number is None else self._lists[number].of(path)

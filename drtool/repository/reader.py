@@ -108,6 +108,22 @@ class Reader:
         for name in snapshot.streams.content:
             self._run(self._by_pack(name), lambda ref, places: self._open(snapshot, ref, places, hand_over))
 
+    def open_packs(
+        self, snapshot: Snapshot, wanted: Callable[[str], bool], tick: Callable[[int], None]
+    ) -> None:
+        """Open every piece of content that lies in the packs that are wanted, by name. tick is told the plain bytes."""
+
+        def count(_mark: bytes, _offset: int, data: bytes) -> None:
+            tick(len(data))
+
+        for name in snapshot.streams.content:
+            grouped = {
+                ref: places
+                for ref, places in self._by_pack(name).items()
+                if wanted(f"packs/{snapshot.volume}/{ref.name}")
+            }
+            self._run(grouped, lambda ref, places: self._open(snapshot, ref, places, count))
+
     def _read(self, snapshot: Snapshot, names: Sequence[str]) -> Iterator[tuple[bytes, int, bytes]]:
         found: list[tuple[bytes, int, bytes]] = []
         for name in names:

@@ -187,7 +187,7 @@ def open_with_recovery(
     if not found:
         raise WrongKey(
             "the recovery key is not among the recipients of this repository",
-            hint="Use the kit of a recipient that `drtool status` lists.",
+            hint=f"Use the kit of one of them: {', '.join(entry.name for entry in config.recipients)}.",
         )
     keys = Keys(
         list_keys=[list_key for _, list_key in found],

@@ -21,7 +21,7 @@ from drtool.repository.records import Record, Records, Unreadable
 
 _TYPES: Final[Mapping[str, type | UnionType]] = {
     **dict.fromkeys(("volume", "source", "run"), str),
-    **dict.fromkeys(("content", "entries"), list),
+    **dict.fromkeys(("content", "entries", "stats"), list),
     **dict.fromkeys(("runs", "facts", "marks"), dict),
     **dict.fromkeys(("size", "stored"), int),
     "previous": str | None,
@@ -34,10 +34,16 @@ VOID = "void"
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The lists of a run by stream: the content of the artifacts, and their entries."""
+    """The lists of a run by what they list: the content of the artifacts, their entries, their stat records."""
 
     content: Sequence[str] = ()
     entries: Sequence[str] = ()
+    stats: Sequence[str] = ()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All of them."""
+        return (*self.content, *self.entries, *self.stats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ def put_snapshot(records: Records, draft: Draft) -> str:
         "stored": draft.stored,
         "previous": draft.previous,
     }
+    if draft.streams.stats:
+        value["stats"] = list(draft.streams.stats)
     return records.put(timed_prefix(KIND, draft.volume, draft.end), value)
 
 
@@ -133,7 +141,7 @@ def parse_snapshot(record: Record, limits: timedelta) -> Snapshot:
             end=parse_json_time(value["to"]),
             deadline=parse_json_time(value["deadline"]),
             received=record.received,
-            streams=Streams(value["content"], value["entries"]),
+            streams=Streams(value["content"], value["entries"], value.get("stats", [])),
             runs=value["runs"],
             facts=value["facts"],
             marks=value["marks"],
@@ -154,8 +162,9 @@ def _check_types(record: Record) -> None:
     """Return when every field has its type: a writer that was taken over must not stop us from reading the rest."""
     value = record.value
     wrong = [name for name, kind in _TYPES.items() if name in value and not isinstance(value[name], kind)]
+    lists = ("content", "entries", "stats")
     named = (
-        [*value.get("content", ()), *value.get("entries", ()), *value.get("runs", {}).values()]
+        [*(name for stream in lists for name in value.get(stream, ())), *value.get("runs", {}).values()]
         if not wrong
         else []
     )

@@ -40,6 +40,6 @@ class RunKeys:
         if wrap is None:
             raise WrongKey(
                 f"run {head.run.hex()} was not sealed to this recovery key",
-                hint="It was added later: use the first recipient's key, or let the admin rewrap the older runs.",
+                hint="Its recipient was added after that run: use the recovery key of one who was there before.",
             )
         return wrap

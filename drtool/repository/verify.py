@@ -5,6 +5,7 @@ A fault names its object. One damaged object does not stop the rest from being l
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import ceil
 
 from drtool.errors import Corrupt, DrtoolError, ObjectMissing, WrongKey
 from drtool.repository import rewrap
@@ -12,7 +13,7 @@ from drtool.repository import snapshot as snapshots
 from drtool.repository.format.crypto import sha256
 from drtool.repository.format.names import split_hash
 from drtool.repository.heads import pick_head, read_heads
-from drtool.repository.lists import read_list
+from drtool.repository.lists import read_list, read_stats
 from drtool.repository.reader import Reader
 from drtool.repository.records import Record, Stored, Unreadable, stored_objects
 from drtool.repository.repository import Repository
@@ -24,6 +25,8 @@ FAMILIES = (
     *("void", "hold", "using", "plan", "rewrap", "runs", "heads"),
 )
 _SIGNED = ("void", "hold", "using", "plan", "runs", "heads")
+
+_MARK_SIZE = 4  # bytes of a hash that say when it is an object's turn
 
 Tick = Callable[[int], None]
 
@@ -73,7 +76,7 @@ def _check_points(repository: Repository, volume: str, found: Found) -> None:
             found.fault(each.name, str(each.fault))
             continue
         points.append(each)
-        for name in (*each.streams.content, *each.streams.entries):
+        for name in each.streams.names:
             found.look(name)
         for name, message in _missing(repository, each, listed):
             found.fault(name, message)
@@ -92,7 +95,12 @@ def _check_rewraps(repository: Repository, found: Found) -> None:
 
 
 def _missing(repository: Repository, snapshot: Snapshot, listed: set[str]) -> Iterator[tuple[str, str]]:
-    """Yield what a snapshot needs and does not find: a list that cannot be read, a pack that is not listed."""
+    """Yield what a snapshot names and does not find: a list that cannot be read, a pack that is not listed."""
+    for name in snapshot.streams.stats:
+        try:
+            read_stats(repository.records, name)
+        except (Corrupt, ObjectMissing) as fault:
+            yield name, f"{fault.message} (named by {snapshot.name}: the next run reads all its files)"
     for name in (*snapshot.streams.content, *snapshot.streams.entries):
         try:
             packs = read_list(repository.records, name).packs
@@ -149,20 +157,30 @@ def _check_wal_facts(repository: Repository, volume: str, found: Found) -> None:
                     found.fault(entry.name, f"holds other bytes than {name}, of the same segment")
 
 
-def check_objects(repository: Repository, found: Found, *, share: float, day: int, tick: Tick) -> None:
-    """L1: the SHA-256 of every object, or of the daily share of them, against its name. Takes no key."""
-    parts = max(1, round(1 / share))
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of all objects whose turn it is on a day, by their hashes: 0.05 has read everything after 20 days."""
+
+    part: float
+    day: int
+
+    def holds(self, name: str) -> bool:
+        """Return whether it is the object's turn. One whose name has no hash has it as if its hash were 0."""
+        try:
+            mark = int.from_bytes(split_hash(name)[1][:_MARK_SIZE], "big")
+        except Corrupt:
+            mark = 0
+        circle = 1 << 8 * _MARK_SIZE
+        step = ceil(self.part * circle)
+        return (mark - self.day * step) % circle < step
+
+
+def check_objects(repository: Repository, found: Found, share: Share, *, tick: Tick) -> None:
+    """L1: the SHA-256 of every object of share against its name. Takes no key."""
     for family in FAMILIES:
         for stored in stored_objects(repository.store, f"{family}/"):
-            if parts == 1 or _part(stored, parts) == day % parts:
+            if share.holds(stored.name):
                 _check_object(repository, stored, found, tick)
-
-
-def _part(stored: Stored, parts: int) -> int:
-    try:
-        return int.from_bytes(split_hash(stored.name)[1][:4], "big") % parts
-    except Corrupt:
-        return 0
 
 
 def _check_object(repository: Repository, stored: Stored, found: Found, tick: Tick) -> None:
@@ -187,23 +205,22 @@ def _check_object(repository: Repository, stored: Stored, found: Found, tick: Ti
         )
 
 
-def check_contents(repository: Repository, reader: Reader, found: Found, *, share: float, tick: Tick) -> None:
-    """L2: open every chunk of every point and every WAL object; of the points a share, the newest first."""
+def check_contents(repository: Repository, reader: Reader, found: Found, share: Share, *, tick: Tick) -> None:
+    """L2: open what share holds: the entries of points, the chunks that points need of packs, WAL objects."""
     for volume in repository.config.volumes:
-        points = [
-            each
-            for each in snapshots.read_snapshots(repository.records, volume)
-            if isinstance(each, Snapshot)
-        ]
-        kept = points[-max(1, round(len(points) * share)) :]
-        for snapshot in reversed(kept):
-            try:
-                contents = reader.read_contents(snapshot)
-                reader.check(snapshot, contents)
-                reader.read(snapshot, contents, lambda _path, _offset, data: tick(len(data)))
-            except (Corrupt, ObjectMissing, WrongKey) as fault:
-                found.fault(_named(fault, snapshot.name), fault.message)
-        _check_wal_bodies(repository, volume, found, tick)
+        for snapshot in snapshots.read_snapshots(repository.records, volume):
+            if isinstance(snapshot, Snapshot):
+                _check_point(reader, snapshot, found, share, tick)
+        _check_wal_bodies(repository, volume, found, share, tick)
+
+
+def _check_point(reader: Reader, snapshot: Snapshot, found: Found, share: Share, tick: Tick) -> None:
+    try:
+        if share.holds(snapshot.name):
+            reader.check(snapshot, reader.read_contents(snapshot))
+        reader.open_packs(snapshot, share.holds, tick)
+    except (Corrupt, ObjectMissing, WrongKey) as fault:
+        found.fault(_named(fault, snapshot.name), fault.message)
 
 
 def _named(fault: DrtoolError, snapshot: str) -> str:
@@ -212,11 +229,13 @@ def _named(fault: DrtoolError, snapshot: str) -> str:
     return first if "/" in first else snapshot
 
 
-def _check_wal_bodies(repository: Repository, volume: str, found: Found, tick: Tick) -> None:
+def _check_wal_bodies(repository: Repository, volume: str, found: Found, share: Share, tick: Tick) -> None:
     keys = repository.run_keys()
     for lineage in lineages(repository.records, volume):
         store = WalStore(repository.records, lineage)
         for entry in (*store.segments(), *store.tails()):
+            if not share.holds(entry.name):
+                continue
             try:
                 tick(len(store.read(entry.stored, keys)))
             except (Corrupt, ObjectMissing, WrongKey) as fault:

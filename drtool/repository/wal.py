@@ -84,11 +84,12 @@ class StoredWal:
 
 
 class WalStore:
-    """The WAL of one lineage, as a holder of the list key sees it."""
+    """The WAL of one lineage, as a holder of the list key sees it. sent counts the bytes of what it has stored."""
 
     def __init__(self, records: Records, lineage: Lineage) -> None:
         self._records = records
         self.lineage = lineage
+        self.sent = 0
         self._run = random_bytes(16)
 
     def segments(self) -> Iterator[StoredWal]:
@@ -141,6 +142,7 @@ class WalStore:
         )
         digest = sha256(value)
         self._records.store.put(prefix + digest.hex(), value, digest)
+        self.sent += len(value)
         return prefix + digest.hex(), len(value)
 
     def plain_id(self, plain: bytes) -> bytes:

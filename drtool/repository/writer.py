@@ -23,7 +23,7 @@ from drtool.repository.format.names import json_time
 from drtool.repository.format.pack import CONTENT, ENTRIES, PRIVATE
 from drtool.repository.format.places import Place, path_id
 from drtool.repository.format.record import Json
-from drtool.repository.listing import ListBuilder, Unplaced
+from drtool.repository.listing import ListBuilder, StatBuilder, Unplaced
 from drtool.repository.packing import PACK_SIZE, Pack, PackSender, RunKey
 from drtool.repository.repository import Repository
 
@@ -32,6 +32,11 @@ PRIVATE_BELOW: Final = (
 )  # smaller files are never compared by content: nobody may test guesses of a Secret
 _BATCH: Final = 1024 * 1024  # chunks are handed to a thread about a MiB at a time
 _ENTRY_CHUNK: Final = 1024 * 1024
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_LIST_AT_LEAST: Final = (
+    8192  # places before a list ends at a path whose id says so: what is new moves no other list
+)
+_REFERENCE_SIZE: Final = 512  # what a chunk that is only referred to takes in memory, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class Pace:
 
 @dataclass(slots=True)
 class _Chunk:
+    """Bytes on their way. Where there are none, known is used again without a look."""
+
     path: bytes
     offset: int
     data: bytes
@@ -58,9 +65,10 @@ class _Chunk:
 
 @dataclass(slots=True)
 class Totals:
-    """What a run has done so far, in bytes and artifacts."""
+    """What a run has done so far: artifacts; in bytes their size, what of it was read, what was stored already."""
 
     artifacts: int = 0
+    size: int = 0
     read: int = 0
     reused: int = 0
 
@@ -87,8 +95,9 @@ class Writer:
         self.start = repository.store.now()
         self.run = RunKey(repository.config.repository_id, volume, repository.config.recipient_keys())
         self._sender = PackSender(repository.store, self.run, self._id_key, repository.store.now)
-        self._content = ListBuilder(repository.records, volume)
-        self._entries = ListBuilder(repository.records, volume)
+        self._content = ListBuilder(repository.records, volume, earlier.same_list)
+        self._entries = ListBuilder(repository.records, volume, earlier.same_list)
+        self._stats = StatBuilder(repository.records, volume, earlier.same_list)
         self._pool = ThreadPoolExecutor(self._pace.workers, thread_name_prefix="drtool-chunk")
         self._queue: deque[Future[_Batch]] = deque()
         self._queued = 0
@@ -97,6 +106,7 @@ class Writer:
         self._entry_lines: list[bytes] = []
         self._entry_bytes = 0
         self._entry_offset = 0
+        self._since_cut = 0
         self._part_at = (0, time.monotonic())
         self.totals = Totals()
 
@@ -113,8 +123,11 @@ class Writer:
 
     def save(
         self, path: str, entry: Json, stream: Iterable[bytes], *, size: int | None, chunk_size: int
-    ) -> None:
-        """Read stream to its end and keep its bytes under path. Raises what the stream, the store or a check raises."""
+    ) -> int:
+        """Read stream to its end and keep its bytes under path; return how many they are.
+
+        Raises what the stream, the store or a check raises.
+        """
         mark = path_id(self._id_key, path)
         private = size is not None and size < PRIVATE_BELOW
         known = None if private else self._earlier.known(mark)
@@ -123,14 +136,38 @@ class Writer:
             kind = PRIVATE if private else CONTENT
             self._add(_Chunk(mark, offset, data, kind, known.at(offset) if known else None))
             offset += len(data)
-        self._entry({"path": path, "size": offset, "entry": entry})
-        self.totals.artifacts += 1
         self.totals.read += offset
+        return self._saved(path, entry, offset)
+
+    def refer(self, path: str, entry: Json, places: Sequence[Place]) -> int:
+        """Keep path as it was, by all its places from `Earlier.whole`; return how many bytes they hold."""
+        for place in places:
+            self._add(_Chunk(place.path, place.offset, b"", place.kind, place))
+        return self._saved(path, entry, sum(place.plain_size for place in places))
+
+    def remember(self, path: str, stored: int, stat: bytes) -> None:
+        """Keep the stat record by which the next run may know that path, of stored bytes, is unchanged."""
+        mark = path_id(self._id_key, path)
+        self._stats.add(mark, stored, stat)
+        if self._stats.full:
+            self._stats.put(self._repository.store.now())
+        if self._since_cut >= _LIST_AT_LEAST and mark[0] == 0:
+            self._since_cut = 0
+            self._drain()
+            self._flush(self._content)
+            self._stats.put(self._repository.store.now())
+
+    def _saved(self, path: str, entry: Json, stored: int) -> int:
+        self._entry({"path": path, "size": stored, "entry": entry})
+        self.totals.artifacts += 1
+        self.totals.size += stored
         self._keep_part()
+        return stored
 
     def _add(self, chunk: _Chunk) -> None:
+        self._since_cut += 1
         self._batch.chunks.append(chunk)
-        self._batch.size += len(chunk.data)
+        self._batch.size += len(chunk.data) or _REFERENCE_SIZE
         if self._batch.size >= _BATCH:
             self._submit()
             self._keep_part()
@@ -145,6 +182,8 @@ class Writer:
     def _prepare(self, batch: _Batch) -> _Batch:
         """Hash, compare and compress: runs in a thread, touches nothing but the batch."""
         for chunk in batch.chunks:
+            if not chunk.data:
+                continue
             key = self._id_key if chunk.kind == CONTENT else self.run.private_id_key
             chunk.id = keyed_id(key, chunk.data)
             same = chunk.known is not None and chunk.known.id == chunk.id
@@ -160,7 +199,7 @@ class Writer:
             target = self._entries if chunk.kind == ENTRIES else self._content
             if chunk.known is not None:
                 target.add_known(chunk.known)
-                self.totals.reused += len(chunk.data)
+                self.totals.reused += chunk.known.plain_size
             else:
                 target.add(self._seal(chunk))
             if target.full:
@@ -195,7 +234,7 @@ class Writer:
         target.put(self._repository.store.now())
 
     def _entry(self, value: Json) -> None:
-        line = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        line = _ENCODER.encode(value).encode() + b"\n"
         self._entry_lines.append(line)
         self._entry_bytes += len(line)
         if self._entry_bytes >= _ENTRY_CHUNK:
@@ -219,6 +258,7 @@ class Writer:
             return
         self._drain()
         self._flush(self._content)
+        self._stats.put(self._repository.store.now())
         self._part_at = (self._sender.bytes_sent, time.monotonic())
         if self._content.names:
             snapshots.put_part(
@@ -231,6 +271,7 @@ class Writer:
             "start": json_time(self.start),
             "content": list(self._content.names),
             "runs": self._runs(),
+            **({"stats": list(self._stats.names)} if self._stats.names else {}),
         }
 
     def _runs(self) -> dict[str, str]:
@@ -247,6 +288,7 @@ class Writer:
         self._drain()
         self._flush(self._content, last=True)
         self._flush(self._entries)
+        self._stats.put(self._repository.store.now())
         self._check_listed()
         now = self._repository.store.now()
         draft = snapshots.Draft(
@@ -256,10 +298,10 @@ class Writer:
             start=self.start,
             begin=min(max(begin, self.start), now),
             end=min(max(end, begin, self.start), now),
-            streams=snapshots.Streams(self._content.names, self._entries.names),
+            streams=snapshots.Streams(self._content.names, self._entries.names, self._stats.names),
             runs=self._runs(),
             facts=facts,
-            size=self.totals.read,
+            size=self.totals.size,
             stored=self._sender.bytes_sent,
             previous=self._earlier.previous,
             marks=marks or {},
@@ -293,7 +335,7 @@ class Writer:
             for week in weeks
             for found in store.list(f"packs/{volume}/{week}/")
         }
-        lists = [*self._content.names, *self._entries.names]
+        lists = [*self._content.names, *self._entries.names, *self._stats.names]
         kept = {name for prefix in _prefixes(lists) for name in (found.name for found in store.list(prefix))}
         missing = sorted({f"packs/{volume}/{pack}" for pack in needed - listed} | (set(lists) - kept))
         if missing:

@@ -11,6 +11,7 @@ Json = dict[str, Any]
 KIB = 1024
 RELATION_CHUNK = 128 * KIB  # PostgreSQL pages are 8 KiB: a multiple keeps every chunk on page boundaries
 STREAM_CHUNK = 1024 * KIB  # everything else
+STAT_SIZE = 32  # bytes of a stat record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Artifact:
     path is unique in the capture, relative, `/`-separated. entry is what restore needs beside the bytes (type, mode,
     mtime, link target…): it is stored sealed. stream yields the bytes, read once, in order, and before the next
     artifact is asked for. size is in bytes where the source knows it beforehand. An entry without content
-    (directory, link) has an empty stream and size 0.
+    (directory, link) has an empty stream and size 0. stat are STAT_SIZE bytes made of all that tells a change, where
+    the next capture may trust that: it is kept beside the entries, and holds no byte of the application.
     """
 
     path: str
@@ -28,14 +30,19 @@ class Artifact:
     stream: Iterable[bytes] = ()
     size: int | None = None
     chunk_size: int = STREAM_CHUNK
+    stat: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An artifact that is unchanged since the previous point: nothing is read, its places are used again."""
+    """An artifact whose content is unchanged since the previous point: nothing is read, its places are used again.
+
+    entry is made anew; stat is the record by which the content is known to be unchanged.
+    """
 
     path: str
     entry: Json
+    stat: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +77,13 @@ class Capture(Protocol):
 class Previous(Protocol):
     """What a source may ask about the previous point of its volume; supplied by operations."""
 
-    facts: Mapping[str, Any]
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The open facts of that point; none where there is no point."""
+        ...
 
-    def unchanged(self, path: str, stat: Json) -> Reference | None:
-        """Return a reference to path as it was, if its stat record is the same."""
+    def unchanged(self, path: str, entry: Json, stat: bytes) -> Reference | None:
+        """Return a reference to path's content as it was, if its stat record is the same: the source yields that."""
         ...
 
 

@@ -3,14 +3,23 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import click
 import pytest
 
 from drtool.cli import backup, keys, points, restore, status, verify, wal
-from drtool.cli.output import encode
+from drtool.cli.output import Answer, encode
+from drtool.cli.table import Table
 from drtool.errors import DrtoolError, SourceUnavailable, StoreOutage, StoreUnavailable, UsageError
 from drtool.operations import results
+from drtool.sources.base import Proof
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def shown(answer: Answer) -> str:
+    """Return what an answer says below its first two lines, as in a pipe."""
+    parts = [part.lines() if isinstance(part, Table) else [part] for part in answer.lines]
+    return click.unstyle("\n".join(line for lines in parts for line in lines))
 
 
 def a_backup(outcome: results.Outcome, error: DrtoolError | None = None, **more: Any) -> results.VolumeBackup:
@@ -51,7 +60,7 @@ def test_a_backup_shows_each_volume_with_its_notes_and_its_error() -> None:
     bad = a_backup("failed", SourceUnavailable("nothing listens", hint="Start it."), reason="due since 11:00")
     answer = backup.answer([good, bad], NOW)
     assert answer.verdict == "backup: 1 done, 1 failed"
-    text = "\n".join(answer.lines)
+    text = shown(answer)
     for part in (
         "2.0 KiB",
         "512 B",
@@ -62,6 +71,14 @@ def test_a_backup_shows_each_volume_with_its_notes_and_its_error() -> None:
         assert part in text
     assert "error: redis: nothing listens\nhint: Start it." in text
     assert encode(answer.facts)["volumes"][1]["error"]["kind"] == "SourceUnavailable"
+
+
+@pytest.mark.parametrize("outcome", ["would run", "not due", "failed"])
+def test_a_backup_measures_nothing_where_nothing_was_done(outcome: results.Outcome) -> None:
+    text = shown(backup.answer([a_backup(outcome, seconds=2.0)], NOW))
+    assert text.splitlines() == ["", "VOLUME  OUTCOME", f"redis   {outcome}"]
+    mixed = shown(backup.answer([a_backup("done", read=2048), a_backup(outcome, seconds=2.0)], NOW))
+    assert mixed.splitlines()[-1].split()[-6:] == ["-"] * 6
 
 
 def test_a_dry_run_of_a_backup_says_that_nothing_was_written() -> None:
@@ -124,9 +141,10 @@ def a_point(state: Any, minutes: int) -> results.Point:
 
 def test_points_name_the_newest_that_can_be_restored() -> None:
     answer = points.answer([a_point("listed", 30), a_point("listed", 20), a_point("void", 10)], NOW)
-    assert answer.verdict == "points: 2 can be restored, the newest of 20 min ago"
+    assert answer.verdict == "points: 2 points can be restored, the newest of 20 min ago"
     assert not answer.alarm
-    assert any("void: why" in line for line in answer.lines)
+    assert points.answer([a_point("listed", 30)], NOW).verdict.startswith("points: 1 point can be restored")
+    assert "void: why" in shown(answer)
 
 
 def test_points_of_which_none_can_be_restored_are_bad_news() -> None:
@@ -138,7 +156,7 @@ def test_points_of_which_none_can_be_restored_are_bad_news() -> None:
     ("dry_run", "verdict"), [(False, "restore: redis is back as of"), (True, "restore: redis would come")]
 )
 def test_a_restore_says_of_which_moment_the_data_is(dry_run: bool, verdict: str) -> None:  # noqa: FBT001
-    proof = results.ProofRow("keys", ok=True, expected="5", actual="5")
+    proof = Proof("keys", ok=True, expected="5", actual="5")
     result = results.RestoreResult(
         "redis", "redis", "p1", None, NOW - timedelta(minutes=3), "/x", 4096, 2.0, {"writing": 1.5}, (proof,),
         {}, ("a note",), dry_run,
@@ -147,7 +165,10 @@ def test_a_restore_says_of_which_moment_the_data_is(dry_run: bool, verdict: str)
     assert answer.verdict.startswith(f"{verdict} ")
     assert "(3 min ago)" in answer.verdict
     assert "note: a note" in answer.lines
-    assert "size   4.0 KiB in 2.0 s, 2.0 KiB/s" in answer.lines
+    assert ("size   4.0 KiB in 2 s, 2.0 KiB/s" in answer.lines) is not dry_run
+    assert ("size   4.0 KiB" in answer.lines) is dry_run
+    assert ("PHASE    TOOK\nwriting  1.5 s" in shown(answer)) is not dry_run
+    assert answer.verdict.endswith("1 proof holds") is not dry_run
     assert encode(answer.facts)["restore"]["phases"] == {"writing": 1.5}
 
 
@@ -167,17 +188,39 @@ def test_a_verification_with_faults_ends_with_4_and_names_every_object() -> None
     good = verify.answer(results.VerifyResult("L1", 7, 2048, 2, (), 1.0))
     assert (bad.exit_code, good.exit_code) == (4, 0)
     assert "packs/x: a byte is wrong" in bad.lines
-    assert "all is as it was written: 7 objects, 2.0 KiB, 2 points" in good.verdict
+    assert bad.verdict == "verify L1: 1 object of 7 is wrong"
+    assert good.verdict == "verify L1: all is as it was written: 7 objects, 2 points"
+    assert "read 7 objects, 2.0 KiB, 2 points in 1 s, 2.0 KiB/s" in good.lines
+
+
+def test_a_verification_of_a_share_does_not_speak_of_all() -> None:
+    answer = verify.answer(results.VerifyResult("L2", 7, 2048, 1, (), 1.0, share=0.15))
+    assert answer.verdict == "verify L2: all names, and today's 15 % of the objects, are as they were written"
+    assert answer.advice == "Run it daily with the same share: after 7 days all is read."
+
+
+def test_a_verification_that_was_not_recorded_says_why() -> None:
+    result = results.VerifyResult("L1", 7, 2048, 2, (), 1.0, unrecorded="a dry run writes nothing")
+    assert verify.answer(result).lines[-1] == "note: this is not recorded: a dry run writes nothing"
+    assert encode(verify.answer(result, dry_run=True).facts)["dry_run"] is True
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_catch_up_says_up_to_where_all_is_durable(dry_run: bool) -> None:  # noqa: FBT001
-    result = results.CatchUp("postgres", "7-18-1", 1, "0/1000000", "0/3000000", NOW, 2, 1, 2048, 0.5)
+    result = results.CatchUp("postgres", "7-18-1", 1, "0/1000000", "0/3000000", NOW, 2, 1, 4096, 2048, 0.5)
     answer = wal.answer(result, NOW, dry_run=dry_run)
     assert "0/3000000" in answer.verdict
     assert answer.advice.startswith("Nothing was written") is dry_run
+    measures = ["received  4.0 KiB of WAL in 0.5 s", "stored    2.0 KiB in 2 segments, 1 tail"]
+    assert answer.lines[3:] == ([] if dry_run else measures)
 
 
 def test_a_proven_key_names_the_volumes_that_it_opened() -> None:
     answer = keys.answer(results.KeyProof("ann", {"postgres": "snap/p", "redis": "snap/r"}, 3))
     assert answer.verdict == "keys prove: ann opens postgres, redis"
+    assert "the keys of 3 runs were opened" in answer.lines
+    dry = keys.answer(
+        results.KeyProof("ann", {"redis": "r"}, 1, unrecorded="a dry run writes nothing"), dry_run=True
+    )
+    assert dry.advice.startswith("Nothing was written")
+    assert "the keys of 1 run were opened" in dry.lines

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.cli.conftest import Place, Run
+from tests.cli.conftest import Place, Run, answer_of
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,12 @@ def test_the_script_of_a_shell_is_printed(run: Run, shell: str, line: str) -> No
     result = run("completion", shell)
     assert result.exit_code == 0
     assert line in result.stdout
+
+
+def test_the_script_of_a_shell_is_printed_for_programs_too(run: Run) -> None:
+    answer = answer_of(run("completion", "zsh", "--json"))
+    assert (answer["schema"], answer["shell"]) == ("drtool/completion/v1", "zsh")
+    assert answer["script"] == run("completion", "zsh").stdout.removesuffix("\n")
 
 
 def complete(run: Run, words: str, **environment: str) -> list[str]:

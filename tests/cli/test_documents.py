@@ -10,9 +10,9 @@ from tests.cli.test_main import leaves
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-# What `--json` prints: the name of each command's answer. `policy schema` prints a JSON Schema, `completion` a script.
+# What `--json` prints: the name of each command's answer. `policy schema` prints a JSON Schema.
 SCHEMAS = [
-    "backup", "demo", "error", "init", "keys-new", "keys-prove", "points", "policy-check", "policy-show",
+    "backup", "completion", "demo", "error", "init", "keys-new", "keys-prove", "points", "policy-check", "policy-show",
     "restore", "status", "verify", "wal-catch-up",
 ]  # fmt: skip
 

@@ -38,6 +38,10 @@ def packs(place: Place) -> list[Path]:
     return [file for file in place.store.glob("packs/**/*") if file.is_file()]
 
 
+def runs(place: Place) -> list[Path]:
+    return sorted(file for file in place.store.glob("runs/**/*") if file.is_file())
+
+
 def test_what_was_backed_up_is_listed_judged_proven_and_restored(run: Run, backed_up: Place) -> None:
     writer = ("--policy", backed_up.policy, "--bundle", backed_up.bundle)
     kit = ("--policy", backed_up.policy, "--recovery-key-file", backed_up.kit)
@@ -66,6 +70,23 @@ def test_what_was_backed_up_is_listed_judged_proven_and_restored(run: Run, backe
     assert "hint: " in again.stderr
 
 
+def test_a_dry_run_reads_all_the_same_but_keeps_no_record(run: Run, backed_up: Place) -> None:
+    writer = ("--policy", backed_up.policy, "--bundle", backed_up.bundle)
+    kit = ("--policy", backed_up.policy, "--recovery-key-file", backed_up.kit)
+    typed = backed_up.kit.read_text()
+    before = runs(backed_up)
+    for level, keys in (("L1", writer), ("L2", kit)):
+        dry = run("verify", *keys, "--level", level, "--dry-run")
+        assert dry.exit_code == 0
+        assert "this is not recorded: a dry run writes nothing" in dry.stdout
+    dry = run("keys", "prove", "--policy", backed_up.policy, "--dry-run", input=typed)
+    assert dry.stdout.splitlines()[1].startswith("Nothing was written")
+    assert runs(backed_up) == before
+    run("verify", *writer)
+    run("keys", "prove", "--policy", backed_up.policy, input=typed)
+    assert len(runs(backed_up)) == len(before) + 2
+
+
 def test_the_kit_alone_restores_without_a_policy(run: Run, backed_up: Place) -> None:
     target = backed_up.root / "restored"
     result = run(
@@ -74,6 +95,18 @@ def test_the_kit_alone_restores_without_a_policy(run: Run, backed_up: Place) -> 
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("restore: redis is back as of ")
+
+
+def test_an_option_of_another_source_is_refused_where_only_the_store_knows_the_source(
+    run: Run, backed_up: Place
+) -> None:
+    result = run(
+        "restore", "redis", "--to-dir", backed_up.root / "restored", "--leave", "running",
+        "--repository", f"file://{backed_up.store}", "--recovery-key-file", backed_up.kit,
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "--leave running does nothing for redis" in result.stderr
+    assert not (backed_up.root / "restored").exists()
 
 
 def test_a_flipped_byte_ends_verify_and_restore_with_4_and_no_data(run: Run, backed_up: Place) -> None:

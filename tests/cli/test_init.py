@@ -154,6 +154,17 @@ def test_keys_new_overwrites_nothing_and_prints_no_seed(run: Run, place: Place) 
     assert run("keys", "new", "--seed-file", seed).exit_code == 5
 
 
+def test_a_dry_run_of_keys_new_makes_no_key(run: Run, place: Place) -> None:
+    seed = place.root / "seed"
+    result = run("keys", "new", "--seed-file", seed, "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == f"keys new: {seed} would get a new key"
+    assert answer_of(run("keys", "new", "--seed-file", seed, "--dry-run", "--json"))["recipient"] is None
+    assert not seed.exists()
+    seed.write_text("precious")
+    assert run("keys", "new", "--seed-file", seed, "--dry-run").exit_code == 5
+
+
 def test_the_bundle_is_written_before_the_config(place: Place) -> None:
     """A process that dies between the two leaves keys without a repository, never the other way round."""
     traced = subprocess.run(

@@ -52,9 +52,21 @@ def test_help_of_every_command_lists_its_exit_codes(run: Run) -> None:
 
 def test_every_command_takes_the_options_of_output() -> None:
     for words, command in leaves():
-        if words != ["completion"]:
-            options = {option for parameter in command.params for option in parameter.opts}
-            assert options >= {"--json", "--color", "--progress", "--debug"}, words
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert options >= {"--json", "--color", "--progress", "--debug"}, words
+
+
+WRITING = ["backup", "init", "keys new", "keys prove", "restore", "verify", "wal catch-up"]
+
+
+def test_every_command_that_writes_has_a_dry_run() -> None:
+    """`demo` writes nothing but its own files, and deletes them."""
+    having = [
+        " ".join(words)
+        for words, command in leaves()
+        if any("--dry-run" in parameter.opts for parameter in command.params)
+    ]
+    assert sorted(having) == WRITING
 
 
 def test_help_and_version_load_nothing_that_is_slow() -> None:

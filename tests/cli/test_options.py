@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 import pytest
@@ -6,6 +7,8 @@ from click.testing import CliRunner
 
 from drtool.cli import options
 from drtool.cli.output import Answer
+from drtool.cli.units import relative
+from drtool.errors import UsageError
 from tests.cli.conftest import Place, Run
 
 
@@ -92,6 +95,56 @@ def test_a_time_without_a_zone_is_wrong_usage(run: Run, made: Place) -> None:
 def test_a_share_is_above_nothing_and_up_to_all(run: Run, made: Place, text: str, code: int) -> None:
     result = run("verify", "--policy", made.policy, "--bundle", made.bundle, "--share", text)
     assert result.exit_code == code, result.output
+
+
+def test_a_share_of_names_and_references_is_refused_before_the_store_is_asked(run: Run, place: Place) -> None:
+    result = run("verify", "--policy", place.policy, "--level", "L0", "--share", "5%")
+    assert result.exit_code == 2
+    assert "--share does nothing at L0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tablespace", "/a=/b"], "--tablespace does nothing for redis, which is of source redis"),
+        (["--leave", "running"], "--leave running does nothing for redis"),
+    ],
+)
+def test_an_option_of_another_source_is_refused_before_anything_is_contacted(
+    run: Run, place: Place, options: list[str], message: str
+) -> None:
+    """There is no repository, and no key."""
+    result = run("restore", "redis", "--to-dir", place.root / "x", "--policy", place.policy, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_the_clock_is_read_when_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment that lies behind the begin of the command is in the past when it is told."""
+    ticks = iter(datetime(2026, 11, 25, 12, 0, second, tzinfo=UTC) for second in range(60))
+    monkeypatch.setattr(options, "_utc_now", lambda: next(ticks))
+
+    @click.command()
+    @options.common()
+    def slow(invocation: options.Invocation) -> int:
+        captured = invocation.world.clock()
+        return invocation.say(Answer("slow", relative(captured, invocation.now), ""))
+
+    assert CliRunner().invoke(slow, [], standalone_mode=False).stdout.splitlines()[0] == "1 s ago"
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), UsageError("no")])
+def test_a_command_that_raises_leaves_no_progress_that_looks_done(fault: BaseException) -> None:
+    @click.command()
+    @options.common()
+    def failing(invocation: options.Invocation) -> int:
+        invocation.progress.phase("base")
+        invocation.progress.advance(2048)
+        raise fault
+
+    result = CliRunner().invoke(failing, [], standalone_mode=False)
+    assert result.exception is not None
+    assert result.stderr.splitlines()[1].endswith(", interrupted")
 
 
 def test_wal_without_a_volume_needs_exactly_one_of_postgresql(run: Run, made: Place) -> None:

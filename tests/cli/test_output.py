@@ -1,16 +1,18 @@
 import json
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import click
 import pytest
 
-from drtool.cli.output import Answer, encode, say, say_error, table
+from drtool.cli.output import Answer, encode, say, say_error
+from drtool.cli.table import Table
 from drtool.errors import Refused
 from drtool.operations.results import InitResult
 from drtool.policy.secret import Secret
 from drtool.repository.format.crypto import SigningKey
+from tests.cli.terminal import run_on_terminal
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,24 @@ def test_an_error_is_printed_on_stderr_and_for_programs_on_stdout(capsys: pytest
     }
 
 
-def test_a_table_lines_up_its_columns_and_is_nothing_without_rows() -> None:
-    lines = [click.unstyle(line) for line in table(("A", "LONG"), [("wide cell", "x"), ("y", "z")])]
-    assert lines == ["", "A          LONG", "wide cell  x", "y          z"]
-    assert table(("A",), []) == []
+def test_a_table_of_an_answer_has_all_its_columns_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    say(
+        Answer("points", "verdict", "advice", {}, [Table(("A", "B"), [("x" * 20, "y")], ("B",))]),
+        as_json=False,
+    )
+    assert capsys.readouterr().out.splitlines()[2:] == ["", f"A{' ' * 19}  B", f"{'x' * 20}  y"]
+
+
+def test_a_table_of_an_answer_is_as_wide_as_the_terminal() -> None:
+    code = (
+        "from drtool.cli.output import Answer, say; from drtool.cli.table import Table\n"
+        "table = Table(('A', 'B'), [('x' * 70, 'y' * 20)], ('B',))\n"
+        "say(Answer('points', 'verdict', 'advice', {}, [table]), as_json=False)"
+    )
+    _, shown = run_on_terminal(["env", "COLUMNS=80", sys.executable, "-c", code])
+    assert "x" * 70 in shown
+    assert "yy" not in shown
+    assert "(left out for want of width: B; --json has them)" in shown

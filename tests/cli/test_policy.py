@@ -6,6 +6,7 @@ import pytest
 from drtool.policy.load import load_policy
 from tests.cli.conftest import Place, Run, answer_of
 
+SOUND = Path(__file__).parents[2] / "policies" / "misago.yaml"
 POLICIES = sorted((Path(__file__).parents[2] / "policies").glob("*.yaml"))
 
 WANTING = """\
@@ -21,9 +22,30 @@ volumes:
 def test_a_check_prints_findings_arithmetic_promises_and_costs(run: Run, place: Place) -> None:
     result = run("policy", "check", "--policy", place.policy)
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[0] == "policy check: forum can keep its word: 3 warnings"
-    for part in ("FINDING", "ARITHMETIC", "= 7m30s at worst, RPO 15m", "PROMISE", "OBJECTS A MONTH"):
+    assert result.stdout.splitlines()[0] == (
+        "policy check: forum can meet its objectives, but breaks promises 3 and 6: 3 warnings"
+    )
+    for part in ("FINDING", "ARITHMETIC", "= 7 min 30 s at worst, RPO 15 min", "PROMISE", "OBJECTS A MONTH"):
         assert part in result.stdout
+
+
+def test_the_verdict_of_a_check_names_what_its_table_says_is_broken(run: Run, place: Place) -> None:
+    result = run("policy", "check", place.policy)
+    rows = [line for line in result.stdout.splitlines() if line.endswith("broken")]
+    assert [row[0] for row in rows] == ["3", "6"]
+    assert "promise 6, broken for redis: nobody outside of the cluster hears silence" in result.stdout
+    sound = SOUND.read_text(encoding="utf-8")
+    place.policy.write_text(sound)
+    result = run("policy", "check", place.policy)
+    assert result.stdout.splitlines()[0] == (
+        "policy check: misago can keep its word, if the store lets promise 3 hold"
+    )
+    assert result.exit_code == 0
+    place.policy.write_text(sound.replace("heartbeat:", "# heartbeat:"))
+    result = run("policy", "check", place.policy)
+    assert result.stdout.splitlines()[0] == (
+        "policy check: misago can meet its objectives, but breaks promise 6: 1 warning"
+    )
 
 
 def test_a_policy_that_cannot_meet_its_rpo_ends_with_2(run: Run, place: Place) -> None:
@@ -31,9 +53,9 @@ def test_a_policy_that_cannot_meet_its_rpo_ends_with_2(run: Run, place: Place) -
     result = run("policy", "check", place.policy)
     assert result.exit_code == 2
     verdict, advice, *_ = result.stdout.splitlines()
-    assert verdict == "policy check: forum cannot keep its word: 1 error, 3 warnings"
+    assert verdict == "policy check: forum cannot keep its word, and breaks promise 6: 1 error, 3 warnings"
     assert advice.startswith("redis: Lower schedule")
-    assert "its RPO cannot be met: 1h (interval)" in result.stdout
+    assert "its RPO cannot be met: 1 h (interval)" in result.stdout
 
 
 def test_an_invalid_policy_ends_with_2_and_all_its_faults_with_their_places(run: Run, place: Place) -> None:
@@ -50,6 +72,7 @@ def test_a_check_for_programs_has_the_same_facts(run: Run, place: Place) -> None
     place.policy.write_text(WANTING)
     answer = answer_of(run("policy", "check", "--json", place.policy))
     assert (answer["schema"], answer["exit_code"], answer["ok"]) == ("drtool/policy-check/v1", 2, False)
+    assert answer["broken"] == [6]
     assert answer["volumes"][0]["worst_exposure"] == "1h1m30s"
 
 

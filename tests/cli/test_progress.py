@@ -28,6 +28,33 @@ def test_lines_name_each_phase_and_say_how_it_ended(capsys: pytest.CaptureFixtur
     assert printed.out == ""
 
 
+def test_lines_do_not_call_done_what_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = LineProgress()
+    progress.phase("base", total=4096)
+    progress.advance(1024)
+    progress.interrupted()
+    progress.phase("next")
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].startswith("base: 1.0 KiB of 4.0 KiB (25 %), ")
+    assert lines[1].endswith("/s, interrupted")
+    assert lines[2:] == ["next"]
+
+
+def test_a_bar_that_was_interrupted_stays_where_it_is_and_says_so() -> None:
+    screen = io.StringIO()
+    progress = BarProgress(Console(file=screen, force_terminal=True, width=100))
+    progress.interrupted()
+    progress.phase("base", total=2048)
+    progress.advance(512)
+    progress.interrupted()
+    progress.close()
+    last = screen.getvalue().rpartition("\r")[2]
+    assert "base: interrupted" in last
+    assert "0.5/2.0 KiB" in last
+    assert "✓" not in last
+
+
 def test_lines_come_again_once_their_time_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     quiet, chatty = LineProgress(), LineProgress(every_s=0)
     for progress in (quiet, chatty):
@@ -92,4 +119,5 @@ def test_bars_are_for_terminals_only(
     progress.phase("x")
     progress.advance(1)
     progress.note("y")
+    progress.interrupted()
     progress.close()

@@ -2,7 +2,7 @@
 
     python -m tests.golden.make_golden [DIRECTORY]
 
-Not run by the tests: keys and salts are random, so every run makes another repository. Its clock is its own.
+Not run by the tests: keys and salts are random, so every run makes another repository.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from drtool.repository import listing
@@ -39,6 +39,7 @@ from drtool.repository.snapshot import Snapshot, Void, put_void, read_snapshots
 from drtool.repository.storage.memory import MemoryStore
 from drtool.repository.wal import Lineage, WalStore
 from drtool.repository.writer import Pace, Writer
+from tests.repository.stage import Clock
 
 GOLDEN = Path(__file__).parent
 DAY = 86_400
@@ -47,20 +48,6 @@ SEGMENT = 16 * 1024  # bytes; a WAL object may hold any bytes, and the golden re
 KIT = """\
 TEST KEYS of tests/golden/repository. They are public: never use them for anything else.
 """
-
-
-class Clock:
-    """A clock that moves a little whenever it is read, and by a leap when told."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(milliseconds=10)
-        return self.now
-
-    def leap(self, **step: float) -> None:
-        self.now += timedelta(**step)
 
 
 def text(seed: str, size: int) -> bytes:

@@ -151,3 +151,12 @@ def test_a_history_file_keeps_its_ancestors_for_who_holds_only_the_list_key(
     held = read_held(WalStore(operator.records, LINEAGE), MB)
     plain = held.read_history(2, operator.run_keys())
     assert plain.startswith(b"1\t0/5000100")
+
+
+def test_a_sink_tells_wal_from_what_is_stored_of_it(stage: Stage, store: WalStore) -> None:
+    sink = sink_of(store)
+    sink.segment(1, 2 * MB, bytes(MB))
+    sink.tail(1, (3 * MB, 3 * MB + 100), bytes(100), STATE)
+    stored = sum(found.size for kind in ("wal/", "tail/") for found in stage.store.list(kind))
+    assert (sink.kept.received, sink.kept.stored) == (MB + 100, stored)
+    assert stored < MB / 10

@@ -27,13 +27,15 @@ def test_the_interval_survives_one_failed_run(make_policy: MakePolicy) -> None:
     assert pace.worst_exposure == 8 * MINUTE
     assert pace.after_one_failure == 14 * MINUTE
     assert pace.survives_a_failure
-    assert pace.arithmetic == "6m (interval) + 0s (jitter) + 2m (duration) = 8m at worst, RPO 15m"
+    assert (
+        pace.arithmetic == "6 min (interval) + 0 s (jitter) + 2 min (duration) = 8 min at worst, RPO 15 min"
+    )
 
 
 def test_an_unmeasured_duration_is_assumed_and_said_to_be(make_policy: MakePolicy) -> None:
     pace = cadence_of(make_policy, {**REDIS, "jitter": "30s"})
     assert pace.schedule == Every(6 * MINUTE)
-    assert "30s (jitter) + 1m30s (duration, assumed) = 8m at worst" in pace.arithmetic
+    assert "30 s (jitter) + 1 min 30 s (duration, assumed) = 8 min at worst" in pace.arithmetic
 
 
 def test_a_given_schedule_is_judged_by_its_longest_gap(make_policy: MakePolicy) -> None:

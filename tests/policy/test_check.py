@@ -7,6 +7,7 @@ import pytest
 
 from drtool.policy.check import PolicyReport, check_policy
 from drtool.policy.load import load_policy
+from drtool.policy.promises import Standing
 from tests.policy.conftest import MakePolicy
 
 POLICIES = sorted((Path(__file__).parents[2] / "policies").glob("*.yaml"))
@@ -42,29 +43,29 @@ def test_a_sound_policy_has_no_findings(make_policy: MakePolicy) -> None:
         (
             {**REDIS, "schedule": "0 * * * *"},
             (
-                "error redis: its RPO cannot be met: 1h (interval) + 0s (jitter) + 1m30s (duration, assumed)"
-                " = 1h1m at worst, RPO 15m"
+                "error redis: its RPO cannot be met: 1 h (interval) + 0 s (jitter) + 1 min 30 s (duration, assumed)"
+                " = 1 h 1 min at worst, RPO 15 min"
             ),
         ),
         (
             {**REDIS, "schedule": "*/10 * * * *"},
             (
-                "warning redis: one failed run breaks its RPO: 10m (interval) + 0s (jitter) + 1m30s (duration, assumed)"
-                " = 11m30s at worst, RPO 15m, 21m30s then"
+                "warning redis: one failed run breaks its RPO: 10 min (interval) + 0 s (jitter) + 1 min 30 s"
+                " (duration, assumed) = 11 min 30 s at worst, RPO 15 min, 21 min 30 s then"
             ),
         ),
-        ({**POSTGRES, "tail_every": "20m"}, "error db: its RPO cannot be met: 20m (interval)"),
-        ({**REDIS, "max_run": "1m"}, "error redis: a run takes 1m30s, longer than its max_run of 1m"),
+        ({**POSTGRES, "tail_every": "20m"}, "error db: its RPO cannot be met: 20 min (interval)"),
+        ({**REDIS, "max_run": "1m"}, "error redis: a run takes 1 min 30 s, longer than its max_run of 1 min"),
         ({**REDIS, "rto": "2h"}, "error redis: its RTO is longer than the policy's"),
         (
             {**POSTGRES, "window": "1d"},
-            "warning db: its window of 1d ends before the next run, which stores all anew",
+            "warning db: its window of 1 d ends before the next run, which stores all anew",
         ),
         ({**POSTGRES, "password": None}, "info db: no password"),
         (LONGHORN, "warning media: promises 1 and 3 do not cover it"),
         (
             {**LONGHORN, "ship_every": "1d"},
-            "info media: without Longhorn's backup target up to 1d is lost, not the RPO",
+            "info media: without Longhorn's backup target up to 1 d is lost, not the RPO",
         ),
     ],
 )
@@ -95,7 +96,7 @@ def test_shipping_within_the_rpo_leaves_nothing_to_say(make_policy: MakePolicy) 
         ),
         (
             {"objectives": {"rpo": "15m", "rto": "1h", "max_skew": "1m"}},
-            "warning None: newest points can lie 7m30s apart, max_skew is 1m",
+            "warning None: newest points can lie 7 min 30 s apart, max_skew is 1 min",
         ),
     ],
 )
@@ -116,7 +117,7 @@ def test_errors_come_first_and_make_the_report_bad(make_policy: MakePolicy) -> N
 
 def test_a_measured_duration_changes_the_schedule(make_policy: MakePolicy) -> None:
     report = check_policy(make_policy(volumes=[REDIS]), {"redis": timedelta(minutes=7)})
-    assert report.volumes[0].runs == "every 4m"
+    assert report.volumes[0].runs == "every 4 min"
     report = check_policy(make_policy(volumes=[REDIS]), {"redis": timedelta(minutes=20)})
     assert not report.ok
 
@@ -124,10 +125,10 @@ def test_a_measured_duration_changes_the_schedule(make_policy: MakePolicy) -> No
 def test_the_report_as_json_holds_the_same_facts(make_policy: MakePolicy) -> None:
     report = check_policy(make_policy(volumes=[REDIS], drill=None), sizes={"redis": 1000}).to_json()
     assert json.loads(json.dumps(report)) == report
-    assert report["ok"] is True
+    assert (report["ok"], report["broken"]) == (True, [])
     assert report["findings"][0]["hint"] == "Set drill."
     volume = report["volumes"][0]
-    assert (volume["runs"], volume["worst_exposure"], volume["rpo"]) == ("every 6m", "7m30s", "15m")
+    assert (volume["runs"], volume["worst_exposure"], volume["rpo"]) == ("every 6 min", "7m30s", "15m")
     assert volume["promises"][0] == {
         "number": 1,
         "standing": "holds",
@@ -135,3 +136,10 @@ def test_the_report_as_json_holds_the_same_facts(make_policy: MakePolicy) -> Non
         "promise": "a listed recovery point restores",
     }
     assert volume["cost"]["stored_bytes"] == 1000 * volume["cost"]["points"]
+
+
+def test_a_promise_is_broken_where_it_is_for_any_volume(make_policy: MakePolicy) -> None:
+    report = check_policy(make_policy(volumes=[REDIS, LONGHORN], heartbeat=None))
+    assert report.promises_that(Standing.BROKEN) == [1, 3, 6]
+    assert report.promises_that(Standing.PROBE) == [3]
+    assert report.to_json()["broken"] == [1, 3, 6]

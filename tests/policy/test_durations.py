@@ -42,11 +42,21 @@ def test_every_duration_to_the_millisecond_survives_the_way_through_text(millise
 @pytest.mark.parametrize(
     ("duration", "text"),
     [
-        (timedelta(days=3, hours=4, minutes=5), "3d4h"),
-        (timedelta(minutes=6, seconds=18, milliseconds=7), "6m18s"),
-        (timedelta(minutes=-5), "-5m"),
-        (timedelta(microseconds=3), "0s"),
+        (timedelta(days=3, hours=4, minutes=5), "3 d 4 h"),
+        (timedelta(hours=1), "1 h"),
+        (timedelta(minutes=6, seconds=18, milliseconds=7), "6 min 18 s"),
+        (timedelta(seconds=59, milliseconds=999), "59.9 s"),
+        (timedelta(seconds=3, milliseconds=500), "3.5 s"),
+        (timedelta(seconds=30), "30 s"),
+        (timedelta(milliseconds=100), "0.1 s"),
+        (timedelta(milliseconds=40), "40 ms"),
+        (timedelta(minutes=-5), "-5 min"),
+        (timedelta(microseconds=3), "0 s"),
     ],
 )
 def test_a_brief_duration_has_two_units_at_most(duration: timedelta, text: str) -> None:
     assert brief_duration(duration) == text
+
+
+def test_a_brief_duration_has_as_few_units_as_are_asked_for() -> None:
+    assert brief_duration(timedelta(hours=1, minutes=3), 1) == "1 h"

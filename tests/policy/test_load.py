@@ -61,7 +61,10 @@ def test_all_faults_come_at_once_with_their_line_a_caret_and_a_suggestion() -> N
         ("[1]", "p.yaml:1:1: must be a mapping"),
         ("a: [1\nb: 2", "p.yaml:2:2: is not YAML: expected ',' or ']', but got ':'"),
         ("a: 1\n---\nb: 2", "p.yaml:2:1: is not YAML: but found another document"),
-        ("a:\n\t- b", "p.yaml:2:1: is not YAML: found character '\\t' that cannot start any token"),
+        ("a:\n\t- b", "p.yaml:2:1: is not YAML: a tab, where only spaces may stand"),
+        ("a:\n  b: 1\n  \tc: 2", "p.yaml:3:3: is not YAML: a tab, where only spaces may stand"),
+        ("a: 1\nb:\tc", "p.yaml:2:3: is not YAML: a tab, where only spaces may stand"),
+        ("a: 1\nb: @\t", "p.yaml:2:4: is not YAML: found character '@' that cannot start any token"),
         ("a: 1\nb: x\x07", "p.yaml:2:5: is not YAML: a character that cannot be printed"),
         ("a: *hunter2", "p.yaml:1:4: is not YAML: found undefined alias"),
         ("[" * 600, "p.yaml:1:1: is nested too deeply"),
@@ -74,6 +77,9 @@ def test_all_faults_come_at_once_with_their_line_a_caret_and_a_suggestion() -> N
         "syntax",
         "documents",
         "tab",
+        "tab behind spaces",
+        "tab behind a key",
+        "tab that is not at fault",
         "control",
         "alias",
         "deep",
@@ -191,6 +197,25 @@ def test_a_secret_in_the_wrong_place_is_never_shown(line: str) -> None:
     with pytest.raises(PolicyInvalid) as caught:
         parse_policy(text, "p.yaml")
     assert "hunter" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [
+        ("{env: A, file: hunter2}", ["10:24: volumes[0].password.file: names a second place, beside env"]),
+        ("{file: /hunter2, env: A}", ["10:16: volumes[0].password.file: names a second place, beside env"]),
+        (
+            "{file: /a, secret: hunter2}",
+            ["10:26: volumes[0].password.secret: names a second place, beside file"],
+        ),
+    ],
+)
+def test_a_reference_to_two_places_is_said_to_be_that(reference: str, found: list[str]) -> None:
+    text = GOOD.replace("{env: PGPASSWORD}", reference)
+    assert faults(text) == [f"p.yaml:{fault}" for fault in found]
+    with pytest.raises(PolicyInvalid) as caught:
+        parse_policy(text, "p.yaml")
+    assert "hunter" not in caught.value.message
 
 
 def test_a_file_that_is_not_there_or_no_text_is_said_to_be(tmp_path: Path) -> None:

@@ -176,5 +176,5 @@ def test_what_is_no_time_zone_is_refused(name: str) -> None:
 
 
 def test_schedules_say_in_words_when_they_run() -> None:
-    assert str(Every(6 * MINUTE)) == "every 6m"
+    assert str(Every(6 * MINUTE)) == "every 6 min"
     assert str(Cron("*/5 * * * *", "Europe/Berlin")) == "*/5 * * * * (Europe/Berlin)"

@@ -13,7 +13,7 @@ from drtool.errors import Corrupt, DrtoolError, ObjectMissing, Refused, StoreUna
 from drtool.repository.format.crypto import sha256
 from drtool.repository.format.names import family, split_hash
 from drtool.repository.reader import Reader
-from drtool.repository.verify import Found, check_contents, check_objects, check_references
+from drtool.repository.verify import Found, Share, check_contents, check_objects, check_references
 from tests.repository.sample import Everything, Sample, Stored, make_sample, read_everything
 
 Objects = dict[str, Stored]
@@ -128,8 +128,8 @@ def verified(sample: Sample, objects: Objects) -> dict[str, str]:
     found = Found()
     repository = sample.opened(objects)
     check_references(repository, found)
-    check_objects(repository, found, share=1.0, day=0, tick=lambda _: None)
-    check_contents(repository, Reader(repository), found, share=1.0, tick=lambda _: None)
+    check_objects(repository, found, Share(1.0, 0), tick=lambda _: None)
+    check_contents(repository, Reader(repository), found, Share(1.0, 0), tick=lambda _: None)
     return found.faults
 
 
@@ -254,7 +254,7 @@ def test_a_newer_version_with_other_bytes_hides_nothing_and_is_named(sample: Sam
     repository = sample.opened(overwrite=(name, junk))
     assert read_everything(repository) == sample.everything
     found = Found()
-    check_objects(repository, found, share=1.0, day=0, tick=lambda _: None)
+    check_objects(repository, found, Share(1.0, 0), tick=lambda _: None)
     assert found.faults.keys() == {name}
 
 

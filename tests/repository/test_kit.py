@@ -37,7 +37,7 @@ def test_a_line_trusts_its_own_repository_and_admin_only() -> None:
     for repository, admin in ((b"x" * 16, ADMIN), (REPOSITORY, b"x" * 32)):
         with pytest.raises(WrongKey, match="another repository") as caught:
             LINE.check(repository, admin)
-        assert caught.value.hint
+        assert f"Take the kit whose line `id` is {repository.hex()}" in caught.value.hint
 
 
 @pytest.mark.parametrize(

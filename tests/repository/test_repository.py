@@ -190,8 +190,11 @@ def test_a_recipient_that_was_added_opens_what_comes_after(stage: Stage) -> None
     opened = open_with_recovery(stage.store, line)
     assert [entry.name for entry in opened.config.recipients] == ["first", "second", "third"]
     assert restore(opened, after) == {"b": text("b", 90_000)}
-    with pytest.raises(WrongKey, match="was not sealed to this recovery key"):
+    with pytest.raises(WrongKey, match="was not sealed to this recovery key") as caught:
         restore(opened, before)
+    assert caught.value.hint == (
+        "Its recipient was added after that run: use the recovery key of one who was there before."
+    )
 
 
 def test_a_rewrap_opens_what_came_before_and_nothing_is_rewrapped_twice(stage: Stage) -> None:
@@ -253,6 +256,12 @@ def test_a_writers_key_that_was_wrapped_for_another_place_does_not_open(stage: S
     assert stage.writer().config_sha256 == sha256(
         stage.store.get(max(found.name for found in stage.store.list("config/")))
     )
+
+
+def test_a_key_that_is_no_recipient_is_told_who_they_are(stage: Stage) -> None:
+    with pytest.raises(WrongKey) as caught:
+        open_with_recovery(stage.store, wrong_seed(stage))
+    assert caught.value.hint == "Use the kit of one of them: first, second."
 
 
 def test_every_refusal_has_a_hint(stage: Stage) -> None:

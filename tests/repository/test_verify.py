@@ -1,5 +1,7 @@
 """What a verification looks at beyond single objects: references, chains, twins, shares."""
 
+from math import ceil
+
 import pytest
 
 from drtool.errors import DrtoolError, StoreOutage, StoreUnavailable
@@ -12,13 +14,14 @@ from drtool.repository.reader import Reader
 from drtool.repository.repository import open_with_recovery
 from drtool.repository.runs import put_note
 from drtool.repository.snapshot import Draft, put_snapshot
-from drtool.repository.verify import Found, check_contents, check_objects, check_references
+from drtool.repository.verify import Found, Share, check_contents, check_objects, check_references
 from drtool.repository.wal import Lineage, WalStore
 from tests.repository.counting import Noting
 from tests.repository.stage import Stage, back_up, make_stage, put, snapshots, text
 
 MAINTAINER = b"m" * 32
 SEGMENT = "000000010000000000000001"
+WHOLE = Share(1.0, 0)
 FILES = {"a": text("a", 300_000), "small": b"x"}
 
 
@@ -33,14 +36,14 @@ def references(stage: Stage) -> dict[str, str]:
     return found.faults
 
 
-def contents(stage: Stage, share: float = 1.0) -> Found:
+def contents(stage: Stage, share: float = 1.0, day: int = 0) -> Found:
     found, read = Found(), [0]
 
     def tick(size: int) -> None:
         read[0] += size
 
     repository = stage.recovered()
-    check_contents(repository, Reader(repository), found, share=share, tick=tick)
+    check_contents(repository, Reader(repository), found, Share(share, day), tick=tick)
     found.bytes = read[0]
     return found
 
@@ -101,11 +104,11 @@ def test_every_object_is_looked_at_once_in_as_many_days_as_the_share_says(stage:
     seen = 0
     for day in range(5):
         found = Found()
-        check_objects(stage.writer(), found, share=0.2, day=day, tick=lambda _: None)
+        check_objects(stage.writer(), found, Share(0.2, day), tick=lambda _: None)
         seen += found.objects
     assert seen == len(names)
     whole = Found()
-    check_objects(stage.writer(), whole, share=1.0, day=3, tick=lambda _: None)
+    check_objects(stage.writer(), whole, Share(1.0, 3), tick=lambda _: None)
     assert whole.objects == len(names)
     assert whole.bytes == sum(found.size for found in stage.store.list(""))
     assert whole.faults == {}
@@ -115,16 +118,38 @@ def test_every_object_is_looked_at_once_in_as_many_days_as_the_share_says(stage:
 def test_an_object_whose_name_has_no_hash_is_named(stage: Stage, share: float) -> None:
     name = put(stage.store, "snap/files/stray", b"stray")
     found = Found()
-    check_objects(stage.writer(), found, share=share, day=0, tick=lambda _: None)
+    check_objects(stage.writer(), found, Share(share, 0), tick=lambda _: None)
     assert found.faults.keys() == {name}
 
 
-def test_a_share_of_the_contents_is_that_of_the_newest_points(stage: Stage) -> None:
-    for number in range(4):
+def test_a_share_of_the_contents_is_opened_each_day_and_all_of_it_in_turn(stage: Stage) -> None:
+    for number in range(12):
         back_up(stage.writer(), {"a": text(f"{number}", 100_000)})
-    assert contents(stage).bytes == 400_000
-    assert contents(stage, 0.5).bytes == 200_000
-    assert contents(stage, 0.01).bytes == 100_000
+    wal = WalStore(stage.writer().records, Lineage("files", "7", 17, 1))
+    wal.put(1, SEGMENT, text("wal", 50_000), {})
+    read = [contents(stage, 0.25, day).bytes for day in range(100, 104)]
+    assert sum(read) == contents(stage).bytes == 1_250_000
+    assert max(read) < 1_000_000
+    assert contents(stage, 0.25, 101).bytes == read[1]
+
+
+def test_damage_is_found_on_the_day_of_its_pack(stage: Stage) -> None:
+    back_up(stage.writer(), FILES)
+    [name, *_] = [found.name for found in stage.store.list("packs/")]
+    value = stage.store.get(name)
+    put(stage.store, name, value[:200] + bytes([value[200] ^ 1]) + value[201:])
+    days = [day for day in range(5) if name in contents(stage, 0.2, day).faults]
+    assert days == [day for day in range(5) if Share(0.2, day).holds(name)]
+    assert len(days) == 1
+
+
+@pytest.mark.parametrize("part", [0.003, 0.05, 0.3, 0.6, 0.7, 1.0])
+def test_a_share_is_as_large_as_it_says_and_misses_nothing(part: float) -> None:
+    names = [f"packs/files/2026W10/{text(f'{number}', 32).hex()}" for number in range(2000)]
+    turns = range(20_000, 20_000 + ceil(1 / part))
+    taken = [{name for name in names if Share(part, day).holds(name)} for day in turns]
+    assert set().union(*taken) == set(names)
+    assert all(abs(len(each) / len(names) - part) < 0.04 for each in taken)
 
 
 def test_what_a_recovery_key_does_not_open_is_a_fault_of_the_point_and_the_rest_goes_on(stage: Stage) -> None:
@@ -141,7 +166,7 @@ def test_what_a_recovery_key_does_not_open_is_a_fault_of_the_point_and_the_rest_
     back_up(stage.writer(), {"new": text("new", 100_000)})
     repository, found = open_with_recovery(stage.store, third), Found()
     read: list[int] = []
-    check_contents(repository, Reader(repository), found, share=1.0, tick=read.append)
+    check_contents(repository, Reader(repository), found, WHOLE, tick=read.append)
     assert found.faults.keys() == {first.name}
     assert sum(read) == 100_000
 
@@ -196,10 +221,10 @@ def test_a_store_that_does_not_answer_is_no_fault_of_an_object(
     back_up(stage.writer(), FILES)
     store = failing(stage, kind, fault)
     with pytest.raises(type(fault)):
-        check_objects(stage.writer(store), Found(), share=1.0, day=0, tick=lambda _: None)
+        check_objects(stage.writer(store), Found(), WHOLE, tick=lambda _: None)
     repository = stage.recovered(store=store)
     with pytest.raises(type(fault)):
-        check_contents(repository, Reader(repository), Found(), share=1.0, tick=lambda _: None)
+        check_contents(repository, Reader(repository), Found(), WHOLE, tick=lambda _: None)
     if kind == "wal":
         with pytest.raises(type(fault)):
             check_references(stage.writer(store), Found())
@@ -212,7 +237,7 @@ def test_objects_are_counted_when_they_are_opened_and_once_over_all_levels(stage
     check_references(stage.writer(), found)
     opened = [one.name for one in stage.store.list("") if family(one.name) in ("lists", "snap", "wal")]
     assert found.objects == len(opened)
-    check_objects(stage.writer(), found, share=1.0, day=0, tick=lambda _: None)
+    check_objects(stage.writer(), found, WHOLE, tick=lambda _: None)
     assert found.objects == len(list(stage.store.list("")))
 
 
@@ -237,6 +262,6 @@ def test_all_versions_of_an_object_are_held_against_its_name() -> None:
     [name] = [found.name for found in stage.store.list("snap/")]
     put(stage.store, name, b"other bytes")
     found = Found()
-    check_objects(stage.writer(), found, share=1.0, day=0, tick=lambda _: None)
+    check_objects(stage.writer(), found, WHOLE, tick=lambda _: None)
     assert found.faults.keys() == {name}
     assert "the right ones are kept" in found.faults[name]

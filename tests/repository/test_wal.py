@@ -193,3 +193,13 @@ def test_another_list_key_opens_no_facts(stage: Stage) -> None:
     [stored] = WalStore(records, LINEAGE).segments()
     with pytest.raises((Corrupt, WrongKey), match=stored.name):
         WalStore(records, LINEAGE).facts(stored.stored)
+
+
+def test_what_was_sent_is_counted_as_it_is_stored(stage: Stage) -> None:
+    wal = writing(stage)
+    wal.put(1, SEGMENT, bytes(100_000), FACTS)
+    wal.put(1, SEGMENT, bytes(100_000), FACTS)
+    wal.put_tail(1, SEGMENT, (0x100, 0x180), PLAIN[:0x80], FACTS)
+    stored = [found.size for kind in ("wal/", "tail/") for found in stage.store.list(kind)]
+    assert len(stored) == 2
+    assert wal.sent == sum(stored) < 100_000

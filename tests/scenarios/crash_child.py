@@ -34,10 +34,11 @@ class WatchedWriter(Writer):
         super().__init__(*arguments, PACE)  # type: ignore[call-arg]  # mypy counts *arguments twice
         self._seen: dict[str, str] = {}
 
-    def save(self, path: str, entry: dict[str, Any], stream: Iterable[bytes], **sizes: Any) -> None:
+    def save(self, path: str, entry: dict[str, Any], stream: Iterable[bytes], **sizes: Any) -> int:
         digest = hashlib.sha256()
-        super().save(path, entry, _watched(stream, digest), **sizes)
+        size = super().save(path, entry, _watched(stream, digest), **sizes)
         self._seen[path] = digest.hexdigest()
+        return size
 
     def commit(self, *arguments: Any) -> str:
         (self.oracle / self.run.run.hex()).write_text(json.dumps(self._seen))

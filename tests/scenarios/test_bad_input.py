@@ -99,7 +99,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(
     untouched: System, monkeypatch: pytest.MonkeyPatch, target: Path, volume: str
 ) -> None:
     plan = untouched.drtool.restore(volume, target, "--dry-run").value["restore"]
-    segments = re.search(r"(\d+) WAL segments", " ".join(plan["notes"]))
+    segments = re.search(r"(\d+) WAL segments?", " ".join(plan["notes"]))
     enough_for_wal = 16 * MIB * int(segments[1]) + 65 * MIB if segments else 1024
     for free in {1024, enough_for_wal}:
         with monkeypatch.context() as patch:
@@ -165,6 +165,7 @@ def test_a_dry_run_of_every_writing_command_leaves_store_and_server_as_they_were
     assert drtool("wal", "catch-up", "--dry-run").value["dry_run"]
     for volume in VOLUMES:
         assert drtool.restore(volume, target, "--dry-run").value["restore"]["dry_run"]
+    assert drtool("verify", "--level", "L0", "--dry-run").value["dry_run"]
     assert untouched.objects() == before
     assert server.sql("select slot_name from pg_replication_slots") == []
     drtool("wal", "catch-up")

@@ -128,6 +128,10 @@ class PlaceList:
         for number in range(*self._ranges.get(path, (0, 0))):
             yield self._place(_PLACE.unpack_from(self._rows, number * _PLACE.size))
 
+    def begins_with(self, path: bytes) -> bool:
+        """Return whether this list begins with places of path, so that those before may stand in an earlier one."""
+        return self._ranges.get(path, (-1, -1))[0] == 0
+
     def ends_with(self, path: bytes) -> bool:
         """Return whether path's places reach the end of this list, so that the next may go on with them."""
         return self._ranges.get(path, (0, -1))[1] == len(self)

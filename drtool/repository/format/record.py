@@ -142,5 +142,5 @@ def check_head(value: bytes, magic: bytes) -> None:
     if suite != SUITE:
         raise Corrupt(
             f"an object is of suite {suite}, which this drtool does not know",
-            hint="A newer drtool may have written it; look at its version in `drtool status`.",
+            hint="A newer drtool may have written it: read it with the newest.",
         )

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from drtool.errors import NoRecoveryPoint, UsageError
+from drtool.policy.moments import exact
 from drtool.sources.postgres.coverage import (
     Base,
     Lineage,
@@ -97,8 +98,8 @@ def choose_recovery(
     if not before:
         first = min(reaches, key=lambda one: one.base.end).base
         raise NoRecoveryPoint(
-            f"no base backup ended before {_utc(target)}: the first one, {first.id}, ended {_utc(first.end)}",
-            hint=f"The oldest reachable moment is just after {_utc(first.end)}.",
+            f"no base backup ended before {exact(target)}: the first one, {first.id}, ended {exact(first.end)}",
+            hint=f"The oldest reachable moment is just after {exact(first.end)}.",
         )
     best = max(before, key=lambda one: (lineage_order(one), _covers(one, wal, target), *_nearest(one)))
     return _to_time(best, wal[best.base.lineage], target)
@@ -154,8 +155,8 @@ def _to_time(reach: Reach, wal: StoredWal, target: datetime) -> RecoveryChoice:
     if target > newest:
         missing = "".join(f"; {fault}" for fault in reach.faults())
         raise NoRecoveryPoint(
-            f"the store proves what was committed until {_utc(newest)}, not until {_utc(target)}{missing}",
-            hint=f"Restore to {_utc(newest)}, or leave the moment out to get all up to {format_lsn(reach.end)}.",
+            f"the store proves what was committed until {exact(newest)}, not until {exact(target)}{missing}",
+            hint=f"Restore to {exact(newest)}, or leave the moment out to get all up to {format_lsn(reach.end)}.",
         )
     held = _held(reach, wal)
     until = [mark for mark in held if mark.time <= target]
@@ -207,7 +208,3 @@ def _why_none(bases: Sequence[Base], wal: Mapping[Lineage, StoredWal]) -> str:
         return f"base backup {newest.id} has no WAL in the store"
     faults = "; ".join(find_reach(newest, wal[newest.lineage]).faults())
     return f"the WAL of base backup {newest.id} does not reach its end: {faults}"
-
-
-def _utc(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S.%f} UTC"

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from drtool.errors import DrtoolError, NotProven
+from drtool.policy.moments import exact
 from drtool.sources.postgres.binaries import Binaries
 from drtool.sources.postgres.configuration import put_back, set_aside
 from drtool.sources.postgres.instance import Instance, needed_settings, read_control
@@ -121,11 +122,14 @@ class Recovery:
         return notes
 
     def leave_running(self) -> list[str]:
-        """Let the server run on with drtool's private configuration in work, and return notes."""
-        note = (
-            f"the server runs as process {self.instance.pid}, on the Unix socket in {self.instance.sockets}"
-        )
-        notes = [note, *self._tidy()]
+        """Let the server run on with drtool's private configuration in work, and return notes on how to end that."""
+        pid, sockets = self.instance.pid, self.instance.sockets
+        notes = [
+            f"the server runs as process {pid}, on the Unix socket in {sockets} and nowhere else",
+            f"its configuration and its log are drtool's own, in {self.work}",
+            f"to stop it: kill -INT {pid}; then delete {self.work} and {sockets}",
+            *self._tidy(),
+        ]
         self._is_left = True
         return notes
 
@@ -198,9 +202,7 @@ class Recovery:
             faults.append(f"the heartbeat at {format_lsn(choice.heartbeat_lsn)} is not in it")
         faults += [f"{format_lsn(lsn)} was seen durable" for lsn in expected.witnesses if reached < lsn]
         if choice.target is not None and recovered.last_commit and recovered.last_commit > choice.target:
-            faults.append(
-                f"its last commit is of {recovered.last_commit:%Y-%m-%d %H:%M:%S.%f} UTC, after the target"
-            )
+            faults.append(f"its last commit is of {exact(recovered.last_commit)}, after the target")
         if faults:
             raise NotProven(
                 f"recovery ended at {format_lsn(reached)}: {'; '.join(faults)}",

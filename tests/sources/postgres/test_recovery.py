@@ -1,6 +1,7 @@
 """Recovery on real servers of three majors: the rows decide, and a ledger knows them."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -391,9 +392,18 @@ def test_a_server_that_is_left_running_says_where(newest: Stage) -> None:
         recovery.run(expected_end(newest.wal.survey(recovery.choice)))
         notes = recovery.leave_running()
     try:
-        assert f"process {recovery.instance.pid}" in notes[0]
+        said = " ".join(notes)
+        for part in (
+            f"process {recovery.instance.pid}",
+            f"kill -INT {recovery.instance.pid};",
+            recovery.work,
+        ):
+            assert str(part) in said
+        assert str(recovery.instance.sockets) in said
         with recovery.instance.connect(user="postgres") as connection:
             assert connection.execute("select pg_is_in_recovery()").fetchall() == [(False,)]
+        subprocess.run(re.findall(r"kill -INT \d+", said)[0].split(), check=True)
+        wait_until(lambda: recovery.instance.pid is None, "the server has ended", deadline_s=STOP_S)
     finally:
         recovery.instance.stop()
 

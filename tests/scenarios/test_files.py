@@ -1,0 +1,232 @@
+"""A volume of files from the command line: backed up, changed, lost, and brought back, over a directory and over S3."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drtool.operations.session import KeyFiles, Session, Silent, World, open_session
+from drtool.repository.format.names import family
+from drtool.repository.snapshot import Snapshot, read_snapshots
+from drtool.sources.files.trailer import SIZE
+from tests.conftest import S3Server
+from tests.scenarios.commands import Commands, s3_repository
+from tests.sources.files.trees import NOT_UTF_8, clock, look, make_tree, open_handles
+
+SECRET_NAME, SECRET = "a telling name.txt", b"a telling content"
+
+
+@dataclass(frozen=True)
+class Files:
+    """A tree, the commands over it, and a session that looks into the repository."""
+
+    tree: Path
+    drtool: Commands
+
+    def backup(self, code: int = 0) -> dict[str, Any]:
+        [volume] = self.drtool("backup", code=code).value["volumes"]
+        found: dict[str, Any] = volume
+        return found
+
+    def points(self, key: Path | None = None) -> list[Snapshot]:
+        session = self.session()
+        found = read_snapshots(session.repository.records, "media")
+        return [each for each in found if isinstance(each, Snapshot)]
+
+    def session(self) -> Session:
+        world = World(clock, {**os.environ, **self.drtool.environment}, Silent())
+        return open_session(self.drtool.policy, None, KeyFiles(bundle=self.drtool.bundle), world)
+
+    def packs(self) -> set[str]:
+        return {found.name for found in self.session().repository.store.list("packs/")}
+
+
+def make_files(directory: Path, repository: Mapping[str, object], **environment: str) -> Files:
+    tree = directory / "tree"
+    make_tree(tree)
+    (tree / SECRET_NAME).write_bytes(SECRET)
+    policy = {
+        "version": 1,
+        "name": "files",
+        "repository": dict(repository),
+        "objectives": {"rpo": "15m", "rto": "1h"},
+        "volumes": [{"name": "media", "source": "files", "path": str(tree)}],
+    }
+    drtool = Commands(directory / "commands", policy, environment).written()
+    drtool.init()
+    return Files(tree, drtool)
+
+
+def settle(tree: Path) -> None:
+    """Wait until what was written is old enough to have a stat record: it is the file system's clock that counts."""
+    newest = max(path.lstat().st_ctime for path in (tree, *tree.rglob("*")))
+    while time.time() < newest + 3.2:
+        time.sleep(0.1)
+
+
+@pytest.fixture(params=["a directory", "S3"])
+def files(request: pytest.FixtureRequest, tmp_path: Path, s3_server: S3Server) -> Iterator[Files]:
+    if request.param == "S3":
+        s3 = s3_server.at(s3_server.plain)
+        assert s3.credentials
+        keys = s3.credentials()
+        yield make_files(
+            tmp_path,
+            s3_repository(s3),
+            SCENE_ACCESS_KEY=keys.access_key,
+            SCENE_SECRET_KEY=keys.secret_key,
+        )
+        return
+    (tmp_path / "repository").mkdir()
+    yield make_files(tmp_path, {"url": f"file://{tmp_path}/repository"})
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Files:
+    """The same over a directory alone."""
+    (tmp_path / "repository").mkdir()
+    return make_files(tmp_path, {"url": f"file://{tmp_path}/repository"})
+
+
+def test_a_tree_comes_back_as_it_was_at_each_of_its_points(files: Files, tmp_path: Path) -> None:
+    settle(files.tree)
+    first_look = look(files.tree)
+    first = files.backup()
+    assert first["read"] > 0
+    (files.tree / "plain").write_bytes(b"HELLO")
+    (files.tree / "wörter.txt").unlink()
+    (files.tree / "new").write_bytes(b"new")
+    settle(files.tree)  # S3 dates by the second, too: the points are to differ in their times
+    second_look, packs = look(files.tree), files.packs()
+    second = files.backup()
+    assert second["read"] == len("HELLO") + len("new") + 2 * SIZE
+    assert second["reused"] == files.points()[0].size - len("hello") - len("ü".encode()) - 2 * SIZE
+    assert len(files.packs() - packs) <= 2
+    assert files.backup()["read"] == 0
+    files.drtool("verify", "--level", "L1")
+    newest = files.drtool.restore("media", tmp_path / "newest")
+    assert look(tmp_path / "newest") == second_look
+    assert all(proof["ok"] for proof in newest.value["restore"]["proofs"])
+    old = files.drtool.restore("media", tmp_path / "old", "--at", _end_of(files.points()[0]))
+    assert look(tmp_path / "old") == first_look
+    assert "3 proofs hold" in old.value["verdict"]
+
+
+def _end_of(point: Snapshot) -> str:
+    return point.end.isoformat()
+
+
+def test_exposure_is_counted_from_the_beginning_of_the_walk(kept: Files) -> None:
+    before = clock()
+    kept.backup()
+    [status] = kept.drtool("status").value["status"]["volumes"]
+    [point] = kept.points()
+    assert before <= point.begin <= point.end <= clock()
+    assert datetime.fromisoformat(status["newest"]) == point.begin
+    assert status["inside"]
+    assert status["next_run"]
+
+
+def test_nothing_that_the_list_key_opens_holds_a_name_or_content_of_the_tree(kept: Files) -> None:
+    (kept.tree / SECRET_NAME).chmod(0o600)
+    kept.backup()
+    os.mkfifo(kept.tree / "a telling fifo")
+    (kept.tree / "another telling name").mkdir()
+    kept.backup()
+    session = kept.session()
+    records, seen = session.repository.records, set()
+    names = [name for path in kept.tree.rglob("*") if len(name := os.fsencode(path.name)) > 6]
+    for found in session.repository.store.list(""):
+        kind = family(found.name)
+        if kind in ("lists", "snap", "runs", "part"):
+            value = records.fetch_sealed(found.name)
+            seen.add(kind)
+            assert [name for name in (*names, SECRET, NOT_UTF_8) if name in value] == []
+    assert seen == {"lists", "snap", "runs"}
+
+
+def test_a_file_that_may_not_be_read_fails_the_run_and_its_record_holds_no_path(as_user: Path) -> None:
+    (as_user / "repository").mkdir()
+    files = make_files(as_user, {"url": f"file://{as_user}/repository"})
+    files.backup()
+    (files.tree / SECRET_NAME).chmod(0)
+    said = files.drtool("backup", code=6)
+    assert SECRET_NAME in said.error["hint"]
+    assert "mode 0000" in said.error["message"]
+    session = files.session()
+    runs = [
+        session.repository.records.fetch_sealed(found.name)
+        for found in session.repository.store.list("runs/")
+    ]
+    assert any(b"may not be read" in run for run in runs)
+    assert not any(SECRET_NAME.encode() in run for run in runs)
+    assert len(files.points()) == 1
+    (files.tree / SECRET_NAME).chmod(0o600)
+    assert files.backup()["outcome"] == "done"
+
+
+def test_a_volume_that_is_not_there_or_not_mounted_fails_with_a_hint(kept: Files) -> None:
+    kept.backup()
+    kept.tree.rename(kept.tree.with_name("away"))
+    assert "mounted" in kept.drtool("backup", code=6).error["hint"]
+    kept.tree.mkdir()
+    assert "last point held" in kept.drtool("backup", code=6).error["message"]
+    assert len(kept.points()) == 1
+
+
+def test_a_claim_is_looked_for_where_claims_are_mounted(kept: Files, tmp_path: Path) -> None:
+    content = json.loads(json.dumps(kept.drtool.content))
+    content |= {
+        "volumes": [{"name": "media", "source": "files", "claim": "media-claim"}],
+        "kubernetes": {"namespace": "app"},
+    }
+    kept.drtool.policy.write_text(json.dumps(content))
+    kept.tree.rename(tmp_path / "media-claim")
+    said = kept.drtool("backup", code=6)
+    assert "/claims/media-claim" in said.error["message"]
+    mounted = Commands(
+        kept.drtool.directory, content, {**kept.drtool.environment, "DRTOOL_CLAIMS": str(tmp_path)}
+    )
+    assert mounted("backup").value["volumes"][0]["outcome"] == "done"
+
+
+def test_a_path_that_is_not_absolute_is_refused_by_the_policy(kept: Files) -> None:
+    assert "not absolute" in kept.drtool.but("media", path="tree")("backup", code=2).out
+
+
+def test_a_target_that_is_in_use_is_refused_and_a_dry_run_writes_nothing(kept: Files, tmp_path: Path) -> None:
+    kept.backup()
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target/mine").write_text("mine")
+    assert "mine" in kept.drtool.restore("media", tmp_path / "target", code=5).error["message"]
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["mine"]
+    assert kept.drtool.restore("media", tmp_path / "new", "--dry-run").value["restore"]["dry_run"]
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_a_damaged_pack_leaves_the_target_as_it_was(kept: Files, tmp_path: Path, damage: str) -> None:
+    kept.backup()
+    pack = max((tmp_path / "repository/packs").rglob("*"), key=lambda path: path.stat().st_size)
+    value = bytearray(pack.read_bytes())
+    value[len(value) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(value) if damage == "flip" else pack.unlink()
+    kept.drtool.restore("media", tmp_path / "target", code=(4, 7))
+    assert not (tmp_path / "target").exists()
+
+
+def test_the_repository_is_given_back_what_was_borrowed(kept: Files, tmp_path: Path) -> None:
+    kept.backup()
+    before = open_handles()
+    kept.backup()
+    kept.drtool.restore("media", tmp_path / "target")
+    assert open_handles() <= before + 1
+    shutil.rmtree(tmp_path / "target")
