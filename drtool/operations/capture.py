@@ -14,6 +14,7 @@ from drtool.operations.past import Known, Past
 from drtool.operations.session import Progress, Session
 from drtool.operations.settings import files_directory, redis_settings, unsupported
 from drtool.operations.wal import Instance, declare_gap, reach_instance, receive_or_gap
+from drtool.policy.durations import brief_duration
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
@@ -194,7 +195,7 @@ def _refuse_late(session: Session, volume: Volume, start: datetime, name: str) -
     limit = timedelta(seconds=session.repository.config.limits(volume.name).max_run)
     if session.repository.store.now() > start + limit:
         raise DrtoolError(
-            f"{name} reached the store later than max_run ({limit}) after its start, so it is not listed",
+            f"{name} reached the store later than max_run ({brief_duration(limit)}) after its start: it is not listed",
             hint="What it uploaded is used again by the next run, which is faster.",
         )
 
