@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from tests.cluster.minio import Minio
-
 from tests.faults.proxy import Answer, Delay, Fault, FaultProxy, Truncate, error
 
 
