@@ -10,6 +10,7 @@ from pathlib import Path
 
 from drtool.errors import DrtoolError, UsageError
 from tests.cluster import binaries, guardian, images, machine, packages
+from tests.cluster.addresses import ClusterAddresses
 from tests.cluster.inside import ROOT, complain
 from tests.cluster.lab import VARIABLE
 
@@ -44,10 +45,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace, rest: list[str]) -> int:
-    if rest:
-        raise UsageError(f"up takes no {rest[0]}")
+    _take_no(rest)
+    for name in options.clusters.split(","):
+        ClusterAddresses(name)  # refuses what is none, before anything is started
     ready = ["--ready-file", str(options.ready_file.absolute())] if options.ready_file else []
     return _in_a_lab(f"--clusters={options.clusters}", *ready)
+
+
+def _take_no(rest: list[str]) -> None:
+    if rest:
+        raise UsageError(f"{sys.argv[1]} takes no {rest[0]}")
 
 
 def _test(options: argparse.Namespace, rest: list[str]) -> int:
@@ -57,6 +64,10 @@ def _test(options: argparse.Namespace, rest: list[str]) -> int:
     if os.environ.get(VARIABLE):
         return _pytest("cluster", *which, *rest)
     if kubeconfig:
+        if not Path(kubeconfig).is_file():
+            raise UsageError(
+                f"KUBECONFIG names no file: {kubeconfig}", hint="Name one kubeconfig, not a list."
+            )
         print(f"using the cluster of {kubeconfig}; tests that need the lab are left out", flush=True)
         return _pytest("cluster and not lab", *which, *rest)
     return _in_a_lab("--", *PYTEST, "-m", "cluster", *which, *rest)
@@ -74,11 +85,13 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _build(options: argparse.Namespace, rest: list[str]) -> int:
+    _take_no(rest)
     _make_parts()
     return 0
 
 
 def _down_leftovers(options: argparse.Namespace, rest: list[str]) -> int:
+    _take_no(rest)
     machine.check_root()
     for lab in guardian.sweep_leftovers():
         print(f"removed {lab}")
@@ -96,11 +109,15 @@ def _make_parts() -> None:
 def _in_a_lab(*arguments: str) -> int:
     """Make everything ready, and run tests.cluster.inside in a lab, under the eyes of a guardian."""
     if os.environ.get(VARIABLE):
-        raise UsageError("this is inside of a lab already", hint="Give the command itself, without `run`.")
+        raise UsageError(
+            "this is inside of a lab already", hint="Leave it, or use what is here: it has a second cluster."
+        )
+    machine.check_root()
+    packages.install()
+    machine.check()  # before anything is built, which takes long
     _make_parts()
     for lab in guardian.sweep_leftovers():
         print(f"removed what a crashed lab left: {lab}", file=sys.stderr)
-    machine.check()
     programs = {name: binaries.binary(name) for name in binaries.names()}
     lab = guardian.LABS / f"{guardian.PREFIX}{secrets.token_hex(3)}"
     lab.mkdir(mode=0o711)

@@ -4,7 +4,11 @@ Kubernetes takes the user's name from a certificate's common name, and the group
 """
 
 import base64
+import fcntl
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -34,17 +38,22 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.pair = Pair(folder / "ca.crt", folder / "ca.key")
-        if not self.pair.key.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._make()
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            if not self.pair.key.exists():
+                self._make()
 
     def issue(
         self, file: str, common_name: str, *, organization: str | None = None, hosts: tuple[str, ...] = ()
     ) -> Pair:
         """Return a certificate for a client and, at hosts (names, addresses), a server; made if file is not there."""
         pair = Pair(self._folder / f"{file}.crt", self._folder / f"{file}.key")
-        if pair.certificate.exists():
-            return pair
+        with _alone(self._folder):
+            if not pair.certificate.exists():
+                self._sign(pair, common_name, organization, hosts)
+        return pair
+
+    def _sign(self, pair: Pair, common_name: str, organization: str | None, hosts: tuple[str, ...]) -> None:
         key = _new_key(pair.key)
         builder = _builder(_name(common_name, organization), self._certificate.subject, key)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -56,7 +65,6 @@ class Authority:
             names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
             builder = builder.add_extension(names, critical=False)
         _write(pair.certificate, builder.sign(self._key, hashes.SHA256()))
-        return pair
 
     def kubeconfig(self, file: Path, server: str, user: Pair, *, cluster: str) -> Path:
         """Write a kubeconfig (JSON is YAML) by which user talks to server; everything is in it. Return file."""
@@ -84,8 +92,10 @@ class Authority:
                 }
             ],
         }
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(content, indent=2))
+        new = file.with_name(f"{file.name}.{threading.get_native_id()}")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(content, indent=2))
+        new.replace(file)  # nobody reads half of it
         return file
 
     def _make(self) -> None:
@@ -104,6 +114,14 @@ class Authority:
         key = serialization.load_pem_private_key(self.pair.key.read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return key
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one thread of one process look for a pair and make it: nodes start side by side and share users."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _new_key(file: Path) -> ec.EllipticCurvePrivateKey:

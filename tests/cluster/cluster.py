@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kubernetes import client, config
 
-from tests.cluster import local_path, network
+from tests.cluster import local_path, network, node_settings
 from tests.cluster.addresses import ClusterAddresses
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.control_plane import ControlPlane, is_ok
 from tests.cluster.dns import core_dns
 from tests.cluster.images import IMAGES
 from tests.cluster.network_policies.enforcement import network_policies
@@ -133,12 +133,21 @@ class LabCluster(Cluster):
             process.check_alive()
 
     def wait_until_ready(self, node: Node) -> None:
-        """Return when the API server calls node ready. Raises LabFailed with kubelet's last words."""
+        """Return when the API server calls node ready, and Services can be reached from it.
+
+        Raises LabFailed with the last words of kubelet or kube-proxy, whose state the API server does not know.
+        """
         wait_until(
             lambda: self._is_ready(node),
             f"node {node.name} is ready",
             deadline_s=READY_S,
             process=node.kubelet,
+        )
+        wait_until(
+            lambda: is_ok(f"http://{node.address}:{node_settings.PROXY_HEALTH_PORT}/healthz"),
+            f"kube-proxy of {node.name} has written its rules",
+            deadline_s=READY_S,
+            process=node.proxy,
         )
 
     def stop(self) -> None:

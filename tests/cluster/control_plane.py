@@ -48,12 +48,12 @@ class ControlPlane:
         for process, port in ((self.controller_manager, CONTROLLERS_PORT), (self.scheduler, SCHEDULER_PORT)):
             url = f"https://{self.addresses.control_plane}:{port}/healthz"
             what = f"{process.name} is healthy"
-            wait_until(partial(_is_ok, url, ANYBODY), what, deadline_s=READY_S, process=process)
+            wait_until(partial(is_ok, url, ANYBODY), what, deadline_s=READY_S, process=process)
 
     def answers(self) -> bool:
         """Tell whether the API server says that it is ready: it lets anybody ask that."""
         trust = ssl.create_default_context(cafile=str(self.authority.pair.certificate))
-        return _is_ok(f"{self.addresses.api}/readyz", trust)
+        return is_ok(f"{self.addresses.api}/readyz", trust)
 
     def user(self, name: str, organization: str = ADMINISTRATORS) -> Path:
         """Return the kubeconfig of a user, who may do everything unless another group is given; made if need be."""
@@ -64,7 +64,7 @@ class ControlPlane:
         return file
 
     def _etcd_answers(self) -> bool:
-        return _is_ok(f"{self._etcd_url}/health")
+        return is_ok(f"{self._etcd_url}/health")
 
     @property
     def _etcd_url(self) -> str:
@@ -153,7 +153,7 @@ class ControlPlane:
         return self.authority.issue("service-accounts", "service-accounts")
 
 
-def _is_ok(url: str, trust: ssl.SSLContext | None = None) -> bool:
+def is_ok(url: str, trust: ssl.SSLContext | None = None) -> bool:
     """Tell whether a server answers 200 at url."""
     try:
         with urllib.request.urlopen(url, timeout=5, context=trust) as answer:

@@ -18,6 +18,7 @@ PROGRAMS = (
     "hostname",
     "ip",
     "iptables",
+    "nft",
     "ctr",
     "containerd",
     "runc",

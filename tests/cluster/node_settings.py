@@ -6,6 +6,7 @@ from tests.cluster.addresses import DOMAIN, ClusterAddresses, NodeAddress
 
 CNI_PLUGINS = "/usr/lib/cni"  # where Debian puts them
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+PROXY_HEALTH_PORT = 10256
 
 
 def containerd(folder: Path, pause: str) -> str:
@@ -85,5 +86,6 @@ def proxy(node: NodeAddress, addresses: ClusterAddresses, kubeconfig: Path) -> d
         "hostnameOverride": node.name,
         "clusterCIDR": addresses.pods,
         "clientConnection": {"kubeconfig": str(kubeconfig)},
+        "healthzBindAddress": f"{node.address}:{PROXY_HEALTH_PORT}",
         "conntrack": {"maxPerCore": 0, "min": 0},  # the machine's own limits are not ours to change
     }

@@ -10,6 +10,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from kubernetes.client import CoreV1Api, NetworkingV1Api, StorageV1Api
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import PREFIX, archive
-from tests.cluster.load.site import Session, Site
-from tests.cluster.process import wait_until
+from tests.cluster.load.site import Connection, Session, Site, Unavailable
+from tests.cluster.process import LabFailed, wait_until
 from tests.cluster.readiness import wait_until_ready
 
 FOLDER = Path(__file__).parent / "systems"
@@ -43,7 +44,8 @@ class System:
     def deploy(self, cluster: Cluster, *, deadline_s: float = READY_S) -> None:
         """Bring the system up, and before it what all systems expect of a cluster and this one lacks.
 
-        Safe to run again. Raises LabFailed, saying what is not ready and why, after deadline_s.
+        Safe to run again. Returns once its Ingress is served. Raises LabFailed, saying what is not ready and why,
+        after deadline_s.
         """
         deploy_ingress_controller(cluster)
         provide_longhorn(cluster)
@@ -51,6 +53,7 @@ class System:
         for folder in self.folders:
             cluster.apply(FOLDER / folder)
         self.wait_until_ready(cluster, deadline_s=deadline_s)
+        wait_until_served(self.site(cluster))
 
     def wait_until_ready(self, cluster: Cluster, *, deadline_s: float = READY_S) -> None:
         """Return once all workloads are ready and all Jobs are done. Raises LabFailed as deploy."""
@@ -83,6 +86,29 @@ class System:
         return Session(user, password)
 
 
+def wait_until_served(site: Site, *, deadline_s: float = READY_S) -> None:
+    """Return once site answers at its root with anything but 404, which is what Traefik says of an Ingress it has not
+    read yet. Raises LabFailed, with what it answered last, after deadline_s.
+    """
+    said = ""
+
+    def is_served() -> bool:
+        nonlocal said
+        try:
+            answer = connection.ask("GET", "/", passing=())
+        except Unavailable as trouble:
+            said = trouble.message
+            return trouble.__cause__ is None  # it answered, with 401 or 5xx; else the connection failed
+        said = f"{site.url} answers {answer.status} {answer.shown}"
+        return answer.status != 404
+
+    with closing(Connection(site)) as connection:
+        try:
+            wait_until(is_served, f"{site.host} is served", deadline_s=deadline_s)
+        except LabFailed as cause:
+            raise LabFailed(f"{cause.message}: {said}", hint="See its Ingress, and Traefik's log.") from cause
+
+
 def deploy_ingress_controller(cluster: Cluster) -> None:
     """Bring up Traefik, unless the cluster has an IngressClass of that name, as k3s has."""
     api: Any = NetworkingV1Api(cluster.api)
@@ -100,7 +126,12 @@ def provide_longhorn(cluster: Cluster) -> None:
 
 
 def load_images(cluster: Cluster, folder: str) -> None:
-    """Give every node of the lab the images that the manifests below folder name."""
+    """Give every node of the lab the images that the manifests below folder name.
+
+    Nothing is done for another cluster: its images are its user's to load, and to build them takes root.
+    """
+    if not cluster.nodes:
+        return
     archives = [archive(name) for name in sorted(images(folder))]
     with ThreadPoolExecutor() as pool:  # one after the other on a node, for most layers are the same
         list(pool.map(lambda node: [node.load(each) for each in archives], cluster.nodes))

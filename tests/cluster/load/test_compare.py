@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from drtool.errors import UsageError
 from tests.cluster.load.compare import Found, KindComparison, compare, compare_kind
 from tests.cluster.load.ledger import Ledger, Write
 
@@ -109,6 +110,12 @@ def test_a_write_in_doubt_that_is_altered_is_a_fault_all_the_same() -> None:
 
     assert verdict.altered == verdict.in_doubt == ("e",)
     assert not verdict.is_exact
+
+
+@pytest.mark.parametrize("writes", [{}, {"e": WRITES["e"]}])
+def test_a_ledger_without_a_promise_proves_nothing(writes: dict[str, Write]) -> None:
+    with pytest.raises(UsageError, match="proves nothing"):
+        compare(Ledger(writes), {"posts": there("".join(writes))})
 
 
 def test_the_verdict_in_words_begins_with_the_answer_and_names_what_is_wrong() -> None:

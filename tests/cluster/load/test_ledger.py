@@ -63,6 +63,13 @@ def test_what_is_acknowledged_after_the_end_stays_in_doubt(path: Path) -> None:
     assert read_ledger(path).writes["b"].acknowledged is None
 
 
+def test_a_ledger_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
+    for path in (tmp_path / "no folder" / "ledger", tmp_path):
+        with pytest.raises(UsageError, match="cannot write the ledger") as caught:
+            LedgerFile(path)
+        assert caught.value.hint
+
+
 @pytest.mark.parametrize(
     "damaged",
     [

@@ -39,6 +39,13 @@ def test_a_program_that_is_no_server_is_refused(tmp_path: Path) -> None:
         find_binaries(18, account=None, explicit=tmp_path / "nothing")
 
 
+def test_a_folder_of_the_search_path_that_is_closed_is_passed_over(as_user: Path) -> None:
+    closed = as_user / "closed"
+    closed.mkdir(mode=0)
+    with pytest.raises(Refused, match="no PostgreSQL 99"):
+        find_binaries(99, account=None, search_path=str(closed))
+
+
 @pytest.mark.parametrize("name", ["pg_verifybackup", "pg_checksums", "pg_controldata"])
 def test_an_installation_that_lacks_what_a_restore_needs_is_passed_over(name: str) -> None:
     whole, account, lame = find_bin_dir(18), choose_account(owner()), private_directory("lame")

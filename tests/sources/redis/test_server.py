@@ -23,6 +23,15 @@ def test_the_targets_own_version_is_found(version: str) -> None:
     assert program.samefile(redis_program(version))
 
 
+def test_a_folder_of_path_that_is_closed_is_passed_over(
+    as_user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = as_user / "closed"
+    closed.mkdir(mode=0)
+    monkeypatch.setenv("PATH", str(closed))
+    assert find_server(layout("6.2"), 9)[1] == (6, 2)
+
+
 def test_a_later_server_of_the_same_layout_will_do_where_there_is_no_other() -> None:
     assert find_server(layout("7.0.5"), 10, redis_program("7.0"))[1] == (7, 0)
     assert find_server(layout("6.0"), 9, redis_program("6.2"))[1] == (6, 2)
