@@ -29,7 +29,7 @@ def test_a_folder_of_path_that_is_closed_is_passed_over(
     closed = as_user / "closed"
     closed.mkdir(mode=0)
     monkeypatch.setenv("PATH", str(closed))
-    assert find_server(layout("6.2"), 9)[1] == (6, 2)
+    assert find_server(layout("7.0"), 10)[1] == (7, 0)  # of /usr/bin, where everybody looks
 
 
 def test_a_later_server_of_the_same_layout_will_do_where_there_is_no_other() -> None:
