@@ -66,7 +66,7 @@ def dump(server: PostgresServer, start: int) -> list[int]:
 def load(server: PostgresServer) -> None:
     """Write WAL of many kinds: small and large records, full pages, switches, messages."""
     bench = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres"]
-    password = {"PGPASSWORD": server.password}
+    password = {"PGPASSWORD": server.password, "PGDATABASE": "postgres"}  # else the one named as we are
     run([server.bin_dir / "pgbench", *bench, "-i", "-q", "-s", "1"], cwd=server.data.parent, env=password)
     run(
         [server.bin_dir / "pgbench", *bench, "-n", "-c", "2", "-t", "300"],
