@@ -59,13 +59,13 @@ def test_holes_are_not_read(tree: Path) -> None:
 
 def test_what_is_unchanged_is_referred_to_and_not_opened(tree: Path) -> None:
     first = capture(tree)
-    (tree / "large").chmod(0)  # its ctime changes with its mode: it is read again
+    (tree / "large").chmod(0o440)  # its ctime changes with its mode: it is read again
     second = capture(tree, first)
     assert second.read == ["large"]
     assert (
         second.facts["counts"]["unchanged"] == second.facts["counts"]["file"] - 2
     )  # the empty one has no content
-    assert second.artifacts["large"].entry["mode"] == 0
+    assert second.artifacts["large"].entry["mode"] == 0o440
 
 
 def change_content(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The proofs: what is as it was passes, and whatever is changed by hand makes one fail."""
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,11 +22,13 @@ ENTRIES, CONTENT, METADATA = (
 def flip(path: Path, at: int) -> None:
     """Change one byte, and hide it."""
     status = path.stat()
+    path.chmod(0o600)
     with path.open("r+b") as file:
         file.seek(at)
         byte = file.read(1)
         file.seek(at)
         file.write(bytes([byte[0] ^ 1]))
+    path.chmod(stat.S_IMODE(status.st_mode))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
@@ -37,9 +40,11 @@ def relink(target: Path) -> None:
 
 
 def truncate(path: Path, size: int) -> None:
-    mtime = path.stat().st_mtime_ns
+    status = path.stat()
+    path.chmod(0o600)
     os.truncate(path, size)
-    os.utime(path, ns=(mtime, mtime))
+    path.chmod(stat.S_IMODE(status.st_mode))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def retarget(link: Path) -> None:
