@@ -62,16 +62,17 @@ clean: ## Remove what the other targets made.
 	find drtool tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- the virtual environment: a stamp for each set of packages; those of the tests hold those of the demo
+# The lists are whole, so pip has nothing to work out (--no-deps): older ones stumble over a release newer than a pin.
 
 $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the packages of requirements/demo.txt into $(VENV), once"
-	@$(PIP) install --require-hashes -r requirements/demo.txt
+	@$(PIP) install --require-hashes --no-deps -r requirements/demo.txt
 	@$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the packages of requirements/dev.txt into $(VENV), once"
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
 	@$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $(VENV)/.demo $@
 
