@@ -14,6 +14,7 @@ from drtool.cli.units import NONE, size, took, when
 from drtool.errors import DrtoolError, PartialFailure
 from drtool.operations.backup import run_backup
 from drtool.operations.results import VolumeBackup
+from drtool.policy.moments import to_second
 
 
 @click.command("backup", epilog=exit_codes(3, 4, 6, *STORE))
@@ -43,7 +44,19 @@ def answer(results: Sequence[VolumeBackup], now: datetime) -> Answer:
         facts={"volumes": results},
         lines=[_table(results, now), *_remarks(results)],
         exit_code=code,
+        word="; ".join(_word(result) for result in results),
+        is_news=any(result.outcome in ("done", "failed") for result in results),
     )
+
+
+def _word(result: VolumeBackup) -> str:
+    """Return what became of one volume, to be understood where only a line is shown."""
+    if result.error is not None:
+        return "; ".join(error_lines(result.error, result.volume))
+    if result.outcome != "done" or result.moment is None:
+        return f"{result.volume}: {result.reason}"
+    stored = f"{size(result.stored)} stored of {size(result.read + result.reused)}"
+    return ", ".join([f"{result.volume}: the point of {to_second(result.moment)}", stored, *result.notes])
 
 
 def exit_code(results: Sequence[VolumeBackup]) -> int:

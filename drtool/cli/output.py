@@ -28,6 +28,7 @@ class Answer:
     """What a command says: lines for people, facts for programs.
 
     The facts are printed as JSON beside `schema`, `exit_code` and `verdict`. alarm: bad news, whatever the exit code.
+    word adds to the verdict what a line must hold to be understood alone; is_news: something has happened.
     """
 
     command: str
@@ -37,6 +38,13 @@ class Answer:
     lines: Sequence[str | Table] = ()
     exit_code: int = 0
     alarm: bool = False
+    word: str = ""
+    is_news: bool = True
+
+    @property
+    def last_word(self) -> str:
+        """The whole answer in a line."""
+        return f"{self.verdict}; {self.word}" if self.word else self.verdict
 
 
 def say(answer: Answer, *, as_json: bool) -> int:

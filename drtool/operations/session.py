@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drtool.errors import UsageError
+from drtool.operations.cluster_secrets import cluster_secrets
 from drtool.policy.load import parse_policy, read_policy
 from drtool.policy.schema import Policy
 from drtool.policy.schema import Repository as RepositorySettings
@@ -72,7 +73,7 @@ class World:
         """Return the text that reference stands for. Raises UsageError that names what is missing."""
         if reference is None or isinstance(reference, str):
             return reference
-        return SecretResolver(self.environment, _read_file).text(reference)
+        return SecretResolver(self.environment, _read_file, cluster_secrets(self.environment)).text(reference)
 
 
 def _read_file(path: str) -> str:

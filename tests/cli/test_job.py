@@ -1,0 +1,71 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from drtool.cli.backup import answer
+from drtool.cli.job import VARIABLE, leave_word
+from drtool.errors import Refused
+from drtool.operations.results import VolumeBackup
+from tests.cli.conftest import Place, Run
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def word(tmp_path: Path) -> Path:
+    return tmp_path / "termination-log"
+
+
+def test_what_failed_is_the_last_word_in_one_line(run: Run, made: Place, word: Path) -> None:
+    arguments = ["backup", "--due", "--policy", made.policy, "--bundle", made.bundle]
+    result = run(*arguments, env={VARIABLE: str(word)})
+
+    assert result.exit_code == 6
+    said = word.read_text()
+    assert said.startswith("backup: 1 failed; error: redis: ")
+    assert "hint: " in said
+    assert "\n" not in said
+
+
+def test_an_error_before_anything_was_done_is_the_last_word(run: Run, place: Place, word: Path) -> None:
+    result = run("backup", "--policy", place.policy, "--json", env={VARIABLE: str(word)})
+
+    assert word.read_text().startswith(f"error: {json.loads(result.stdout)['error']['message']}; hint: ")
+
+
+def test_a_last_word_that_cannot_be_written_changes_nothing(run: Run, made: Place, tmp_path: Path) -> None:
+    arguments = ["points", "--policy", made.policy, "--bundle", made.bundle]
+
+    assert run(*arguments, env={VARIABLE: str(tmp_path)}).exit_code == 0
+
+
+def test_a_last_word_is_short_enough_for_kubernetes(word: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(word))
+    leave_word("€\n" * 4096)
+
+    assert 1000 < word.stat().st_size <= 1024
+    assert set(word.read_text()) == {"€", " "}
+
+
+@pytest.mark.parametrize(
+    ("result", "said", "is_news"),
+    [
+        (VolumeBackup("redis", "not due", "next at noon"), "backup: 1 not due; redis: next at noon", False),
+        (
+            VolumeBackup("redis", "done", moment=NOON, read=2048, stored=1024, notes=("a note",)),
+            "backup: 1 done; redis: the point of 2026-01-02T12:00:00Z, 1.0 KiB stored of 2.0 KiB, a note",
+            True,
+        ),
+        (
+            VolumeBackup("redis", "failed", error=Refused("no", hint="Try.")),
+            "backup: 1 failed; error: redis: no; hint: Try.",
+            True,
+        ),
+    ],
+)
+def test_a_backup_says_in_a_line_what_happened(result: VolumeBackup, said: str, *, is_news: bool) -> None:
+    told = answer([result], NOON)
+
+    assert (told.last_word, told.is_news) == (said, is_news)
