@@ -16,8 +16,8 @@ from click.shell_completion import CompletionItem
 
 from drtool import __version__
 from drtool.cli.exits import ENDING, Interrupted, Terminated
-from drtool.cli.job import leave_word
-from drtool.cli.output import error_lines, say_error, say_traceback
+from drtool.cli.job import report_error
+from drtool.cli.output import say_error, say_traceback
 from drtool.errors import DrtoolError, UsageError
 
 # Each is `command` in the module of its name, imported when it is called: `drtool --help` imports none of them.
@@ -99,7 +99,7 @@ def _tell(fault: BaseException, arguments: Sequence[str]) -> int:
     if "--debug" in arguments or os.environ.get("DRTOOL_DEBUG"):
         say_traceback(fault)
     say_error(error, as_json="--json" in arguments)
-    leave_word("; ".join(error_lines(error)))
+    report_error(error, next(iter(arguments), "drtool"))
     return error.exit_code
 
 

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from drtool.cli.exits import ENDING
-from drtool.cli.job import leave_word
+from drtool.cli.job import report_answer
 from drtool.cli.output import Answer, say
 from drtool.cli.progress import ClosingProgress, Mode, make_progress
 from drtool.cli.units import parse_moment
@@ -66,8 +66,9 @@ class Invocation:
     def say(self, answer: Answer) -> int:
         """Print answer below whatever progress was shown; return its exit code."""
         self.progress.close()
-        leave_word(answer.last_word)
-        return say(answer, as_json=self.as_json)
+        code = say(answer, as_json=self.as_json)
+        report_answer(answer)
+        return code
 
     def moment(self, text: str | None) -> datetime | None:
         """Return the moment that an option names. Raises UsageError."""

@@ -1,0 +1,1 @@
+"""Kubernetes as a source: the API's client, and what is read through it."""

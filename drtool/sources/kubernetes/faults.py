@@ -1,0 +1,68 @@
+"""What the API server's refusals mean, in our words."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drtool.errors import DrtoolError, SourceUnavailable
+
+
+class Forbidden(SourceUnavailable):
+    """The API server knows who asks, and does not let them."""
+
+
+class Unauthorized(SourceUnavailable):
+    """The API server does not take the credentials, or not any more."""
+
+
+class ListingExpired(DrtoolError):
+    """The rest of a listing is gone, for it took too long: it has to begin anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the API server. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the server asks to try again, or is not itself: overloaded, starting, or behind a broken proxy."""
+        return self.status == 429 or self.status >= 500  # noqa: PLR2004 - as HTTP has them
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """How long the server asks to wait, None if it does not say."""
+        said = self.headers.get("retry-after", "")
+        return float(said) if said.isdigit() else None
+
+    @property
+    def said(self) -> str:
+        """What the server says of it, in a line."""
+        try:
+            message = json.loads(self.body)["message"]
+        except (ValueError, KeyError, TypeError):
+            message = ""
+        return " ".join(str(message).split()) or f"HTTP {self.status}"
+
+
+def refusal(answer: Answer, doing: str, where: str) -> DrtoolError:
+    """Return the error for an answer that trying again does not mend. doing is as in "list secrets in namespace x"."""
+    if answer.status == 401:  # noqa: PLR2004
+        return Unauthorized(
+            f"the API server {where} does not take our credentials: {answer.said}",
+            hint="A token has expired or was revoked: log in again, or see the service account of the pod.",
+        )
+    if answer.status == 403:  # noqa: PLR2004
+        return Forbidden(
+            f"not allowed to {doing}: {answer.said}",
+            hint="`drtool doctor --rbac` prints the Role that is missing.",
+        )
+    if answer.status == 410:  # noqa: PLR2004
+        return ListingExpired(f"the listing ran out: {answer.said}", hint="Begin it anew.")
+    return SourceUnavailable(
+        f"the API server {where} refuses to {doing}: {answer.said}",
+        hint="Look at the object and at the API server's log.",
+    )

@@ -1,0 +1,134 @@
+"""An API server of the tests: speaks discovery, lists page by page, and answers as it was told to.
+
+with Api({"/api/v1/namespaces/x/configmaps": [...]}) as api:
+    api.tell(429, {"Retry-After": "1"})          # what the next request is answered
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+Json = dict[str, Any]
+
+
+def status(code: int, message: str) -> Json:
+    """Return what an API server says of a failure."""
+    return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
+
+
+class Api:
+    """Serves collections by path: lists of objects; and plain answers by path. Notes what was asked."""
+
+    def __init__(
+        self, collections: Mapping[str, list[Json]], answers: Mapping[str, Json] | None = None
+    ) -> None:
+        self.collections, self.answers = dict(collections), dict(answers or {})
+        self.asked: list[str] = []
+        self.tokens: list[str] = []
+        self.created: list[Json] = []
+        self.page = 2
+        self.expire_tokens = 0  # how many continue tokens are to be refused as expired
+        self._told: deque[tuple[int, Mapping[str, str], Json]] = deque()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+
+    def tell(self, code: int, headers: Mapping[str, str] | None = None, message: str = "told so") -> None:
+        """Have the next request that nothing was told about answered so."""
+        self._told.append((code, headers or {}, status(code, message)))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def kubeconfig(self, folder: Path, token: str = "first") -> Path:
+        """Write a kubeconfig for this server, and return its file."""
+        file = folder / "kubeconfig"
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "here",
+            "clusters": [{"name": "here", "cluster": {"server": self.url}}],
+            "users": [{"name": "me", "user": {"token": token}}],
+            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        }
+        file.write_text(json.dumps(content))
+        return file
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, method: str, target: str, body: bytes) -> tuple[int, Mapping[str, str], Json]:
+        self.asked.append(f"{method} {target}")
+        if self._told:
+            return self._told.popleft()
+        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        if method == "POST":
+            self.created.append(json.loads(body))
+            return 201, {}, {**self.created[-1], **self.answers.get(path, {})}
+        if path in self.collections:
+            return self._listed(path, query)
+        folder, _, name = path.rpartition("/")
+        found = [each for each in self.collections.get(folder, []) if each["metadata"]["name"] == name]
+        if found or path in self.answers:
+            return 200, {}, found[0] if found else self.answers[path]
+        return 404, {}, status(404, f"{path} is not there")
+
+    def _listed(self, path: str, query: Mapping[str, list[str]]) -> tuple[int, Mapping[str, str], Json]:
+        begin = int(query.get("continue", ["0"])[0])
+        if begin and self.expire_tokens:
+            self.expire_tokens -= 1
+            return 410, {}, status(410, "The provided continue parameter is too old")
+        limit = min(self.page, int(query["limit"][0]))
+        items = self.collections[path]
+        rest = str(begin + limit) if begin + limit < len(items) else ""
+        return (
+            200,
+            {},
+            {"metadata": {"resourceVersion": "7", "continue": rest}, "items": items[begin : begin + limit]},
+        )
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._speak("GET")
+
+            def do_POST(self) -> None:
+                self._speak("POST")
+
+            def _speak(self, method: str) -> None:
+                api.tokens.append(self.headers.get("Authorization", ""))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                code, headers, value = api._answer(method, self.path, body)
+                content = value.pop("raw").encode() if "raw" in value else json.dumps(value).encode()
+                self.send_response(code)
+                for name, said in headers.items():
+                    self.send_header(name, said)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+                pass
+
+        return Handler
+
+
+def config_map(name: str, **data: str) -> Json:
+    """Return a ConfigMap as a list holds it."""
+    return {
+        "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": "1"},
+        "data": data,
+    }

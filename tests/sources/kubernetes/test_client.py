@@ -1,0 +1,225 @@
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drtool.errors import SourceUnavailable, TemporaryFailure, UsageError
+from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.faults import Forbidden, Unauthorized
+from tests.sources.kubernetes.api import Api, config_map
+
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+PATH = "/api/v1/namespaces/shop/configmaps"
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with Api({PATH: [config_map(f"map-{number}", n=str(number)) for number in range(5)]}) as serving:
+        yield serving
+
+
+@pytest.fixture
+def cluster(api: Api, tmp_path: Path) -> Cluster:
+    return Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=3)
+
+
+def names(cluster: Cluster) -> list[str]:
+    return [item["metadata"]["name"] for page in cluster.pages(CONFIG_MAPS, "shop") for item in page]
+
+
+@pytest.mark.parametrize(
+    ("resource", "namespace", "name", "path"),
+    [
+        (CONFIG_MAPS, "shop", "", PATH),
+        (CONFIG_MAPS, None, "", "/api/v1/configmaps"),
+        (DEPLOYMENTS, "shop", "web", "/apis/apps/v1/namespaces/shop/deployments/web"),
+        (NODES, "shop", "a/b", "/api/v1/nodes/a%2Fb"),
+    ],
+)
+def test_a_resource_knows_its_path(resource: Resource, namespace: str | None, name: str, path: str) -> None:
+    assert resource.path(namespace, name) == path
+
+
+def test_a_listing_comes_page_by_page_and_each_object_says_what_it_is(api: Api, cluster: Cluster) -> None:
+    pages = list(cluster.pages(CONFIG_MAPS, "shop"))
+
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert pages[0][0]["kind"] == "ConfigMap"
+    assert pages[0][0]["apiVersion"] == "v1"
+    assert all("limit=500" in asked for asked in api.asked)
+
+
+def test_a_listing_whose_rest_expired_begins_anew_and_brings_nothing_twice(
+    api: Api, cluster: Cluster
+) -> None:
+    api.expire_tokens = 1
+
+    assert names(cluster) == [f"map-{number}" for number in range(5)]
+    assert len([asked for asked in api.asked if "continue" not in asked]) == 2
+
+
+def test_a_busy_server_is_asked_again_when_it_says(api: Api, cluster: Cluster) -> None:
+    api.tell(429, {"Retry-After": "1"})
+    begun = time.monotonic()
+
+    assert len(names(cluster)) == 5
+    assert time.monotonic() - begun >= 1
+
+
+def test_a_server_that_stays_busy_is_a_temporary_failure_with_its_own_words(
+    api: Api, cluster: Cluster
+) -> None:
+    for _ in range(9):
+        api.tell(503, message="etcd is slow")
+
+    with pytest.raises(TemporaryFailure, match="etcd is slow"):
+        names(cluster)
+
+
+def test_a_server_that_comes_back_is_waited_for(api: Api, tmp_path: Path) -> None:
+    environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+    api.tell(500)
+    api.tell(502)
+
+    assert len(names(Cluster.open("here", environment, patience_s=5))) == 5
+
+
+def test_nobody_there_is_a_temporary_failure_that_names_the_address(tmp_path: Path) -> None:
+    with Api({}) as gone:
+        file = gone.kubeconfig(tmp_path)
+    with pytest.raises(TemporaryFailure, match=gone.url):
+        Cluster.open(None, {"KUBECONFIG": str(file)}, patience_s=1).version()
+
+
+def test_who_is_asked_to_end_waits_no_longer(api: Api, tmp_path: Path) -> None:
+    ending = threading.Event()
+    ending.set()
+    api.tell(503)
+    environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+
+    begun = time.monotonic()
+    with pytest.raises(TemporaryFailure):
+        Cluster.open(None, environment, ending=ending).version()
+    assert time.monotonic() - begun < 5
+
+
+def test_what_is_forbidden_is_said_with_what_was_tried(api: Api, cluster: Cluster) -> None:
+    api.tell(403, message='User "x" cannot list resource "configmaps"')
+
+    with pytest.raises(Forbidden, match='not allowed to list configmaps in namespace shop: User "x"') as told:
+        names(cluster)
+    assert "drtool doctor --rbac" in told.value.hint
+
+
+def test_a_token_that_was_renewed_is_read_again(api: Api, tmp_path: Path) -> None:
+    cluster = Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=1)
+    api.kubeconfig(tmp_path, token="second")
+    api.tell(401)
+
+    assert len(names(cluster)) == 5
+    assert [token.split()[-1] for token in api.tokens[:2]] == ["first", "second"]
+
+
+def test_a_token_that_stays_refused_is_said_plainly(api: Api, cluster: Cluster) -> None:
+    api.tell(401, message="Unauthorized")
+    api.tell(401, message="Unauthorized")
+
+    with pytest.raises(Unauthorized, match="does not take our credentials"):
+        names(cluster)
+
+
+def test_an_object_that_is_not_there_is_none(cluster: Cluster) -> None:
+    assert cluster.get(CONFIG_MAPS, "shop", "map-9") is None
+    found = cluster.get(CONFIG_MAPS, "shop", "map-3")
+    assert found is not None
+    assert found["data"] == {"n": "3"}
+
+
+def test_what_is_refused_for_good_is_not_tried_again(api: Api, cluster: Cluster) -> None:
+    api.tell(422, message="name is too long")
+
+    with pytest.raises(SourceUnavailable, match="refuses to create configmaps: name is too long"):
+        cluster.create(CONFIG_MAPS, "shop", config_map("new"))
+    assert len(api.asked) == 1
+
+
+def test_what_may_be_done_is_asked_of_the_server(api: Api, cluster: Cluster) -> None:
+    reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    api.answers[reviews] = {"status": {"allowed": True}}
+    assert cluster.may("list", DEPLOYMENTS, "shop")
+    assert api.created[0]["spec"]["resourceAttributes"] == {
+        "verb": "list",
+        "group": "apps",
+        "resource": "deployments",
+        "name": "",
+        "namespace": "shop",
+    }
+
+    api.answers[reviews] = {"status": {"allowed": False}}
+    assert not cluster.may("get", NODES, None)
+
+
+def test_every_kind_is_found_once_in_the_version_that_is_preferred(api: Api, cluster: Cluster) -> None:
+    def kinds(*named: str) -> dict[str, object]:
+        return {
+            "resources": [
+                {"name": each, "kind": each.title(), "namespaced": True, "verbs": ["list"]} for each in named
+            ]
+        }
+
+    versions = [{"version": "v1beta1"}, {"version": "v1"}]
+    api.answers |= {
+        "/version": {"gitVersion": "v1.34.4"},
+        "/api/v1": kinds("pods", "pods/log"),
+        "/apis": {
+            "groups": [
+                {"name": "apps", "preferredVersion": {"version": "v1"}, "versions": versions},
+                {
+                    "name": "metrics.k8s.io",
+                    "preferredVersion": {"version": "v1"},
+                    "versions": [{"version": "v1"}],
+                },
+            ]
+        },
+        "/apis/apps/v1": kinds("deployments"),
+        "/apis/apps/v1beta1": kinds("deployments", "relics"),
+    }  # nobody answers for metrics.k8s.io
+
+    assert cluster.version() == "v1.34.4"
+    assert [(each.name, each.api_version) for each in cluster.resources()] == [
+        ("deployments.apps", "apps/v1"),
+        ("pods", "v1"),
+        ("relics.apps", "apps/v1beta1"),
+    ]
+
+
+def test_what_is_no_api_server_is_named(api: Api, cluster: Cluster) -> None:
+    api.answers["/version"] = {"raw": "<html>"}
+    with pytest.raises(SourceUnavailable, match=f"{api.url} does not answer like an API server"):
+        cluster.version()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "not: [yaml"])
+def test_a_kubeconfig_without_a_cluster_is_wrong_usage(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(content)
+
+    with pytest.raises(UsageError, match="no cluster is configured"):
+        Cluster.open(None, {"KUBECONFIG": str(file)})
+
+
+def test_a_context_that_is_not_there_is_wrong_usage(api: Api, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no cluster is configured"):
+        Cluster.open("elsewhere", {"KUBECONFIG": str(api.kubeconfig(tmp_path))})
+
+
+def test_in_a_pod_without_a_token_the_missing_service_account_is_named() -> None:
+    with pytest.raises(UsageError, match="no cluster is configured"):
+        Cluster.open(
+            None, {**os.environ, "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+        )
