@@ -60,7 +60,9 @@ def refuse(line: str) -> str:
                 return f"{line}: {command.name} has no {word}"
         elif isinstance(command, click.Group):
             found = (
-                command.get_command(click.Context(command), word) if re.fullmatch("[a-z-]+", word) else None
+                command.get_command(click.Context(command), word)
+                if re.fullmatch("[a-z0-9-]+", word)
+                else None
             )
             if found is None:
                 return f"{line}: there is no {word}"

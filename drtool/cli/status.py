@@ -16,7 +16,18 @@ from drtool.operations.status import run_status
 from drtool.policy.durations import brief_duration
 
 _HEADER: Final = (
-    *("VOLUME", "SOURCE", "EXPOSURE", "RPO", "NEWEST", "POINTS", "NEXT RUN", "VERIFIED", "VERDICT"),
+    *(
+        "VOLUME",
+        "SOURCE",
+        "EXPOSURE",
+        "RPO",
+        "NEWEST",
+        "POINTS",
+        "NEXT RUN",
+        "VERIFIED",
+        "HISTORY",
+        "VERDICT",
+    ),
 )
 
 
@@ -26,7 +37,9 @@ _HEADER: Final = (
 def command(invocation: Invocation, *, check: bool) -> int:
     """Say what would be lost now, volume by volume.
 
-    Computed from what is durable in the repository. Ends with 0 whatever it finds, unless --check is given.
+    Computed from what is durable in the repository. The bucket and a reader's bundle (`drtool keys reader`) are
+    enough: without --policy the one that the newest run stored counts. Ends with 0 whatever it finds, unless
+    --check is given.
     """
     return invocation.say(answer(run_status(invocation.session()), check=check))
 
@@ -60,6 +73,8 @@ def answer(status: Status, *, check: bool = False) -> Answer:
             *(["", *remarks] if remarks else []),
             "",
             f"repository  {status.repository}",
+            f"policy      {_policy(status)}",
+            f"history     {_history(status)}",
             f"recipients  {', '.join(status.recipients)}; a key was last proven: {when(status.last_proven, status.at)}",
         ],
         exit_code=ObjectiveMissed.exit_code if check and status.red else 0,
@@ -84,9 +99,21 @@ def _row(volume: VolumeStatus, now: datetime) -> tuple[str, ...]:
         when(volume.newest, now),
         str(volume.points),
         when(volume.next_run, now) if volume.next_run else NONE,
-        when(volume.last_verified, now) if volume.last_verified else "never",
+        f"{volume.verified_by} {when(volume.last_verified, now)}" if volume.last_verified else "never",
+        volume.history,
         "ok" if volume.inside else "RED",
     )
+
+
+def _policy(status: Status) -> str:
+    told = f"as a run told it at {when(status.policy_of, status.at)}" if status.policy_of else "as given"
+    return f"{status.policy}, {told}"
+
+
+def _history(status: Status) -> str:
+    found = status.protection
+    probed = f", the writer's probe of {when(found.probed, status.at)} says" if found.probed else ""
+    return f"{found.state}{probed}: {'; '.join(found.reasons)}"
 
 
 def _failures(status: Status) -> list[str]:

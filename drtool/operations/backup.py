@@ -10,6 +10,7 @@ from drtool import __version__
 from drtool.errors import DrtoolError
 from drtool.operations.capture import Kept, capture_volume
 from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.protection import probe_daily
 from drtool.operations.record import record_run
 from drtool.operations.results import VolumeBackup
 from drtool.operations.session import Session
@@ -26,10 +27,14 @@ def run_backup(
 ) -> list[VolumeBackup]:
     """Back up the named volumes, or all that this version can capture; one that fails does not stop the others."""
     policy = session.need_policy()
+    session.need_writer()
     volumes = [policy.volume(name) for name in names] or [
         volume for volume in policy.volumes if _can_capture(volume)
     ]
-    return [_one(session, volume, due=due, dry_run=dry_run) for volume in volumes]
+    results = [_one(session, volume, due=due, dry_run=dry_run) for volume in volumes]
+    if any(result.outcome == "done" for result in results):
+        probe_daily(session)
+    return results
 
 
 def _can_capture(volume: Volume) -> bool:

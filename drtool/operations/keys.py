@@ -1,4 +1,4 @@
-"""`keys prove`: with nothing but what was typed from the kit, read one point of each volume."""
+"""`keys prove`: with nothing but what was typed from the kit, read one point of each volume; `keys reader`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from drtool.operations.results import KeyProof
 from drtool.operations.session import Session, Where, World, connect
 from drtool.policy.load import load_policy
 from drtool.repository.format.text import find_keys
-from drtool.repository.kit import parse_recovery, parse_seed
+from drtool.repository.kit import Bundle, parse_recovery, parse_seed
 from drtool.repository.reader import Reader
 from drtool.repository.records import Unreadable
 from drtool.repository.repository import Repository, open_with_recovery
@@ -53,6 +53,22 @@ def run_prove(
     session.close()
     empty = tuple(sorted(repository.config.volumes.keys() - read.keys()))
     return KeyProof(name, read, len(runs), empty, unrecorded)
+
+
+def reader_bundle(session: Session) -> Bundle:
+    """Return the bundle of who may look at everything, read no data, and sign nothing: list keys and pinned config."""
+    repository = session.repository
+    config = repository.config
+    return Bundle(
+        role="reader",
+        name="reader",
+        repository=config.repository_id,
+        policy=config.policy,
+        admin=bytes.fromhex(config.admin),
+        config_number=config.number,
+        config_sha256=repository.config_sha256.hex(),
+        list_keys=tuple(repository.records.keys.list_keys),
+    )
 
 
 def _newest(repository: Repository, volume: str) -> Snapshot | None:

@@ -91,8 +91,24 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Protection:
+    """Whether who takes over the cluster could destroy history, as the writer's newest probe of the store found it.
+
+    reasons are what it hangs on; weaknesses what the writer may do beside, and need not.
+    """
+
+    state: Literal["protected", "not protected", "unknown"]
+    reasons: tuple[str, ...] = ()
+    probed: datetime | None = None
+    weaknesses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeStatus:
-    """How one volume stands: what would be lost now, against what was promised."""
+    """How one volume stands: what would be lost now, against what was promised.
+
+    verified_by says how last_verified was: a level of `verify`, or a restore. overdue says what has not come.
+    """
 
     volume: str
     source: str
@@ -104,11 +120,17 @@ class VolumeStatus:
     next_run: datetime | None
     last_verified: datetime | None
     last_failure: str = ""
+    verified_by: str = ""
+    overdue: tuple[str, ...] = ()
+    history: Literal["protected", "not protected", "unknown"] = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a policy stands. faults are red, warnings yellow; both say what to do."""
+    """How a policy stands. faults are red, warnings yellow; both say what to do.
+
+    policy_of is when the store received the run that told the policy; None where a policy was given.
+    """
 
     policy: str
     repository: str
@@ -118,6 +140,8 @@ class Status:
     last_proven: datetime | None
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
+    policy_of: datetime | None = None
+    protection: Protection = Protection("unknown")
 
     @property
     def red(self) -> bool:

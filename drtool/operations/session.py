@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from drtool.errors import UsageError
+from drtool.errors import Refused, UsageError
 from drtool.operations.cluster_secrets import cluster_secrets
 from drtool.policy.load import parse_policy, read_policy
 from drtool.policy.schema import Policy
@@ -112,6 +112,14 @@ class Session:
         if self.policy is None:
             raise UsageError("this needs a policy", hint="Give --policy FILE, or set DRTOOL_POLICY.")
         return self.policy
+
+    def need_writer(self) -> None:
+        """Return when the keys at hand are a writer's. Raises Refused."""
+        if self.repository.records.keys.role != "writer":
+            raise Refused(
+                f"this takes a writer's bundle; what was given are the keys of a {self.repository.records.keys.role}",
+                hint="Give the bundle that `drtool init` wrote: --bundle FILE, or writer in the policy's repository.",
+            )
 
     def close(self) -> None:
         """Let go of the store's connections."""

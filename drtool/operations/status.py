@@ -1,12 +1,20 @@
-"""`status`: what would be lost now, volume by volume, computed from what is durable in the store."""
+"""`status`: what would be lost now, volume by volume, computed from what is durable in the store.
+
+The bucket and a reader's bundle are enough: the newest run tells the policy, where none is given.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from drtool.errors import UsageError
+from drtool.operations.lateness import Late, Seen, lateness
 from drtool.operations.points import points_of, take_inventory
-from drtool.operations.results import Point, Status, VolumeStatus
+from drtool.operations.protection import protection_of
+from drtool.operations.results import Point, Protection, Status, VolumeStatus
 from drtool.operations.session import Session
 from drtool.policy.cadence import cadence
+from drtool.policy.load import parse_policy
 from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
@@ -20,13 +28,19 @@ _VERIFIED = ("verify", "restore", "drill")
 
 
 def run_status(session: Session) -> Status:
-    """Return how the policy stands. Reads listings and signed records; no recovery key is needed."""
-    policy = session.need_policy()
+    """Return how the policy stands. Reads listings and signed records; no recovery key is needed.
+
+    Raises UsageError where no policy was given, and no run has told one yet.
+    """
     now = session.repository.store.now()
     runs = [
         run for run in read_runs(session.repository.records, now - _RUNS_SINCE) if isinstance(run, Record)
     ]
-    volumes = tuple(_volume_status(session, policy, volume, runs, now) for volume in policy.volumes)
+    policy, policy_of = _policy_in_force(session, runs)
+    protection = protection_of(runs)
+    seen = [_volume_status(session, policy, volume, runs, now) for volume in policy.volumes]
+    volumes = tuple(replace(volume, history=protection.state) for volume, _ in seen)
+    late = [each for _, found in seen for each in found]
     config = session.repository.config
     proven = max((run.received for run in runs if _is_proof_of_a_key(run)), default=None)
     return Status(
@@ -36,21 +50,50 @@ def run_status(session: Session) -> Status:
         volumes=volumes,
         recipients=tuple(entry.name for entry in config.recipients),
         last_proven=proven,
-        faults=tuple(_faults(volumes, runs, proven, parse_json_time(config.made), now)),
-        warnings=tuple(_warnings(len(config.recipients), proven)),
+        faults=(
+            *_faults(volumes, runs, proven, parse_json_time(config.made), now),
+            *(each.text for each in late if each.red),
+        ),
+        warnings=(
+            *(each.text for each in late if not each.red),
+            *_warnings(len(config.recipients), proven),
+            *_weaknesses(protection),
+        ),
+        policy_of=policy_of,
+        protection=protection,
     )
+
+
+def _policy_in_force(session: Session, runs: list[Record]) -> tuple[Policy, datetime | None]:
+    """Return the policy that was given; else the newest that a writer's run told, and when the store received it."""
+    if session.policy is not None:
+        return session.policy, None
+    told = [run for run in runs if run.role == "writer" and run.value.get("policy")]
+    newest = max(told, key=lambda run: run.received, default=None)
+    if newest is None:
+        raise UsageError(
+            "no policy was given, and no run in the repository tells one yet",
+            hint="Give --policy FILE, or let `drtool backup` run first.",
+        )
+    return parse_policy(str(newest.value["policy"]), f"the policy of {newest.name}"), newest.received
 
 
 def _volume_status(
     session: Session, policy: Policy, volume: Volume, runs: list[Record], now: datetime
-) -> VolumeStatus:
+) -> tuple[VolumeStatus, list[Late]]:
     points = [point for point in _points(session, volume) if point.state == "listed"]
     newest = max((_restorable(point) for point in points), default=None)
-    if newest is not None and volume.source == "postgres":
-        newest = min(newest, _last_received(session, volume.name))
+    wal = _last_received(session, volume.name) if newest is not None and volume.source == "postgres" else None
+    if newest is not None and wal is not None:
+        newest = min(newest, wal)
     rpo = policy.rpo(volume)
     exposure = max(now - newest, timedelta(0)) if newest else None
-    return VolumeStatus(
+    next_run = _next_run(policy, volume, points, now)
+    late: list[Late] = []
+    if next_run is not None and newest is not None:
+        late = list(lateness(policy, volume, Seen(next_run, _spent(runs, volume.name), wal), now))
+    verified = _last(runs, volume.name, _VERIFIED, "done")
+    status = VolumeStatus(
         volume=volume.name,
         source=volume.source,
         newest=newest,
@@ -58,10 +101,13 @@ def _volume_status(
         rpo=rpo,
         inside=exposure is not None and exposure <= rpo,
         points=len(points),
-        next_run=_next_run(policy, volume, points, now),
-        last_verified=_last(runs, volume.name, _VERIFIED, "done"),
+        next_run=next_run,
+        last_verified=verified.received if verified else None,
         last_failure=_last_failure(runs, volume.name),
+        verified_by=str(verified.value.get("level") or run_kind(verified)) if verified else "",
+        overdue=tuple(each.text for each in late),
     )
+    return status, late
 
 
 def _points(session: Session, volume: Volume) -> list[Point]:
@@ -88,15 +134,22 @@ def _next_run(policy: Policy, volume: Volume, points: list[Point], now: datetime
     return cadence(policy, volume).schedule.next(max((point.begin for point in points), default=now))
 
 
-def _last(runs: list[Record], volume: str, kinds: tuple[str, ...], outcome: str) -> datetime | None:
+def _last(runs: list[Record], volume: str, kinds: tuple[str, ...], outcome: str) -> Record | None:
     fitting = (
-        run.received
+        run
         for run in runs
         if run_kind(run) in kinds
         and run.value.get("outcome") == outcome
         and volume in (run.value.get("volume"), *run.value.get("volumes", ()))
     )
-    return max(fitting, default=None)
+    return max(fitting, key=lambda run: run.received, default=None)
+
+
+def _spent(runs: list[Record], volume: str) -> timedelta:
+    """Return how long the last backup of volume took."""
+    last = _last(runs, volume, ("backup",), "done")
+    seconds = last.value.get("seconds") if last else None
+    return timedelta(seconds=seconds) if isinstance(seconds, int | float) else timedelta(0)
 
 
 def _last_failure(runs: list[Record], volume: str) -> str:
@@ -165,3 +218,10 @@ def _warnings(recipients: int, proven: datetime | None) -> Iterator[str]:
         yield "there is one recipient only: if its recovery key is lost, so is everything"
     if proven is None:
         yield "no recovery key was ever proven: type one into `drtool keys prove`"
+
+
+def _weaknesses(protection: Protection) -> Iterator[str]:
+    if protection.state == "not protected":
+        yield f"who takes over the cluster can destroy earlier backups: {'; '.join(protection.reasons)}"
+    for weakness in protection.weaknesses:
+        yield f"{weakness}: give it what `drtool keys s3-policy writer` prints"

@@ -74,6 +74,7 @@ def run_catch_up(session: Session, name: str, *, dry_run: bool = False) -> Catch
     Raises SourceUnavailable, StoreUnavailable, Refused; TemporaryFailure while another receiver uses the slot.
     """
     volume = postgres_volume(session.need_policy(), name)
+    session.need_writer()
     if dry_run:
         return _would_catch_up(session, volume)
     begun = time.monotonic()

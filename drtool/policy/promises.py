@@ -120,7 +120,7 @@ def _withstands_intrusion(policy: Policy, volume: Volume) -> tuple[Standing, str
         )
     return (
         Standing.PROBE,
-        "needs a versioned or locked bucket and narrow credentials, which nothing probes yet",
+        "needs a versioned or locked bucket and narrow credentials: `drtool status` tells what a probe found",
     )
 
 

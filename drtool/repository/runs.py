@@ -15,7 +15,7 @@ from drtool.repository.format.names import run_prefix, timed_prefix
 from drtool.repository.format.record import Json
 from drtool.repository.records import Record, Records, Unreadable
 
-RunKind = Literal["backup", "wal", "verify", "restore", "prove", "drill"]
+RunKind = Literal["backup", "wal", "verify", "restore", "prove", "drill", "probe"]
 Note = Literal["hold", "using", "plan"]
 
 
@@ -30,6 +30,18 @@ def read_runs(records: Records, since: datetime | None = None) -> Iterator[Recor
     for day in _days(records):
         if day >= first:
             yield from records.all(day)
+
+
+def newest_run(records: Records, kind: RunKind, since: datetime) -> str | None:
+    """Return the name of the newest record of kind since then, from listings alone; None where there is none."""
+    names = (
+        found.name
+        for day in _days(records)
+        if day >= f"runs/{since:%Y%m%d}/"
+        for found in records.store.list(day)
+        if found.modified >= since and f"-{kind}-" in found.name
+    )
+    return max(names, default=None)
 
 
 def _days(records: Records) -> list[str]:

@@ -56,7 +56,7 @@ def test_every_command_takes_the_options_of_output() -> None:
         assert options >= {"--json", "--color", "--progress", "--debug"}, words
 
 
-WRITING = ["backup", "init", "keys new", "keys prove", "restore", "verify", "wal catch-up"]
+WRITING = ["backup", "init", "keys new", "keys prove", "keys reader", "restore", "verify", "wal catch-up"]
 
 
 def test_every_command_that_writes_has_a_dry_run() -> None:

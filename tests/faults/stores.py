@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import Lock
 from typing import NoReturn, TypeVar
 
-from drtool.repository.storage.base import ObjectStore, ObjectVersion
+from drtool.repository.storage.base import ObjectStore, ObjectVersion, Rules
 
 _Answer = TypeVar("_Answer")
 
@@ -64,6 +64,9 @@ class CrashingStore:
     def delete(self, name: str, version: str | None = None) -> None:
         self._call(lambda: self._store.delete(name, version))
 
+    def rules(self) -> Rules:
+        return self._call(self._store.rules)
+
     def now(self) -> datetime:
         return self._call(self._store.now)
 
@@ -92,6 +95,7 @@ class FlippingStore:
         self.list = store.list
         self.versions = store.versions
         self.delete = store.delete
+        self.rules = store.rules
         self.now = store.now
         self.close = store.close
 

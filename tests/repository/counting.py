@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from drtool.repository.format.names import family
-from drtool.repository.storage.base import ObjectStore, ObjectVersion
+from drtool.repository.storage.base import ObjectStore, ObjectVersion, Rules
 
 
 class Noting:
@@ -53,6 +53,9 @@ class Noting:
     def delete(self, name: str, version: str | None = None) -> None:
         self._note("delete", name)
         self._inner.delete(name, version)
+
+    def rules(self) -> Rules:
+        return self._inner.rules()
 
     def now(self) -> datetime:
         return self._inner.now()

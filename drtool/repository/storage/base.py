@@ -22,6 +22,19 @@ class ObjectVersion:
     delete_marker: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What beside its objects decides whether a store keeps history, in words; a store without rules has empty ones.
+
+    changeable names the rules that these credentials may change; expiry says after how long old versions are
+    deleted, None where these credentials may not ask; lock how long each new version is locked.
+    """
+
+    changeable: tuple[str, ...] = ()
+    expiry: str | None = ""
+    lock: str = ""
+
+
 class ObjectStore(Protocol):
     """Named bytes below one prefix of one store. Safe to use from many threads.
 
@@ -61,6 +74,10 @@ class ObjectStore(Protocol):
 
     def delete(self, name: str, version: str | None = None) -> None:
         """Delete the object, or one version of it. Silent when it is not there; raises when it is refused."""
+        ...
+
+    def rules(self) -> Rules:
+        """Return the rules of what holds the objects, and which of them these credentials may change. Changes none."""
         ...
 
     def now(self) -> datetime:

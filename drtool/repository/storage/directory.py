@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drtool.errors import ObjectMissing, Refused, StoreOutage, StoreUnavailable
-from drtool.repository.storage.base import ObjectVersion
+from drtool.repository.storage.base import ObjectVersion, Rules
 from drtool.repository.storage.names import check_name, check_prefix, folder_of, is_name
 
 HALF_WRITTEN = "~tmp"
@@ -96,6 +96,9 @@ class DirectoryStore:
         ):
             os.unlink(_last(name), dir_fd=folder)
             os.fsync(folder)
+
+    def rules(self) -> Rules:
+        return Rules()
 
     def now(self) -> datetime:
         return self._clock()

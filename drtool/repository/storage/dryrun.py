@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from threading import Lock
 
-from drtool.repository.storage.base import ObjectStore, ObjectVersion
+from drtool.repository.storage.base import ObjectStore, ObjectVersion, Rules
 from drtool.repository.storage.names import check_name
 
 
@@ -49,6 +49,9 @@ class DryRunStore:
         check_name(name)
         with self._lock:
             self.deleted += 1
+
+    def rules(self) -> Rules:
+        return self._store.rules()
 
     def now(self) -> datetime:
         return self._store.now()

@@ -7,7 +7,7 @@ from datetime import datetime
 from threading import Lock
 
 from drtool.errors import ObjectMissing, StoreUnavailable
-from drtool.repository.storage.base import ObjectVersion
+from drtool.repository.storage.base import ObjectVersion, Rules
 from drtool.repository.storage.names import check_name, check_prefix
 
 
@@ -66,6 +66,9 @@ class MemoryStore:
                 self._objects[name] = kept
             else:
                 self._objects.pop(name, None)
+
+    def rules(self) -> Rules:
+        return Rules()
 
     def now(self) -> datetime:
         return self._clock()

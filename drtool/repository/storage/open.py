@@ -61,6 +61,16 @@ def open_store(
             raise UsageError(f"{url!r} is no url of a repository", hint=_KINDS)
 
 
+def bucket_of(url: str) -> tuple[str, str]:
+    """Return the bucket of an s3: url, and the prefix in it. Raises UsageError for any other."""
+    parts = urlsplit(url)
+    if parts.scheme != "s3":
+        raise UsageError(
+            f"{url!r} is no bucket, so nobody has an S3 policy for it", hint="Write s3://bucket/prefix."
+        )
+    return _bucket(url, parts.netloc), _prefix(parts.path)
+
+
 def _bucket(url: str, bucket: str) -> str:
     if not bucket or ":" in bucket:
         raise UsageError(

@@ -1,6 +1,7 @@
 """The store is probed, not trusted: what it and these credentials really do, as a table for `init` and `doctor`.
 
-It works on one canary below `probe/`, and cleans up as far as the credentials allow.
+It works on one canary below `probe/`, and cleans up as far as the credentials allow. What it asks of the bucket's
+rules and of the objects of a repository cannot be done as it is asked, whoever asks: only the refusal tells.
 """
 
 import hashlib
@@ -9,12 +10,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache, partial
 
-from drtool.errors import StoreOutage, StoreUnavailable
-from drtool.repository.storage.base import ObjectStore, ObjectVersion
+from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable
+from drtool.repository.storage.base import ObjectStore, ObjectVersion, Rules
 
 PREFIX = "probe/"
 CLOCK_TOLERANCE = timedelta(minutes=5)  # beyond it prune refuses; a store's dates would mean something else
+
+FAMILIES = (
+    "config",
+    "heads",
+    "packs",
+    "lists",
+    "snap",
+    "part",
+    "wal",
+    "tail",
+    "void",
+    "runs",
+)  # that a repository needs
 
 _FIRST = b"drtool probes this store: first content"
 _SECOND = b"drtool probes this store: second content"
@@ -22,12 +37,16 @@ _SECOND = b"drtool probes this store: second content"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table. essential: without it no repository may live here; else it weakens a promise."""
+    """One line of the table. essential: without it no repository may live here; else it weakens a promise.
+
+    guards: without it, who holds these credentials can destroy what was stored before.
+    """
 
     name: str
     ok: bool
     detail: str
     essential: bool
+    guards: bool = False
 
 
 def probe_store(store: ObjectStore, clock: Callable[[], datetime]) -> list[Finding]:
@@ -36,7 +55,8 @@ def probe_store(store: ObjectStore, clock: Callable[[], datetime]) -> list[Findi
     A refusal becomes a finding. Raises StoreOutage when the store does not answer, and StoreUnavailable when it
     takes not even the first object, for then nothing can be said about it.
     """
-    canary = f"{PREFIX}{secrets.token_hex(8)}"
+    token = secrets.token_hex(8)
+    canary = f"{PREFIX}{token}"
     _put(store, canary, _FIRST)
     try:
         return [
@@ -48,25 +68,38 @@ def probe_store(store: ObjectStore, clock: Callable[[], datetime]) -> list[Findi
                 lambda: _refuses_damage(store, f"{canary}-damaged"),
                 essential=True,
             ),
-            _finding("the clocks agree", lambda: _clocks_agree(store, clock), essential=False),
-            _finding(
-                "an overwrite harms nothing", lambda: _overwrite_is_harmless(store, canary), essential=False
-            ),
-            _finding("a delete harms nothing", lambda: _delete_is_harmless(store, canary), essential=False),
-            _finding("no version can be deleted", lambda: _keeps_versions(store, canary), essential=False),
+            _finding("the clocks agree", lambda: _clocks_agree(store, clock)),
+            _finding("no pack can be read", lambda: _packs_are_closed(store, token)),
+            *_guards(store, canary, token),
         ]
     finally:
         _clean(store, canary)
 
 
-def _finding(name: str, check: Callable[[], tuple[bool, str]], *, essential: bool) -> Finding:
+def _guards(store: ObjectStore, canary: str, token: str) -> list[Finding]:
+    """Return what keeps history: from whom holds these credentials, and from the bucket's own rules."""
+    rules = cache(store.rules)
+    checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
+        ("an overwrite harms nothing", lambda: _overwrite_is_harmless(store, canary)),
+        ("a delete harms nothing", lambda: _delete_is_harmless(store, canary)),
+        ("no version can be deleted", lambda: _keeps_versions(store, canary)),
+        ("no stored object can be deleted", lambda: _objects_are_safe(store, token, rules)),
+        ("the bucket's rules are out of reach", lambda: _rules_are_fixed(rules())),
+        ("old versions do not expire", lambda: _nothing_expires(rules())),
+    ]
+    return [_finding(name, check, guards=True) for name, check in checks]
+
+
+def _finding(
+    name: str, check: Callable[[], tuple[bool, str]], *, essential: bool = False, guards: bool = False
+) -> Finding:
     try:
         ok, detail = check()
     except StoreOutage:
         raise
     except StoreUnavailable as refused:
         ok, detail = False, refused.message
-    return Finding(name, ok, detail, essential)
+    return Finding(name, ok, detail, essential, guards)
 
 
 def _reads_back(store: ObjectStore, canary: str) -> tuple[bool, str]:
@@ -127,6 +160,45 @@ def _keeps_versions(store: ObjectStore, canary: str) -> tuple[bool, str]:
     if versions[0] in _versions(store, canary):
         return True, "the version is still there"
     return False, "these credentials destroy versions for good"
+
+
+def _packs_are_closed(store: ObjectStore, token: str) -> tuple[bool, str]:
+    """Tell whether reading packs is refused. There is no such pack: who may read is told that it is not there."""
+    try:
+        store.get(f"packs/{token}")
+    except ObjectMissing:
+        return False, "these credentials read packs, which a writer need not; they stay sealed"
+    except StoreOutage:
+        raise
+    except StoreUnavailable:
+        return True, "it is refused"
+    return False, "the store answers for what is not there"
+
+
+def _objects_are_safe(store: ObjectStore, token: str, rules: Callable[[], Rules]) -> tuple[bool, str]:
+    """Tell whether deleting versions of a repository's objects is refused; the canary may be under another rule."""
+    open_to = [
+        family for family in FAMILIES if not _is_refused(partial(store.delete, f"{family}/{token}", "null"))
+    ]
+    if not open_to:
+        return True, "it is refused"
+    if lock := rules().lock:
+        return True, f"the bucket locks each version: {lock}"
+    return False, f"these credentials may delete {', '.join(open_to)}"
+
+
+def _rules_are_fixed(rules: Rules) -> tuple[bool, str]:
+    changeable = rules.changeable
+    if changeable:
+        return False, f"these credentials may change the bucket's {', '.join(changeable)}"
+    return True, "none can be changed"
+
+
+def _nothing_expires(rules: Rules) -> tuple[bool, str]:
+    expiry = rules.expiry
+    if expiry is None:
+        return False, "these credentials may not ask: allow s3:GetLifecycleConfiguration"
+    return not expiry, f"the bucket deletes them after {expiry}" if expiry else "no rule deletes them"
 
 
 def _is_refused(call: Callable[[], None]) -> bool:

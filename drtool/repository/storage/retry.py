@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from drtool.errors import StoreOutage
-from drtool.repository.storage.base import ObjectStore, ObjectVersion
+from drtool.repository.storage.base import ObjectStore, ObjectVersion, Rules
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
@@ -59,6 +59,9 @@ class RetryingStore:
 
     def delete(self, name: str, version: str | None = None) -> None:
         self._retried(lambda: self._store.delete(name, version))
+
+    def rules(self) -> Rules:
+        return self._retried(self._store.rules)
 
     def now(self) -> datetime:
         return self._retried(self._store.now)

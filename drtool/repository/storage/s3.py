@@ -24,11 +24,19 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from drtool.errors import StoreUnavailable
-from drtool.repository.storage.base import ObjectVersion
+from drtool.errors import StoreOutage, StoreUnavailable
+from drtool.repository.storage.base import ObjectVersion, Rules
 from drtool.repository.storage.names import check_name, check_prefix, is_name
 from drtool.repository.storage.s3_errors import EXPIRED, MISSING, Asked, outage, refusal, unreachable
 from drtool.repository.storage.s3_listing import Page, in_order
+from drtool.repository.storage.s3_rules import (
+    CHANGES,
+    NO_LIFECYCLE,
+    NO_LOCK,
+    NOT_CHANGEABLE,
+    expiry_of,
+    lock_of,
+)
 from drtool.repository.storage.settings import S3Settings
 
 CONNECTIONS = 16
@@ -89,6 +97,37 @@ class S3Store:
         check_name(name)
         where = self._at(name, version)
         self._ask(f"delete {name}", lambda client: client.delete_object(**where), instead=_GONE)
+
+    def rules(self) -> Rules:
+        bucket = self._settings.bucket
+        lifecycle = self._ask(
+            "read the bucket's lifecycle",
+            lambda client: client.get_bucket_lifecycle_configuration(Bucket=bucket),
+            instead=NO_LIFECYCLE,
+        )
+        lock = self._ask(
+            "read the bucket's lock",
+            lambda client: client.get_object_lock_configuration(Bucket=bucket),
+            instead=NO_LOCK,
+        )
+        return Rules(
+            tuple(what for what, change in CHANGES.items() if self._may(what, change)),
+            None if lifecycle is None else expiry_of(lifecycle, self._settings.prefix),
+            lock_of(lock),
+        )
+
+    def _may(self, what: str, change: Callable[[Any, str], Any]) -> bool:
+        """Tell whether a change of the bucket that no store takes is refused as malformed, not as forbidden."""
+        request = f"change the bucket's {what}"
+        try:
+            answer = self._ask(
+                request, lambda client: change(client, self._settings.bucket), instead=NOT_CHANGEABLE
+            )
+        except StoreOutage:
+            raise
+        except StoreUnavailable:
+            return True
+        return answer is not None
 
     def now(self) -> datetime:
         """Return the store's clock, to the second: the Date of an answer, and what has passed since."""
