@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drtool.errors import StoreOutage, StoreUnavailable
-from drtool.repository.storage.base import ObjectStore
+from drtool.repository.storage.base import ObjectStore, Rules
 from drtool.repository.storage.directory import DirectoryStore
 from drtool.repository.storage.memory import MemoryStore
 from drtool.repository.storage.probe import Finding, probe_store
@@ -144,9 +144,42 @@ class Late(MemoryStore):
         return super().now() + timedelta(minutes=6)
 
 
+class Expiring(MemoryStore):
+    """Deletes old versions by a rule."""
+
+    def rules(self) -> Rules:
+        return Rules(expiry="30 days")
+
+
+class Silent(MemoryStore):
+    """Does not tell its rules."""
+
+    def rules(self) -> Rules:
+        return Rules(expiry=None)
+
+
+class LockedByRule(Locked):
+    """Locks each version, whoever may delete."""
+
+    def rules(self) -> Rules:
+        return Rules(lock="COMPLIANCE, 30 days")
+
+
+class Inventive(MemoryStore):
+    """Has an answer for everything."""
+
+    def get(self, name: str, version: str | None = None, start: int = 0, length: int | None = None) -> bytes:
+        return b"" if name.startswith("packs/") else super().get(name, version, start, length)
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "words"),
     [
+        (Expiring, "old versions do not expire", "the bucket deletes them after 30 days"),
+        (Silent, "old versions do not expire", "allow s3:GetLifecycleConfiguration"),
+        (MemoryStore, "no stored object can be deleted", "may delete config, heads, packs"),
+        (Inventive, "no pack can be read", "answers for what is not there"),
+        (MemoryStore, "no pack can be read", "these credentials read packs"),
         (Careless, "damaged bytes are refused", "it stores bytes that do not match"),
         (Stale, "a listing shows it at once", "the listing does not show it"),
         (Forgetful, "an object reads back", "other bytes came back"),
@@ -168,6 +201,12 @@ def test_each_fault_of_a_store_is_found(kind: type[MemoryStore], name: str, word
     [
         (WriteOnce, "an overwrite harms nothing", "it is refused"),
         (Locked, "no version can be deleted", "the version is still there"),
+        (
+            LockedByRule,
+            "no stored object can be deleted",
+            "the bucket locks each version: COMPLIANCE, 30 days",
+        ),
+        (MemoryStore, "old versions do not expire", "no rule deletes them"),
     ],
 )
 def test_a_protection_is_believed_when_it_is_seen(kind: type[MemoryStore], name: str, words: str) -> None:
@@ -182,6 +221,19 @@ def test_a_store_that_takes_nothing_cannot_be_probed(s3_server: S3Server) -> Non
 
     with pytest.raises(StoreUnavailable, match="there is no bucket none"):
         probe(store)
+
+
+def test_what_is_not_told_or_not_changed_for_want_of_a_right_is_told_from_what_is_not_there(
+    s3_server: S3Server,
+) -> None:
+    with FaultProxy(s3_server.server.endpoint) as proxy:
+        store = S3Store(replace(s3_server.at(s3_server.versioned), endpoint=proxy.endpoint))
+        assert store.rules().expiry == ""
+        proxy.inject(Answer(403, error("AccessDenied")), times=5)
+        assert store.rules() == Rules((), None, "")
+        proxy.inject(Answer(501, error("NotImplemented")), times=5)
+        assert store.rules() == Rules((), "", "")
+        store.close()
 
 
 def test_an_outage_is_no_finding(s3_server: S3Server) -> None:
