@@ -4,14 +4,18 @@ from datetime import datetime
 
 import click
 
+from drtool.cli.ending import ends_well
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
 from drtool.cli.output import Answer
 from drtool.cli.units import counted, size, took, when
 from drtool.errors import ObjectiveMissed, UsageError
-from drtool.operations.results import CatchUp
-from drtool.operations.session import Session
+from drtool.operations.follow import run_follow
+from drtool.operations.results import CatchUp, Followed
+from drtool.operations.slot_watch import SlotWatch
 from drtool.operations.wal import run_catch_up
+from drtool.policy.load import load_policy
+from drtool.policy.schema import Policy
 
 
 @click.group("wal")
@@ -28,20 +32,60 @@ def catch_up(invocation: Invocation, volume: str | None, *, dry_run: bool) -> in
 
     VOLUME may be left out where the policy has only one of PostgreSQL.
     """
-    session = invocation.session()
-    result = run_catch_up(session, volume or only_postgres(session), dry_run=dry_run)
+    if dry_run:
+        session = invocation.session()
+        result = run_catch_up(session, volume or only_postgres(session.need_policy()), dry_run=True)
+    else:
+        policy = load_policy(invocation.policy_file())
+        name = volume or only_postgres(policy)
+        with SlotWatch(policy, name, invocation.keys, invocation.world):
+            result = run_catch_up(invocation.session(), name)
     return invocation.say(answer(result, invocation.now, dry_run=dry_run))
 
 
-def only_postgres(session: Session) -> str:
+@command.command("follow", epilog=exit_codes(4, 6, *STORE))
+@click.argument("volume", required=False, shell_complete=complete_volume)
+@common(PLACE, KEYS)
+def follow(invocation: Invocation, volume: str | None) -> int:
+    """Bring the WAL into the repository as it comes, until SIGTERM or Ctrl-C.
+
+    At least every tail_every what came is durable. Outages of the server and of the store are waited out. VOLUME may
+    be left out where the policy has only one of PostgreSQL.
+    """
+    policy = load_policy(invocation.policy_file())
+    name = volume or only_postgres(policy)
+    with ends_well(), SlotWatch(policy, name, invocation.keys, invocation.world) as watch:
+        result = run_follow(invocation.session, invocation.world, name, watch)
+    return invocation.say(follow_answer(result, invocation.now))
+
+
+def only_postgres(policy: Policy) -> str:
     """Return the one volume of PostgreSQL. Raises UsageError unless there is exactly one."""
-    names = [volume.name for volume in session.need_policy().volumes if volume.source == "postgres"]
+    names = [volume.name for volume in policy.volumes if volume.source == "postgres"]
     if len(names) != 1:
         raise UsageError(
             f"the policy has {len(names)} volumes of PostgreSQL",
             hint=f"Name one of them: {', '.join(names)}." if names else "Only PostgreSQL has WAL.",
         )
     return names[0]
+
+
+def follow_answer(result: Followed, now: datetime) -> Answer:
+    """Return what a follower says at its end. It was asked to end and did: exit code 0."""
+    advice = "Start it again: what is missing meanwhile is kept by the server."
+    if result.gaps:
+        advice = f"There was a gap ({result.gaps[-1]}): `drtool status` says whether a base backup was taken since."
+    return Answer(
+        command="wal-follow",
+        verdict=f"wal follow: {result.volume} is durable up to {result.end}, {when(result.moment, now)}",
+        advice=advice,
+        facts={"follow": result},
+        lines=[
+            "",
+            f"lineage   {result.lineage}, timeline {result.timeline}",
+            *_measures(result),
+        ],
+    )
 
 
 def answer(result: CatchUp, now: datetime, *, dry_run: bool = False) -> Answer:
@@ -61,7 +105,7 @@ def answer(result: CatchUp, now: datetime, *, dry_run: bool = False) -> Answer:
     )
 
 
-def _measures(result: CatchUp) -> list[str]:
+def _measures(result: CatchUp | Followed) -> list[str]:
     kept = f"{counted(result.segments, 'segment')}, {counted(result.tails, 'tail')}"
     return [
         f"received  {size(result.received)} of WAL in {took(result.seconds)}",
@@ -74,7 +118,8 @@ def _verdict(result: CatchUp, now: datetime, *, dry_run: bool) -> str:
         return f"wal catch-up: {result.volume} would be fetched from {result.begin} to {result.end}"
     if result.gap is not None:
         return f"wal catch-up: {result.volume} HAS A GAP: {result.gap}"
-    return f"wal catch-up: {result.volume} is durable up to {result.end}, {when(result.moment, now)}"
+    at_work = "there is nothing to do, for a follower is at work: " if result.by_follower else ""
+    return f"wal catch-up: {at_work}{result.volume} is durable up to {result.end}, {when(result.moment, now)}"
 
 
 def _advice(result: CatchUp, *, dry_run: bool) -> str:

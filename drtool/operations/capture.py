@@ -11,9 +11,9 @@ from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
 from drtool.operations.coverage import lineage_label, read_held
 from drtool.operations.marks import bases_of, witness_marks
 from drtool.operations.past import Known, Past
+from drtool.operations.receiving import Following, Instance, declare_gap, reach_instance, receive_or_gap
 from drtool.operations.session import Progress, Session
 from drtool.operations.settings import files_directory, redis_settings, unsupported
-from drtool.operations.wal import Instance, declare_gap, reach_instance, receive_or_gap
 from drtool.policy.durations import brief_duration
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import json_time
@@ -25,6 +25,7 @@ from drtool.sources.base import Artifact, Capture, Captured, Reference
 from drtool.sources.files.capture import FilesSource, files_notes
 from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
 from drtool.sources.postgres.coverage import Base, Reach, find_reach
+from drtool.sources.postgres.faults import SlotInUse
 from drtool.sources.redis.capture import RedisSource
 
 _WAIT_FOR_OTHER_S = 120.0  # a live follower holds the slot: it brings the WAL, we look whether it has
@@ -105,7 +106,7 @@ class _Beside:
 
     def _follow(self) -> None:
         try:
-            self.gap = receive_or_gap(self._session, self._instance, stop=self._stop.is_set).gap
+            self.gap = receive_or_gap(self._session, self._instance, Following(self._stop.is_set)).gap
         except DrtoolError as fault:
             self.fault = fault
 
@@ -141,7 +142,7 @@ def _finish_wal(session: Session, instance: Instance, kept: Kept, beside: _Besid
             f"{kept.name} is stored, but its WAL is not whole: {'; '.join(reach.faults())}",
             hint="It is not listed. Run the backup again; what was uploaded is used again.",
         )
-    if beside.fault is not None:
+    if beside.fault is not None and not isinstance(beside.fault, SlotInUse):
         yield f"the receiver beside the base backup stopped: {beside.fault.message}; its WAL was fetched afterwards"
 
 

@@ -1,6 +1,7 @@
 """The receiver's sink: WAL into the repository, each call back only when it is durable."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from drtool.errors import Corrupt, ObjectMissing
 from drtool.operations.coverage import Held, list_tails
@@ -40,15 +41,31 @@ class Kept:
     stored: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a sink calls: durable each time that WAL was stored, beat behind each tail for a newer heartbeat.
+
+    kept is what it counts in.
+    """
+
+    durable: Callable[[], None] = lambda: None
+    beat: Callable[[], Beat | None] = lambda: None
+    kept: Kept = field(default_factory=Kept)
+
+
 class StoreSink:
     """Keeps segments, tails and history files of one lineage. heartbeat is the newest that was committed."""
 
-    def __init__(self, store: WalStore, segment_size: int, heartbeat: Beat | None) -> None:
+    def __init__(
+        self, store: WalStore, segment_size: int, heartbeat: Beat | None, hooks: Hooks | None = None
+    ) -> None:
         self._store = store
         self._size = segment_size
-        self._heartbeat = heartbeat
+        self._heartbeats = [heartbeat] if heartbeat else []
+        self._hooks = hooks or Hooks()
+        self._sent = store.sent
         self._tails: dict[tuple[int, int], list[_Part]] = {}
-        self.kept = Kept()
+        self.kept = self._hooks.kept
         for entry in list_tails(store, segment_size):
             self._note(entry.timeline, _Part(entry.start or 0, entry.end or 0, entry.size, entry))
 
@@ -71,6 +88,7 @@ class StoreSink:
         self._tails.pop((timeline, start_lsn), None)
         self.kept.segments += 1
         self._count(data)
+        self._hooks.durable()
 
     def tail_begin(self, timeline: int, start_lsn: int) -> int:
         """Return where the durable tails of a segment end; its first byte once one tail would serve better.
@@ -113,23 +131,28 @@ class StoreSink:
         """Keep a tail or a mark, with what the server said of itself."""
         start, end = span
         name = segment_name(timeline, start, self._size)
-        size = self._store.put_tail(timeline, name, span, data, self._state(state))
+        size = self._store.put_tail(timeline, name, span, data, self._state(state, end))
         self._note(timeline, _Part(start, end, size))
         self.kept.tails += 1
         self._count(data)
+        self._hooks.durable()
+        if (beat := self._hooks.beat()) is not None:
+            self._heartbeats.append(beat)
 
     def _count(self, data: bytes) -> None:
         self.kept.received += len(data)
-        self.kept.stored = self._store.sent
+        self.kept.stored += self._store.sent - self._sent
+        self._sent = self._store.sent
 
-    def _state(self, state: ServerState) -> Json:
-        heartbeat = self._heartbeat
+    def _state(self, state: ServerState, end: int) -> Json:
+        """Return what a tail up to end says of the server, with the newest heartbeat that lies before it."""
+        covered = [beat for beat in self._heartbeats if beat.lsn < min(end, state.flush_lsn)]
+        self._heartbeats = [*covered[-1:], *(beat for beat in self._heartbeats if beat not in covered)]
+        beat = covered[-1] if covered else None
         return {
             "flush": format_lsn(state.flush_lsn),
             "time": json_time(state.time),
-            "heartbeat": {"lsn": format_lsn(heartbeat.lsn), "time": json_time(heartbeat.time)}
-            if heartbeat
-            else None,
+            "heartbeat": {"lsn": format_lsn(beat.lsn), "time": json_time(beat.time)} if beat else None,
         }
 
 

@@ -56,7 +56,8 @@ class CatchUp:
     """What a catch-up of WAL brought: up to which LSN everything is durable, and at which moment that was so.
 
     gap says what the server had dropped before it could be fetched. restorable tells whether a base backup reaches
-    the end of this WAL. received and stored are in bytes: of WAL, and of the objects that keep it.
+    the end of this WAL. received and stored are in bytes: of WAL, and of the objects that keep it. by_follower: a
+    follower is at work and keeps up, so there was nothing to do.
     """
 
     volume: str
@@ -72,6 +73,27 @@ class CatchUp:
     seconds: float
     gap: str | None = None
     restorable: bool = True
+    by_follower: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What a follower brought until it was asked to end: up to which LSN everything is durable, as of which moment.
+
+    gaps say what the server had dropped before it could be fetched. Sizes in bytes, as those of a CatchUp.
+    """
+
+    volume: str
+    lineage: str
+    timeline: int
+    end: str
+    moment: datetime
+    segments: int
+    tails: int
+    received: int
+    stored: int
+    seconds: float
+    gaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from drtool.policy.schema import Policy
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import SecretReference, SecretResolver
 from drtool.repository.format.crypto import SigningKey
-from drtool.repository.kit import RecoveryLine, parse_bundle, parse_recovery, parse_seed
+from drtool.repository.kit import Bundle, RecoveryLine, parse_bundle, parse_recovery, parse_seed
 from drtool.repository.repository import Repository, open_with_bundle, open_with_recovery
 from drtool.repository.storage.base import ObjectStore
 from drtool.repository.storage.open import open_store
@@ -163,7 +163,9 @@ def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, 
     line, operator = _recovery(keys.recovery)
     store = connect(settings, world)
     repository = (
-        open_with_recovery(store, line, operator) if line else _with_bundle(store, keys, policy, world)
+        open_with_recovery(store, line, operator)
+        if line
+        else open_with_bundle(store, read_bundle(keys, policy, world))
     )
     if policy is not None and repository.config.policy != policy.name:
         raise UsageError(
@@ -181,7 +183,8 @@ def _recovery(file: Path | None) -> tuple[RecoveryLine | None, SigningKey | None
     return parse_recovery(text), operator
 
 
-def _with_bundle(store: ObjectStore, keys: KeyFiles, policy: Policy | None, world: World) -> Repository:
+def read_bundle(keys: KeyFiles, policy: Policy | None, world: World) -> Bundle:
+    """Return the bundle of a role: that of keys, else the one that the policy names. Raises UsageError."""
     text = read_key_file(keys.bundle) if keys.bundle else None
     if text is None and policy is not None and policy.repository.writer is not None:
         text = world.secret(policy.repository.writer)
@@ -190,7 +193,7 @@ def _with_bundle(store: ObjectStore, keys: KeyFiles, policy: Policy | None, worl
             "no keys were given",
             hint="Give --bundle FILE (what `drtool init` wrote), or --recovery-key-file FILE (from the kit).",
         )
-    return open_with_bundle(store, parse_bundle(text))
+    return parse_bundle(text)
 
 
 def read_key_file(file: Path) -> str:

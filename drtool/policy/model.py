@@ -10,6 +10,9 @@ from pydantic_core import PydanticCustomError
 from drtool.policy.durations import DURATION, format_duration, parse_duration
 from drtool.policy.schedule import check_cron, check_time_zone
 
+SIZE = "([1-9][0-9]{0,8})(MiB|GiB|TiB)"
+_SIZE_UNITS = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
 
 class Model(BaseModel):
     """A part of a policy: it cannot be changed, knows all its keys, and never shows its input in an error."""
@@ -44,6 +47,20 @@ def _duration(value: object) -> timedelta:
         raise refusal(str(error), "write a number and a unit: 30s, 15m, 1h, 90d") from None
 
 
+def _size(value: object) -> int:
+    match = re.fullmatch(SIZE, value if isinstance(value, str) else "", re.ASCII)
+    if match is None:
+        raise refusal("is not a size", "write a whole number and a unit: 512MiB, 8GiB")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def _format_size(size: int) -> str:
+    unit = max(
+        (unit for unit, length in _SIZE_UNITS.items() if size % length == 0), key=_SIZE_UNITS.__getitem__
+    )
+    return f"{size // _SIZE_UNITS[unit]}{unit}"
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise refusal("a duration must be longer than zero here")
@@ -72,6 +89,12 @@ _as_duration = (
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$", "examples": ["30s", "15m", "1h", "90d"]}),
 )
 
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    PlainSerializer(_format_size, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{SIZE}$", "examples": ["512MiB", "8GiB"]}),
+]
 Delay = Annotated[timedelta, *_as_duration]
 Duration = Annotated[timedelta, *_as_duration, AfterValidator(_positive)]
 CronLine = Annotated[str, AfterValidator(_cron)]

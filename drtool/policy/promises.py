@@ -127,6 +127,11 @@ def _withstands_intrusion(policy: Policy, volume: Volume) -> tuple[Standing, str
 def _spares_the_application(volume: Volume) -> tuple[Standing, str]:
     if isinstance(volume, PostgresVolume) and volume.on_backlog == "protect-rpo":
         return Standing.BROKEN, "on_backlog: protect-rpo lets kept WAL fill the server's disk"
+    if isinstance(volume, PostgresVolume):
+        limit = "80 % of max_slot_wal_keep_size"
+        if volume.slot_limit is not None:
+            limit = f"{volume.slot_limit >> 20:,} MiB, or {limit} if that is less"
+        return Standing.HOLDS, f"its slot is given up once it keeps {limit}: then there is a gap"
     if isinstance(volume, RedisVolume) and volume.allow_master:
         return Standing.BROKEN, "allow_master may fork the master, which takes memory and time from it"
     return Standing.HOLDS, "capture is read-only, and gives way before the server suffers"

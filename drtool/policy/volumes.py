@@ -13,6 +13,7 @@ from drtool.policy.model import (
     Model,
     Name,
     Namespace,
+    Size,
     Text,
     TimeZone,
     refusal,
@@ -57,7 +58,13 @@ class SqlProof(Model):
 
 
 class PostgresVolume(VolumeBase):
-    """A PostgreSQL instance. `schedule` plans its base backups; exposure follows from `tail_every`."""
+    """A PostgreSQL instance. `schedule` plans its base backups; exposure follows from `tail_every`.
+
+    While the repository takes no WAL, the server keeps it for us. Under `on_backlog: protect-app` that ends before
+    it fills the server's disk: once the slot keeps more than `slot_limit`, or than 80 % of the server's
+    max_slot_wal_keep_size (whichever is less), and it still grows, drtool gives up its slot. That is a recorded gap
+    in what can be restored, and a new base backup is due at once. `protect-rpo` keeps the WAL, whatever comes.
+    """
 
     source: Literal["postgres"]
     host: TextOrReference
@@ -73,8 +80,17 @@ class PostgresVolume(VolumeBase):
     method: Literal["protocol", "pg_basebackup"] = "protocol"
     tail_every: Duration | None = None  # a tenth of the RPO where it is not given
     on_backlog: Literal["protect-app", "protect-rpo"] = "protect-app"
+    slot_limit: Size | None = None
     window: Duration = timedelta(days=14)
     proofs: tuple[SqlProof, ...] = ()
+
+    @model_validator(mode="after")
+    def _limit_protects_the_application(self) -> Self:
+        if self.slot_limit is not None and self.on_backlog == "protect-rpo":
+            raise refusal(
+                "slot_limit and on_backlog: protect-rpo contradict each other: leave one of them out"
+            )
+        return self
 
 
 class Tls(Model):

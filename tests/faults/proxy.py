@@ -119,6 +119,11 @@ class FaultProxy:
         with self._lock:
             self._faults.append(_Injected(fault, when, after, times))
 
+    def clear(self) -> None:
+        """Let everything through again."""
+        with self._lock:
+            self._faults.clear()
+
     @property
     def pending(self) -> int:
         """How many injected faults nobody has met yet; those for all requests do not count."""

@@ -140,6 +140,13 @@ def test_a_key_that_is_no_text_is_a_fault() -> None:
             "    source: postgre\n",
             "7:5: volumes[0].source: must be postgres, redis,",
         ),
+        ("host: db\n", "slot_limit: 8\n    host: db\n", "8:5: volumes[0].slot_limit: is not a size"),
+        ("host: db\n", "slot_limit: 8GB\n    host: db\n", "8:5: volumes[0].slot_limit: is not a size"),
+        (
+            "host: db\n",
+            "slot_limit: 8GiB\n    on_backlog: protect-rpo\n    host: db\n",
+            "6:5: volumes[0]: slot_limit and on_backlog: protect-rpo contradict each other",
+        ),
         ("host: redis}", "}", "11:5: volumes[1]: needs exactly one of host and sentinel"),
         (
             "host: redis}",

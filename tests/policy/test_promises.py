@@ -43,6 +43,24 @@ def test_the_policy_alone_tells_which_promises_are_broken(
     assert broken(make_policy, volume, **changes) == numbers
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "once it keeps 80 % of max_slot_wal_keep_size"),
+        (
+            {"slot_limit": "8GiB"},
+            "once it keeps 8,192 MiB, or 80 % of max_slot_wal_keep_size if that is less",
+        ),
+    ],
+)
+def test_it_is_said_when_a_slot_is_given_up(
+    make_policy: MakePolicy, changes: dict[str, object], said: str
+) -> None:
+    policy = make_policy(volumes=[POSTGRES | changes])
+    assert said in promises(policy, policy.volumes[0])[4].reason
+    assert policy.volumes[0].model_dump(mode="json").get("slot_limit") == changes.get("slot_limit")
+
+
 def test_what_the_bucket_allows_takes_a_probe(make_policy: MakePolicy) -> None:
     policy = make_policy(volumes=[REDIS])
     assert promises(policy, policy.volumes[0])[2].standing is Standing.PROBE

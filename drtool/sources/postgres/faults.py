@@ -10,6 +10,27 @@ from dataclasses import dataclass
 from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
 
 
+class PagesDamaged(SourceUnavailable):
+    """The server finds its own pages damaged (SQLSTATE XX001)."""
+
+
+class SourceOutage(SourceUnavailable):
+    """The server cannot be reached, or ended the connection. The one kind of this error that is worth a retry."""
+
+
+class SlotInUse(TemporaryFailure):
+    """Another receiver uses the slot: a follower, a catch-up, or the one beside a base backup."""
+
+
+class WalGone(SourceUnavailable):
+    """The server no longer has the WAL that is next: a gap. Its slot was lost, or there was none."""
+
+
+POOLER_HINT = (
+    "Name the PostgreSQL server itself as host: neither a base backup nor WAL goes through a pooler."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     """One way to be refused: the texts that mean it, and what a person reads. {who} is user@host:port."""
@@ -28,12 +49,12 @@ _FAULTS = (
             "unsupported startup parameter in options",
         ),
         "PgBouncer answers at {who}, and it does not pass replication connections on",
-        "Name the PostgreSQL server itself as host: a base backup cannot go through a pooler.",
+        POOLER_HINT,
     ),
     _Fault(
         ("pgpool", "odyssey", "pgcat", "no such database: replication"),
         "a pooler answers at {who}, not PostgreSQL",
-        "Name the PostgreSQL server itself as host: a base backup cannot go through a pooler.",
+        POOLER_HINT,
     ),
     _Fault(
         ("the database system is", "terminating connection due to administrator command"),
@@ -91,24 +112,24 @@ _FAULTS = (
         ("could not translate host name", "name or service not known", "failed to resolve"),
         "the host of {who} has no address",
         "Check the volume's host, and whether DNS answers from here.",
+        SourceOutage,
     ),
     _Fault(
         ("connection refused", "timeout", "timed out", "no route to host", "unreachable", "no such file"),
         "PostgreSQL at {who} is unreachable",
         "Check that it runs, the volume's host and port, and the network policies between here and there.",
+        SourceOutage,
     ),
 )
 
-# SQLSTATE classes and codes of an open connection that mean: later it may work.
-_TEMPORARY = ("53", "55006", "57P03")
-
-
-class PagesDamaged(SourceUnavailable):
-    """The server finds its own pages damaged (SQLSTATE XX001)."""
-
-
-class WalGone(SourceUnavailable):
-    """The server no longer has the WAL that is next: a gap. Its slot was lost, or there was none."""
+# What an SQLSTATE, or its class, means on an open connection where it means: later it may work.
+_PASSING: dict[str, type[DrtoolError]] = {
+    "53": TemporaryFailure,
+    "55006": SlotInUse,
+    "57P01": SourceOutage,
+    "57P02": SourceOutage,
+    "57P03": TemporaryFailure,
+}
 
 
 def connection_fault(who: str, user: str, text: str) -> DrtoolError:
@@ -118,7 +139,8 @@ def connection_fault(who: str, user: str, text: str) -> DrtoolError:
         if any(needle in lower for needle in fault.texts):
             message = fault.message.format(who=who)
             return fault.kind(f"{message} ({_last_line(text)})", hint=fault.hint.format(user=user))
-    return SourceUnavailable(
+    kind = SourceUnavailable if "FATAL" in text else SourceOutage  # the server's word, or none at all
+    return kind(
         f"no connection to PostgreSQL at {who}: {_last_line(text)}", hint="Look into the server's log."
     )
 
@@ -130,12 +152,13 @@ def command_fault(who: str, command: str, sqlstate: str | None, text: str) -> Dr
     """
     said = _first_line(text)
     if sqlstate is None:
-        return SourceUnavailable(
+        return SourceOutage(
             f"PostgreSQL at {who} ended the connection during {command}: {said}",
             hint="Look into the server's log: it stopped, crashed, or ended this session.",
         )
-    if sqlstate.startswith(_TEMPORARY):
-        return TemporaryFailure(f"{command} at {who} did not work this time: {said}", hint="Try again later.")
+    passing = next((kind for code, kind in _PASSING.items() if sqlstate.startswith(code)), None)
+    if passing is not None:
+        return passing(f"{command} at {who} did not work this time: {said}", hint="Try again later.")
     if sqlstate == "XX001":
         return PagesDamaged(f"PostgreSQL at {who} finds its own pages damaged: {said}", hint=_hint(sqlstate))
     if command == "START_REPLICATION" and sqlstate in ("58P01", "55000"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from drtool.errors import Refused, SourceUnavailable
 from drtool.sources.postgres.connection import Identity, PostgresSettings, Replication
+from drtool.sources.postgres.faults import SourceOutage
 from drtool.sources.postgres.hearing import ServerState
 from drtool.sources.postgres.segments import Assembler, Sink
 from drtool.sources.postgres.wal import format_lsn, parse_history, segment_start
@@ -91,7 +92,7 @@ class Receiver:
         """Fetch WAL up to until, or to what the server has flushed by now, and end with a tail.
 
         An idle server ends it at once. Raises Refused for another instance or an old primary, WalGone if the
-        server has dropped what is next, TemporaryFailure if the slot is in use.
+        server has dropped what is next, SlotInUse while another receiver is at work.
         """
         with Replication(self._settings) as replication:
             identity = replication.identify()
@@ -119,7 +120,7 @@ class Receiver:
                     return received
                 next_timeline = stream.next_timeline
             if next_timeline is None:
-                raise SourceUnavailable(
+                raise SourceOutage(
                     f"PostgreSQL at {self._settings.who} ended the WAL stream",
                     hint="It is stopping; what was received is kept. Try again when it is back.",
                 )
@@ -183,8 +184,8 @@ def _drain(stream: WalStream, assembler: Assembler, goal: Goal, *, is_newest: bo
             done = goal.is_reached(assembler.position, is_known=covered.state is not None)
             asked = piece is None and stream.answer_wanted
             if done or asked or ended or goal.is_tail_due(last_tail):
-                stream.acknowledge(assembler.tail(state))
                 last_tail = time.monotonic()
+                stream.acknowledge(assembler.tail(state))
             if done:
                 stream.finish()
                 return Received(assembler.timeline, assembler.position, state)

@@ -45,8 +45,10 @@ _SERVER: LiteralString = """
 _MAKE: LiteralString = "select pg_create_physical_replication_slot(%s, true)"
 _DROP: LiteralString = "select pg_drop_replication_slot(%s)"
 _HEARTBEAT: LiteralString = """
-    select pg_logical_emit_message(true, %s, %s)::text, clock_timestamp()
-    from set_config('synchronous_commit', 'local', true)"""
+    select pg_logical_emit_message(true, %s, %s)::text, clock_timestamp(), pg_current_xact_id()::text, seen
+    from set_config('synchronous_commit', 'local', true),
+         regexp_replace(pg_current_snapshot()::text, '^[0-9]+:', '') seen
+    where seen <> %s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,9 @@ class Beat:
 
     lsn: int
     time: datetime
+    idle: str = (
+        ""  # the server's transactions as they look while none has ended since: next one, those under way
+    )
 
 
 def slot_name(policy: str, volume: str, repository: str) -> str:
@@ -176,9 +181,24 @@ def heartbeat(settings: PostgresSettings, content: Json) -> Beat:
 
     Committed locally only, so that a dead synchronous standby does not hold it up. Raises on a standby.
     """
-    rows = _query(settings, "write a heartbeat", _HEARTBEAT, HEARTBEAT_PREFIX, json.dumps(content))
-    lsn, moment = rows[0]
-    return Beat(parse_lsn(lsn), moment.astimezone(UTC))
+    [beat] = _beats(settings, content, "")
+    return beat
+
+
+def next_heartbeat(settings: PostgresSettings, content: Json, last: Beat) -> Beat | None:
+    """Commit another message if a transaction that may have written has ended since last; None on an idle server.
+
+    The server's own records (checkpoints, running transactions) do not count: they would keep it awake for ever.
+    """
+    return next(iter(_beats(settings, content, last.idle)), None)
+
+
+def _beats(settings: PostgresSettings, content: Json, idle: str) -> list[Beat]:
+    rows = _query(settings, "write a heartbeat", _HEARTBEAT, HEARTBEAT_PREFIX, json.dumps(content), idle)
+    return [
+        Beat(parse_lsn(lsn), moment.astimezone(UTC), f"{int(own) + 1}:{seen.partition(':')[2]}")
+        for lsn, moment, own, seen in rows
+    ]
 
 
 def _slot(row: dict[str, Any]) -> Slot:

@@ -15,6 +15,7 @@ from drtool.sources.base import Artifact
 from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
 from drtool.sources.postgres.connection import Replication
 from drtool.sources.postgres.receiver import Start
+from drtool.sources.postgres.slot import make_slot
 from drtool.sources.postgres.wal import segment_name, segment_start
 from drtool.sources.postgres.wal_stream import ServerState
 
@@ -124,6 +125,21 @@ def restored(server: PostgresServer, data: Path) -> PostgresServer:
     """Return a server on data, with the binaries and the password of server."""
     give(data.parent)
     return PostgresServer(data, server.bin_dir, password=server.password, fast=True)
+
+
+def standby_of(primary: PostgresServer, directory: Path) -> PostgresServer:
+    """Return a running standby that streams from primary."""
+    make_slot(primary.settings, "standby")
+    take_base_backup(primary, directory / "data")
+    (directory / "data" / "standby.signal").touch()
+    with (directory / "data" / "postgresql.auto.conf").open("a") as configuration:
+        configuration.write(
+            f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user=postgres password={primary.password}'\n"
+            "primary_slot_name = 'standby'\n"
+        )
+    standby = restored(primary, directory / "data")
+    standby.start()
+    return standby
 
 
 def eventually(check: Callable[[], object], deadline_s: float = 20) -> None:

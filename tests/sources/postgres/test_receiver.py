@@ -21,9 +21,8 @@ from tests.sources.postgres.standins import (
     NewServer,
     eventually,
     in_background,
-    restored,
+    standby_of,
     start_of,
-    take_base_backup,
 )
 
 SLOT = "drtool_test_postgres"
@@ -242,21 +241,6 @@ def test_a_server_that_stops_is_not_held_up_by_a_dead_store(
     sink.gate.set()
     with pytest.raises(TemporaryFailure, match="could not be made durable"):
         run.result(10)
-
-
-def standby_of(primary: PostgresServer, directory: Path) -> PostgresServer:
-    """Return a running standby that streams from primary."""
-    make_slot(primary.settings, "standby")
-    take_base_backup(primary, directory / "data")
-    (directory / "data" / "standby.signal").touch()
-    with (directory / "data" / "postgresql.auto.conf").open("a") as configuration:
-        configuration.write(
-            f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user=postgres password={primary.password}'\n"
-            "primary_slot_name = 'standby'\n"
-        )
-    standby = restored(primary, directory / "data")
-    standby.start()
-    return standby
 
 
 @pytest.fixture(params=[15, 18], ids=lambda major: f"postgresql-{major}")

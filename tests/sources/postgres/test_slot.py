@@ -6,6 +6,7 @@ import pytest
 
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
+from drtool.sources.postgres.connection import connect
 from drtool.sources.postgres.receiver import Receiver
 from drtool.sources.postgres.slot import (
     ServerLimits,
@@ -13,6 +14,7 @@ from drtool.sources.postgres.slot import (
     heartbeat,
     inspect_slot,
     make_slot,
+    next_heartbeat,
     objections,
     slot_name,
 )
@@ -148,3 +150,26 @@ def test_a_role_without_replication_may_not_make_a_slot(server: PostgresServer) 
     with pytest.raises(SourceUnavailable, match=r"permission denied|must be superuser"):
         make_slot(server.settings_for("nobody", "secret"), "drtool_test_p")
     server.sql("drop role nobody")
+
+
+def test_a_heartbeat_follows_only_what_may_have_been_committed(server: PostgresServer) -> None:
+    server.sql("create table if not exists beaten (x int)")
+    first = heartbeat(server.settings, {})
+    server.sql("checkpoint")
+    server.sql("select 1")
+    assert next_heartbeat(server.settings, {}, first) is None
+    server.sql("insert into beaten values (1)")
+    second = next_heartbeat(server.settings, {}, first)
+    assert second is not None
+    assert second.lsn > first.lsn
+    assert next_heartbeat(server.settings, {}, second) is None
+
+
+def test_a_heartbeat_follows_a_transaction_that_began_before_the_last_one(server: PostgresServer) -> None:
+    server.sql("create table if not exists beaten (x int)")
+    with connect(server.settings) as connection, connection.transaction():
+        connection.execute("insert into beaten values (2)")
+        first = heartbeat(server.settings, {})
+        second = next_heartbeat(server.settings, {}, first) or first
+        assert next_heartbeat(server.settings, {}, second) is None
+    assert next_heartbeat(server.settings, {}, second) is not None

@@ -1,0 +1,274 @@
+"""`wal follow` on a real server under load: what it says is durable is, whoever is killed, and nothing needs a hand.
+
+The judge is a ledger of acknowledged commits with their LSNs, and the names of the objects in the store.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from drtool.demo.servers.postgres import PostgresServer
+from drtool.demo.servers.process import wait_until
+from drtool.repository.storage.s3 import S3Store
+from tests.conftest import S3Server
+from tests.faults.proxy import Answer, FaultProxy, error
+from tests.scenarios.commands import Commands, s3_repository
+from tests.scenarios.following import (
+    TAIL_EVERY_S,
+    Load,
+    Relay,
+    durable_end,
+    follower,
+    is_streaming,
+    status_of,
+    wait_until_durable,
+)
+from tests.scenarios.scene import play
+from tests.scenarios.stage import Stage, rows_of
+from tests.sources.postgres.standins import standby_of
+
+CLOCK = timedelta(seconds=1)  # S3 tells its time to the second
+UPLOAD = timedelta(seconds=5)
+
+
+@contextmanager
+def stage_of(s3_server: S3Server, major: int) -> Iterator[Stage]:
+    s3 = s3_server.at(s3_server.plain)
+    assert s3.endpoint is not None
+    with play(major, "6.2", s3_server.at(s3_server.plain)) as scene, FaultProxy(s3.endpoint) as proxy:
+        drtool = Commands.over(scene, s3_repository(s3, proxy.endpoint)).but(
+            "postgres", tail_every=f"{TAIL_EVERY_S}s"
+        )
+        drtool.init()
+        drtool("backup", "postgres")
+        with closing(S3Store(s3)) as store:
+            yield Stage(scene, drtool, proxy, store)
+
+
+@pytest.fixture(scope="module")
+def stage(s3_server: S3Server) -> Iterator[Stage]:
+    with stage_of(s3_server, 18) as stage:
+        yield stage
+
+
+def test_the_shown_exposure_is_the_true_loss_whoever_is_killed(stage: Stage) -> None:
+    promised: list[datetime] = []
+    with Load(stage.server) as load:
+        for _ in range(3):
+            with follower(stage.drtool) as process:
+                wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+                wait_until_durable(stage.server, stage.store)
+                for _ in range(4):
+                    promised.append(_sample(stage, load))
+                    load.wait_for_more()
+                assert process.poll() is None
+                process.kill()
+                process.wait()
+                promised.append(_sample(stage, load))
+        with follower(stage.drtool) as process:
+            wait_until_durable(stage.server, stage.store)
+            process.send_signal(signal.SIGTERM)
+            ended = stage.drtool.end(process)
+    assert ended.code == 0, ended.err
+    follow = ended.value["follow"]
+    restored = rows_of(stage, "newest")
+    for moment in (*promised, datetime.fromisoformat(follow["moment"])):
+        assert load.until(moment) <= restored
+
+
+def _sample(stage: Stage, load: Load) -> datetime:
+    """Hold one `status` against the ledger; return the moment up to which it promises everything."""
+    before = durable_end(stage.store)
+    shown = status_of(stage.drtool)
+    after = durable_end(stage.store)
+    newest, at = datetime.fromisoformat(shown["newest"]), datetime.fromisoformat(shown["at"])
+    rows = list(load.rows)
+    assert [row for row in rows if row.moment <= newest and row.lsn > after] == [], (
+        "it promises what is not there"
+    )
+    missing = min((row.moment for row in rows if row.lsn > before), default=at)
+    true_loss = max(at - missing, timedelta(0))
+    exposure = timedelta(seconds=shown["exposure_seconds"])
+    assert exposure <= true_loss + timedelta(seconds=TAIL_EVERY_S) + UPLOAD + CLOCK
+    return newest
+
+
+def test_a_catch_up_and_a_backup_leave_the_work_to_a_follower(stage: Stage) -> None:
+    with follower(stage.drtool) as process, Load(stage.server):
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+        wait_until_durable(stage.server, stage.store)
+        runs = stage.runs()
+        said = stage.drtool("wal", "catch-up")
+        assert said.value["catch_up"]["by_follower"]
+        assert "a follower is at work" in said.value["verdict"]
+        assert stage.runs() == runs
+        [backup] = stage.drtool("backup", "postgres").value["volumes"]
+        assert backup["notes"] == []
+        assert process.poll() is None
+    states = {point["name"]: point["state"] for point in stage.drtool("points", "postgres").value["points"]}
+    assert states[backup["point"]] == "listed"
+
+
+def test_a_follower_that_hangs_is_not_called_one_that_keeps_up(stage: Stage) -> None:
+    with follower(stage.drtool) as process:
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: _hangs(stage), "it is said to hang", deadline_s=90)
+        assert "nothing came from it lately" in stage.drtool.said[-1]
+
+
+def _hangs(stage: Stage) -> bool:
+    return stage.drtool.end(stage.drtool.start("wal", "catch-up")).code == 75
+
+
+def test_an_idle_server_costs_marks_only(stage: Stage) -> None:
+    with follower(stage.drtool) as process:
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+        stage.server.sql("checkpoint")
+        wait_until_durable(stage.server, stage.store)
+        time.sleep(2 * TAIL_EVERY_S)  # what a heartbeat brings about itself settles
+        wait_until_durable(stage.server, stage.store)
+        before = stage.server.sql("select pg_current_wal_insert_lsn()::text")
+        known = {found.name for found in stage.store.list("tail/")}
+        runs = stage.runs()
+        wait_until(
+            lambda: len({found.name for found in stage.store.list("tail/")} - known) >= 3,
+            "marks come",
+            deadline_s=30,
+        )
+        assert stage.server.sql("select pg_current_wal_insert_lsn()::text") == before
+        new = {found.name for found in stage.store.list("tail/")} - known
+        spans = {
+            name.rsplit(".", 1)[1].split("-")[0:2][0] == name.rsplit(".", 1)[1].split("-")[1] for name in new
+        }
+        assert spans == {True}
+        assert stage.runs() == runs
+        assert process.poll() is None
+
+
+def test_a_server_that_restarts_and_a_connection_that_is_cut_need_no_hand(stage: Stage) -> None:
+    with follower(stage.drtool) as process, Load(stage.server) as load:
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+        begun = time.monotonic()
+        stage.server.stop("fast")
+        assert time.monotonic() - begun < 10
+        stage.server.start()
+        load.wait_for_more()
+        wait_until_durable(stage.server, stage.store)
+        stage.server.kill()
+        stage.server.start()
+        load.wait_for_more()
+        wait_until_durable(stage.server, stage.store)
+        stage.server.sql("select pg_terminate_backend(pid) from pg_stat_replication")
+        load.wait_for_more()
+        wait_until_durable(stage.server, stage.store)
+        process.send_signal(signal.SIGTERM)
+        assert stage.drtool.end(process).code == 0
+    assert stage.drtool("wal", "catch-up").value["catch_up"]["restorable"]
+
+
+def test_a_store_that_is_away_is_waited_out_with_the_connection_alive(stage: Stage) -> None:
+    stage.server.sql("alter system set wal_sender_timeout = '2s'")
+    stage.server.sql("select pg_reload_conf()")
+    with follower(stage.drtool) as process, Load(stage.server) as load:
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+        [(pid,)] = stage.server.sql("select pid from pg_stat_replication where application_name = 'drtool'")
+        stage.proxy.inject(Answer(503, error("SlowDown")), times=None)
+        durable = durable_end(stage.store)
+        until = datetime.now(UTC) + timedelta(seconds=8)
+        wait_until(lambda: datetime.now(UTC) > until, "the outage lasts", deadline_s=20)
+        assert [(pid,)] == stage.server.sql(
+            "select pid from pg_stat_replication where application_name = 'drtool'"
+        )
+        assert durable_end(stage.store) == durable
+        stage.proxy.clear()
+        load.wait_for_more()
+        wait_until_durable(stage.server, stage.store)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert stage.drtool.end(process).code == 0
+
+
+def test_a_follower_that_is_started_while_the_store_is_away_waits_for_it(stage: Stage) -> None:
+    stage.proxy.inject(Answer(503, error("SlowDown")), times=None)
+    with follower(stage.drtool) as process:
+        requests = len(stage.proxy.requests)
+        wait_until(lambda: len(stage.proxy.requests) > requests + 5, "it asks again", deadline_s=60)
+        stage.proxy.clear()
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=60)
+        process.send_signal(signal.SIGTERM)
+        assert stage.drtool.end(process).code == 0
+
+
+def test_asked_to_end_while_the_store_is_away_it_ends_soon_and_says_so(stage: Stage) -> None:
+    with follower(stage.drtool) as process:
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+        stage.proxy.inject(Answer(503, error("SlowDown")), times=None)
+        try:
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            said = stage.drtool.end(process)
+            assert time.monotonic() - begun < 25
+        finally:
+            stage.proxy.clear()
+    assert said.code == 75, said.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"password": {"env": "HOME"}}, 6, "refuses the password"),
+        ({"user": "nobody_at_all"}, 6, "refuses the password"),
+    ],
+)
+def test_a_refusal_that_stands_ends_the_follower(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], code: int, message: str
+) -> None:
+    monkeypatch.setattr("drtool.operations.follow.SURE_S", 1.0)
+    said = stage.drtool.but("postgres", **changes)("wal", "follow", code=code)
+    assert message in said.error["message"]
+
+
+def test_a_failover_to_a_new_timeline_is_followed_without_a_gap(stage: Stage) -> None:
+    with TemporaryDirectory(prefix="drtool-standby-") as directory:
+        Path(directory).chmod(0o755)
+        standby = standby_of(stage.server, Path(directory))
+        try:
+            _fail_over(stage, standby)
+        finally:
+            standby.kill()
+            stage.server.start()
+
+
+def _fail_over(stage: Stage, standby: PostgresServer) -> None:
+    with Relay(stage.server.port) as relay:
+        drtool = stage.drtool.but("postgres", port=relay.port)
+        with follower(drtool) as process:
+            wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+            with Load(stage.server) as load:
+                load.wait_for_more()
+            written = wait_until_durable(stage.server, stage.store)
+            wait_until(
+                lambda: standby.sql("select pg_last_wal_replay_lsn() >= %s::pg_lsn", written)[0][0],
+                "the standby has it all",
+                deadline_s=60,
+            )
+            stage.server.kill()
+            standby.sql("select pg_promote()")
+            relay.lead_to(standby.port)
+            with Load(standby) as load:
+                load.wait_for_more()
+            wait_until_durable(standby, stage.store)
+            process.send_signal(signal.SIGTERM)
+            follow = drtool.end(process).value["follow"]
+    assert (follow["timeline"], follow["gaps"]) == (2, [])
+    [newest] = {
+        point["end"] for point in drtool("points", "postgres").value["points"] if point["state"] == "listed"
+    }
+    assert datetime.fromisoformat(newest) > load.rows[-1].moment
