@@ -102,6 +102,7 @@ class _Follower:
             self._session = None
         if self._session is None:
             self._session = self._opening()
+            self._session.need_writer()
             self._configs = _configs(self._session)
         return self._session
 

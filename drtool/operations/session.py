@@ -116,14 +116,19 @@ class Session:
     def need_writer(self) -> None:
         """Return when the keys at hand are a writer's. Raises Refused."""
         if self.repository.records.keys.role != "writer":
-            raise Refused(
-                f"this takes a writer's bundle; what was given are the keys of a {self.repository.records.keys.role}",
-                hint="Give the bundle that `drtool init` wrote: --bundle FILE, or writer in the policy's repository.",
-            )
+            raise not_a_writer(self.repository.records.keys.role)
 
     def close(self) -> None:
         """Let go of the store's connections."""
         self.repository.store.close()
+
+
+def not_a_writer(role: str) -> Refused:
+    """Return the error for who asks for a writer's work with the keys of role."""
+    return Refused(
+        f"this takes a writer's bundle; what was given are the keys of a {role}",
+        hint="Give the bundle that `drtool init` wrote: --bundle FILE, or writer in the policy's repository.",
+    )
 
 
 def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:

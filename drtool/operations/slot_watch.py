@@ -4,7 +4,7 @@ from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
-from drtool.operations.session import KeyFiles, World, read_bundle
+from drtool.operations.session import KeyFiles, World, not_a_writer, read_bundle
 from drtool.operations.settings import postgres_settings, postgres_volume
 from drtool.policy.schema import Policy
 from drtool.sources.postgres.slot import slot_name
@@ -18,7 +18,9 @@ class SlotWatch:
     """
 
     def __init__(self, policy: Policy, name: str, keys: KeyFiles, world: World) -> None:
-        """Raises UsageError where the volume, its secrets or the writer's bundle are not at hand."""
+        """Raises UsageError where the volume, its secrets or the writer's bundle are not at hand; Refused for a kit."""
+        if keys.recovery is not None:
+            raise not_a_writer("recipient")
         volume = postgres_volume(policy, name)
         slot = slot_name(policy.name, volume.name, read_bundle(keys, policy, world).repository.hex())
         self.drops: deque[str] = deque()

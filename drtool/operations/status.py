@@ -3,7 +3,7 @@
 The bucket and a reader's bundle are enough: the newest run tells the policy, where none is given.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,10 +20,11 @@ from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import parse_json_time
 from drtool.repository.records import Record
-from drtool.repository.runs import read_runs, run_kind
+from drtool.repository.runs import read_runs_that_tell, run_kind
 
 _PROVEN_WITHIN = timedelta(days=180)
 _RUNS_SINCE = timedelta(days=400)
+_OFTEN_SINCE = timedelta(days=30)  # for backups and WAL: older ones tell nothing of today
 _VERIFIED = ("verify", "restore", "drill")
 
 
@@ -33,9 +34,9 @@ def run_status(session: Session) -> Status:
     Raises UsageError where no policy was given, and no run has told one yet.
     """
     now = session.repository.store.now()
-    runs = [
-        run for run in read_runs(session.repository.records, now - _RUNS_SINCE) if isinstance(run, Record)
-    ]
+    runs = read_runs_that_tell(
+        session.repository.records, now - _RUNS_SINCE, now - _OFTEN_SINCE, _all_backed_up(session)
+    )
     policy, policy_of = _policy_in_force(session, runs)
     protection = protection_of(runs)
     seen = [_volume_status(session, policy, volume, runs, now) for volume in policy.volumes]
@@ -62,6 +63,18 @@ def run_status(session: Session) -> Status:
         policy_of=policy_of,
         protection=protection,
     )
+
+
+def _all_backed_up(session: Session) -> Callable[[Record], bool]:
+    """Return what tells, newest run first, whether a backup of each volume was among those that it was shown."""
+    missing = set(session.repository.config.volumes)
+
+    def is_enough(run: Record) -> bool:
+        if run_kind(run) == "backup" and run.value.get("outcome") == "done":
+            missing.discard(str(run.value.get("volume")))
+        return not missing
+
+    return is_enough
 
 
 def _policy_in_force(session: Session, runs: list[Record]) -> tuple[Policy, datetime | None]:

@@ -7,16 +7,20 @@ plan/<volume>/<time>-<sha256>         {"expire", "delete"}      maintainer
 heads/<time>-<sha256>                 {"live", "wal", "marks", "config", "previous"}   maintainer
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
+from drtool.errors import Corrupt, ObjectMissing
 from drtool.repository.format.names import run_prefix, timed_prefix
 from drtool.repository.format.record import Json
-from drtool.repository.records import Record, Records, Unreadable
+from drtool.repository.records import Record, Records, Unreadable, stored_objects
 
 RunKind = Literal["backup", "wal", "verify", "restore", "prove", "drill", "probe"]
 Note = Literal["hold", "using", "plan"]
+
+_OFTEN: Final = ("backup", "wal")  # many a day, of each volume
 
 
 def put_run(records: Records, kind: RunKind, now: datetime, value: Json) -> str:
@@ -30,6 +34,32 @@ def read_runs(records: Records, since: datetime | None = None) -> Iterator[Recor
     for day in _days(records):
         if day >= first:
             yield from records.all(day)
+
+
+def read_runs_that_tell(
+    records: Records, since: datetime, often_since: datetime, is_enough: Callable[[Record], bool]
+) -> list[Record]:
+    """Return the run records since then, by time, but of the kinds that come often only the newest: each costs a GET.
+
+    Those are read newest first, back to the one for which is_enough is true, or to the day of often_since.
+    """
+    listed = [
+        stored
+        for day in _days(records)
+        if day >= f"runs/{since:%Y%m%d}/"
+        for stored in stored_objects(records.store, day)
+    ]
+    found: list[Record] = []
+    is_done = False
+    for stored in reversed(listed):
+        comes_often = kind_of(stored.name) in _OFTEN
+        if comes_often and (is_done or stored.name < f"runs/{often_since:%Y%m%d}/"):
+            continue
+        with suppress(Corrupt, ObjectMissing):
+            record = records.read(stored)
+            found.append(record)
+            is_done = is_done or (comes_often and is_enough(record))
+    return found[::-1]
 
 
 def newest_run(records: Records, kind: RunKind, since: datetime) -> str | None:
@@ -51,7 +81,12 @@ def _days(records: Records) -> list[str]:
 
 def run_kind(record: Record) -> str:
     """Return the kind that a run record's name says."""
-    return record.name.split("/")[2].split("-")[1]
+    return kind_of(record.name)
+
+
+def kind_of(name: str) -> str:
+    """Return the kind that the name of a run record says; empty for a name that somebody made up."""
+    return name.rpartition("/")[2].partition("-")[2].partition("-")[0]
 
 
 def put_note(records: Records, note: Note, volume: str, now: datetime, value: Json) -> str:

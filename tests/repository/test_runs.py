@@ -8,7 +8,16 @@ import pytest
 from drtool.errors import Corrupt
 from drtool.repository.heads import pick_head, put_head, read_heads
 from drtool.repository.records import Record, Unreadable
-from drtool.repository.runs import Note, RunKind, put_note, put_run, read_notes, read_runs, run_kind
+from drtool.repository.runs import (
+    Note,
+    RunKind,
+    put_note,
+    put_run,
+    read_notes,
+    read_runs,
+    read_runs_that_tell,
+    run_kind,
+)
 from tests.repository.stage import Stage, make_stage, put
 
 
@@ -40,6 +49,24 @@ def test_runs_come_by_time_and_from_a_day_on(stage: Stage) -> None:
     assert told(None) == ["0", "1", "2"]
     assert told(days[1]) == ["1", "2"]
     assert told(days[2] + timedelta(days=1)) == []
+
+
+def test_of_the_runs_that_come_often_only_the_newest_are_fetched(stage: Stage) -> None:
+    first = stage.clock()
+    put_run(stage.writer().records, "verify", stage.clock(), {"run": "verified"})
+    for number in range(4):
+        put_run(stage.writer().records, "backup", stage.clock(), {"run": str(number)})
+        put_run(stage.writer().records, "wal", stage.clock(), {"run": f"wal {number}"})
+    put(stage.store, f"runs/{stage.clock():%Y%m%d}/junk", b"junk")
+    records = stage.writer().records
+
+    def told(enough: str, often_since: datetime = first) -> list[str]:
+        found = read_runs_that_tell(records, first, often_since, lambda run: run.value["run"] == enough)
+        return [run.value["run"] for run in found]
+
+    assert told("2") == ["verified", "2", "wal 2", "3", "wal 3"]
+    assert told("verified")[0:2] == ["verified", "0"]
+    assert told("none", stage.clock() + timedelta(days=1)) == ["verified"]
 
 
 def test_a_run_that_does_not_count_is_shown_with_its_fault(stage: Stage) -> None:

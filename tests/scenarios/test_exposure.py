@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from drtool.demo.servers.postgres import PostgresServer
+from drtool.operations.receiving import Following, reach_instance, receive_or_gap
 from drtool.operations.session import KeyFiles, Session, Silent, World, open_session
 from drtool.operations.settings import postgres_volume
 from drtool.operations.status import run_status
-from drtool.operations.wal import reach_instance, receive_or_gap
 from tests.conftest import S3Server
 from tests.scenarios.commands import Commands
 from tests.scenarios.scene import Scene, play
@@ -123,7 +123,7 @@ def test_the_exposure_of_postgresql_is_the_true_loss_and_little_more(scene: Scen
     volume = postgres_volume(session.need_policy(), "postgres")
 
     def follow(ending: threading.Event) -> None:
-        receive_or_gap(session, reach_instance(session, volume), stop=ending.is_set)
+        receive_or_gap(session, reach_instance(session, volume), Following(ending.is_set))
 
     with running(follow, lambda ending: ledger.write(scene.postgres, ending)):
         for number in range(LOOKS):
