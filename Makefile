@@ -51,6 +51,7 @@ packages: ## Install what the tests take from Debian (as root), or say what is m
 	@tests/debian-packages test
 
 requirements: ## Pin the packages anew; needs uv.
+	uv pip compile $(COMPILE) -o requirements/run.txt pyproject.toml
 	uv pip compile $(COMPILE) --extra build --extra demo -o requirements/demo.txt pyproject.toml
 	uv pip compile $(COMPILE) --extra dev -o requirements/dev.txt pyproject.toml
 

@@ -50,10 +50,10 @@ def test_an_exception_from_a_rule_names_the_rule(path: Path) -> None:
     assert not [line for line in path.read_text(encoding="utf-8").splitlines() if bare.search(line)]
 
 
-def test_what_the_demo_installs_is_pinned_as_in_the_tests() -> None:
-    pinned = {name: _pins(ROOT / "requirements" / f"{name}.txt") for name in ("demo", "dev")}
+def test_what_the_image_and_the_demo_install_is_pinned_as_in_the_tests() -> None:
+    pinned = {name: _pins(ROOT / "requirements" / f"{name}.txt") for name in ("run", "demo", "dev")}
 
-    assert pinned["demo"].items() <= pinned["dev"].items()
+    assert pinned["run"].items() <= pinned["demo"].items() <= pinned["dev"].items()
 
 
 def test_the_pins_name_no_registry_and_every_one_has_a_hash() -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from drtool.errors import UsageError
-from tests.cluster.images import FOLDER, IMAGES, Image, archive, image_key
+from tests.cluster.images import FOLDER, IMAGES, Image, archive, drtool, image_key
 from tests.cluster.images.buildah import stage
 
 CONTAINERFILES = sorted(FOLDER.glob("*/Containerfile"))
+DRTOOLS_OWN = {"drtool-packages", "drtool"}  # of k8s/image/Containerfile
 SCRIPTS = sorted(path for path in FOLDER.glob("*/*") if path.read_bytes().startswith(b"#!/bin/sh"))
 
 
@@ -85,7 +86,7 @@ def test_an_archive_of_an_unknown_image_is_refused_with_the_names_that_there_are
 
 
 def test_every_folder_with_a_containerfile_is_an_image_and_the_reverse() -> None:
-    assert {path.parent.name for path in CONTAINERFILES} == set(IMAGES)
+    assert {path.parent.name for path in CONTAINERFILES} == set(IMAGES) - DRTOOLS_OWN
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -116,3 +117,26 @@ def test_an_image_does_not_run_as_root(path: Path) -> None:
 def test_a_script_is_a_program_that_sh_can_parse(path: Path) -> None:
     assert path.stat().st_mode & 0o111
     subprocess.run(["sh", "-n", path], check=True)
+
+
+def test_drtool_s_containerfile_is_the_one_of_its_users_stage_by_stage() -> None:
+    whole = drtool.CONTAINERFILE.read_text()
+    last = IMAGES["drtool"].context()["Containerfile"].read_text()
+
+    assert IMAGES[drtool.PACKAGES].context()["Containerfile"] == drtool.CONTAINERFILE
+    assert whole.endswith(last)
+    assert re.findall(r"^FROM (.+)$", whole, re.MULTILINE) == ["${BASE} AS packages", "packages"]
+    assert re.findall(r"^FROM (.+)$", last, re.MULTILINE) == ["packages"]
+    assert re.findall(r"^USER (.+)$", last, re.MULTILINE) == ["10001:10001"]
+    assert (IMAGES["drtool"].parent, IMAGES[drtool.PACKAGES].parent) == (drtool.PACKAGES, drtool.BASE)
+
+
+def test_what_drtool_s_containerfile_copies_is_not_ignored_and_nothing_else_is_sent() -> None:
+    copied = re.findall(r"^COPY (\S+) ", drtool.CONTAINERFILE.read_text(), re.MULTILINE)
+    ignored = (drtool.ROOT / ".containerignore").read_text().splitlines()
+
+    assert [line for line in ignored if not line.startswith("#")] == [
+        "*",
+        *(f"!{name}" for name in sorted(copied)),
+        "**/__pycache__",
+    ]

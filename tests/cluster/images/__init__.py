@@ -9,7 +9,7 @@ There is no registry. An archive is built once, and again when a byte of the ima
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from drtool.errors import UsageError
 from tests.cluster.binaries import binary
 from tests.cluster.cache import cached, key
+from tests.cluster.images import drtool
 from tests.cluster.images.buildah import FLAGS, build, is_executable
 from tests.cluster.images.debian import root_file_system
 
@@ -27,11 +28,16 @@ TAG = "test"
 
 @dataclass(frozen=True)
 class Image:
-    """One image: the files of its folder; and what it copies from elsewhere, by path in the build's context."""
+    """One image: the files of its folder; and what it takes from elsewhere, by path in the build's context.
+
+    on is the image that its Containerfile's first FROM stands for, where that does not name one of ours.
+    """
 
     name: str
     elsewhere: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
     folder: Path = FOLDER
+    on: str | None = None
+    options: Callable[[], Sequence[str]] = tuple
 
     @property
     def reference(self) -> str:
@@ -41,13 +47,14 @@ class Image:
     @property
     def parent(self) -> str | None:
         """The image of ours that this one stands on; None if it stands on nothing."""
-        containerfile = (self.folder / self.name / "Containerfile").read_text(encoding="utf-8")
+        containerfile = self.context()["Containerfile"].read_text(encoding="utf-8")
         found = re.search(rf"^FROM {re.escape(PREFIX)}/(\S+)$", containerfile, re.MULTILINE)
-        return found and found.group(1)
+        return found.group(1) if found else self.on
 
     def context(self) -> dict[str, Path]:
         """Return the files that the build sees: path in the context, with slashes, to the file's place here."""
-        files = dict(_walk(self.folder / self.name, ""))
+        own = self.folder / self.name
+        files = dict(_walk(own, "")) if own.is_dir() else {}
         for name, find in self.elsewhere.items():
             files.update(_walk(find(), name))
         return files
@@ -77,6 +84,21 @@ IMAGES: dict[str, Image] = {
         Image("app", {"app": lambda: FOLDER.parent / "app"}),
         Image("traefik", {"traefik": partial(binary, "traefik")}),
         Image("tools"),
+        Image(drtool.BASE),
+        Image(
+            drtool.PACKAGES,
+            {
+                "Containerfile": lambda: drtool.CONTAINERFILE,
+                "requirements/run.txt": lambda: drtool.REQUIREMENTS,
+            },
+            on=drtool.BASE,
+            options=drtool.packages_options,
+        ),
+        Image(
+            "drtool",
+            {"Containerfile": drtool.last_stage, "drtool": lambda: drtool.ROOT / "drtool"},
+            on=drtool.PACKAGES,
+        ),
     )
 }
 
@@ -89,7 +111,7 @@ def archive(name: str) -> Path:
 
     def make(path: Path) -> None:
         print(f"building image {name}", file=sys.stderr, flush=True)
-        build(context, path, reference=image.reference, parent=parent)
+        build(context, path, reference=image.reference, parent=parent, options=image.options())
 
     return cached("images", name, image_key(name, IMAGES), make)
 
@@ -105,7 +127,7 @@ def find(name: str, images: Mapping[str, Image]) -> Image:
 def image_key(name: str, images: Mapping[str, Image]) -> str:
     """Return the key of an image in the cache: another one if a file of it, or of what it stands on, is another."""
     image = find(name, images)
-    parts: list[str | bytes] = [*FLAGS, image.reference]
+    parts: list[str | bytes] = [*FLAGS, *image.options(), image.reference]
     for path, file in sorted(image.context().items()):
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").digest()

@@ -5,7 +5,9 @@ and two builds may run at once.
 """
 
 import shutil
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from tests.cluster.images.command import run
@@ -15,10 +17,18 @@ FLAGS = ("--isolation=chroot", "--layers=false", "--pull=never")
 APT_PLACES = {"etc": "/etc/apt", "lists": "/var/lib/apt/lists", "cache": "/var/cache/apt"}
 
 
-def build(context: Mapping[str, Path], archive: Path, *, reference: str, parent: Path | None) -> None:
+def build(
+    context: Mapping[str, Path],
+    archive: Path,
+    *,
+    reference: str,
+    parent: Path | None,
+    options: Sequence[str] = (),
+) -> None:
     """Write the archive of the image that the Containerfile in context describes, named reference.
 
-    context maps paths to files; parent is the archive that takes the place of what the Containerfile's FROM names.
+    context maps paths to files; parent is the archive that takes the place of what the Containerfile's FROM names;
+    options are more of buildah's.
     The folder of archive is used for everything else. Raises BuildFailed.
     """
     folder = archive.parent
@@ -27,7 +37,8 @@ def build(context: Mapping[str, Path], archive: Path, *, reference: str, parent:
     volumes = [f"--volume={lent}:{place}" for lent, place in _lend_apt(folder / "apt").items()]
     storage = folder / "storage"
     storage.mkdir()
-    _buildah(storage, "build", *FLAGS, *on_parent, *volumes, f"--tag={reference}", str(folder / "context"))
+    options = (*FLAGS, *on_parent, *volumes, *options)
+    _buildah(storage, "build", *options, f"--tag={reference}", str(folder / "context"))
     _buildah(storage, "push", reference, f"oci-archive:{archive}:{reference}")
 
 
@@ -59,7 +70,21 @@ def _lend_apt(folder: Path) -> dict[Path, str]:
 
 def _buildah(storage: Path, *arguments: str) -> None:
     """Run one command of buildah in a mount namespace of its own: what it mounts cannot outlive it."""
-    places = [f"--root={storage}/root", f"--runroot={storage}/run", "--storage-driver=vfs"]
+    driver = f"--storage-driver={_storage_driver(storage)}"
+    places = [f"--root={storage}/root", f"--runroot={storage}/run", driver]
     # Root's notes on blobs would go to /var/lib/containers, and no option names another place; those of a user do not.
     environment = {"TMPDIR": str(storage), "XDG_DATA_HOME": str(storage), "_CONTAINERS_ROOTLESS_UID": "1"}
     run(["unshare", "--mount", "buildah", *places, *arguments], environment)
+
+
+@cache
+def _storage_driver(storage: Path) -> str:
+    """Return how layers are stacked: by overlay where the file system below takes it, else by copying all of them."""
+    folders = {name: storage / "probe" / name for name in ("lowerdir", "upperdir", "workdir", "merged")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    merged = folders.pop("merged")
+    options = ",".join(f"{name}={folder}" for name, folder in folders.items())
+    mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
+    done = subprocess.run(["unshare", "--mount", *mount], capture_output=True, check=False)
+    return "vfs" if done.returncode else "overlay"
