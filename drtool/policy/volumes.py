@@ -147,12 +147,39 @@ class RunAs(Model):
     groups: tuple[Identity, ...] = ()
 
 
+class Toleration(Model):
+    """A taint of nodes that a mover puts up with, as in a pod."""
+
+    key: Text | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
 class MovedVolume(VolumeBase):
-    """A volume whose files a mover carries, as the workload's user. baseline is for files of several owners."""
+    """A volume whose files a mover carries, as the workload's user, on a node where the claim can be mounted.
+
+    pod_security baseline is for files of several owners: the mover then runs as root. beside holds labels of a pod:
+    a claim that only one node can mount is mounted on that pod's. Volumes of a node, as local-path's, need nothing.
+    """
 
     run_as: RunAs | None = None
     pod_security: Literal["restricted", "baseline"] = "restricted"
+    beside: dict[Text, str] = Field(default_factory=dict)
+    node_selector: dict[Text, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
     window: Duration = timedelta(days=90)
+
+    @model_validator(mode="after")
+    def _has_one_user(self) -> Self:
+        if self.pod_security == "baseline" and self.run_as is not None:
+            raise refusal("pod_security baseline runs as root: leave out one of it and run_as")
+        if self.run_as is not None and self.run_as.user == 0:
+            raise refusal(
+                "run_as names root, which restricted pods may not be",
+                "name the files' owner, or set pod_security: baseline",
+            )
+        return self
 
 
 class LonghornVolume(MovedVolume):

@@ -113,6 +113,8 @@ def test_a_policy_survives_the_way_through_json_and_shows_durations_as_written(
         ({"kubernetes": {"namespace": "-x"}}, "is no namespace"),
         ({"volumes": [{"name": "f", "source": "files"}]}, "needs exactly one of claim and path"),
         ({"volumes": [{**VOLUMES[2], "claim": "A"}]}, "is no name that Kubernetes takes"),
+        ({"volumes": [{**VOLUMES[4], "pod_security": "baseline"}]}, "pod_security baseline runs as root"),
+        ({"volumes": [{**VOLUMES[4], "run_as": {"user": 0, "group": 0}}]}, "run_as names root"),
         ({"notify": [{"url": {"env": "1A"}}]}, "must be the name of an environment variable"),
     ],
 )  # fmt: skip
@@ -138,3 +140,19 @@ def test_the_json_schema_refuses_unknown_keys_and_writes_durations_as_people_do(
     assert all(part["additionalProperties"] is False for part in objects)
     assert schema["$defs"]["PostgresVolume"]["properties"]["max_run"]["default"] == "1d"
     assert schema["properties"]["retention"]["default"]["at_least"] == "7d"
+
+
+def test_a_mover_says_where_it_may_run(make_policy: MakePolicy) -> None:
+    volume = {
+        "name": "media",
+        "source": "files",
+        "claim": "c",
+        "beside": {"app": "nginx"},
+        "node_selector": {"disk": "big"},
+        "tolerations": [{"key": "storage", "operator": "Exists"}, {"key": "a", "value": "b"}],
+    }
+    media = make_policy(volumes=[volume]).volume("media")
+
+    assert isinstance(media, FilesVolume)
+    assert (media.beside, media.node_selector) == ({"app": "nginx"}, {"disk": "big"})
+    assert [taint.operator for taint in media.tolerations] == ["Exists", "Equal"]
