@@ -227,3 +227,46 @@ class KeyProof:
     runs: int
     empty: tuple[str, ...] = ()
     unrecorded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that doctor looked at, about a volume or an object. An error breaks backups, or a promise.
+
+    hint is a sentence. mend holds the statements that put it right, in their order; where says who takes them.
+    """
+
+    area: str
+    about: str
+    level: Literal["ok", "warning", "error"]
+    message: str
+    hint: str = ""
+    mend: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What doctor found, area by area, errors first in each. is_probed: whether a canary was put into the store."""
+
+    policy: str
+    findings: tuple[Finding, ...]
+    is_probed: bool
+
+    def of(self, level: str) -> list[Finding]:
+        """Return the findings of a level."""
+        return [finding for finding in self.findings if finding.level == level]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRights:
+    """What a namespace's users lack: objects are Roles with their RoleBindings, ready to be applied.
+
+    asked are the users for whom the API was asked; unasked those that it would not speak for.
+    """
+
+    policy: str
+    namespace: str
+    asked: tuple[str, ...]
+    unasked: tuple[str, ...]
+    objects: tuple[dict[str, Any], ...]

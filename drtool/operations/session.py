@@ -68,6 +68,7 @@ class World:
     environment: Mapping[str, str]
     progress: Progress
     ending: threading.Event = field(default_factory=threading.Event)  # set once somebody asked drtool to end
+    patience_s: float = STORE_PATIENCE_S
 
     def secret(self, reference: SecretReference | str | None) -> str | None:
         """Return the text that reference stands for. Raises UsageError that names what is missing."""
@@ -152,7 +153,7 @@ def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
         credentials=credentials,
         ca_file=Path(settings.ca_file) if settings.ca_file else None,
     )
-    return RetryingStore(store, deadline_s=STORE_PATIENCE_S, ending=world.ending)
+    return RetryingStore(store, deadline_s=world.patience_s, ending=world.ending)
 
 
 def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, world: World) -> Session:

@@ -12,6 +12,10 @@ from drtool.policy.model import EnvironmentName, KubernetesName, Model, Text, re
 _MASK = "********"
 
 
+class OutOfReach(UsageError):
+    """The secret is in a cluster, and nothing here can ask that: elsewhere it may be read all the same."""
+
+
 class EnvironmentReference(Model):
     """The secret is the value of an environment variable."""
 
@@ -154,7 +158,7 @@ class SecretResolver:
 
     def _kubernetes(self, secret: str, key: str) -> str:
         if self.read_kubernetes is None:
-            raise UsageError(
+            raise OutOfReach(
                 f"key {key} of Secret {secret} is not reachable from here",
                 hint="Run where the cluster can be asked, or name the secret by {env: NAME} or {file: PATH}.",
             )

@@ -98,6 +98,21 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Symptom:
+    """What a look at a source found, before anything is captured: for `drtool doctor`.
+
+    hint is a sentence. mend holds the statements that put it right, in their order; where says who takes them: psql,
+    redis-cli, shell, or the name of a file.
+    """
+
+    level: Literal["ok", "warning", "error"]
+    message: str
+    hint: str = ""
+    mend: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One artifact of a stored point, on the way back: what it was, and how many bytes it holds."""
 

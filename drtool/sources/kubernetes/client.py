@@ -91,12 +91,14 @@ class Cluster:
         *,
         patience_s: float = PATIENCE_S,
         ending: threading.Event | None = None,
+        as_user: str = "",
     ) -> Self:
         """Return the cluster of a pod's service account; outside of a pod that of context, in KUBECONFIG.
 
-        A context of None is the current one. Contacts nothing yet. Raises UsageError where no cluster is configured.
+        A context of None is the current one. as_user is whom to impersonate. Contacts nothing yet.
+        Raises UsageError where no cluster is configured.
         """
-        return cls(_Official(context, environment), patience_s=patience_s, ending=ending)
+        return cls(_Official(context, environment, as_user), patience_s=patience_s, ending=ending)
 
     @property
     def where(self) -> str:
@@ -252,6 +254,7 @@ class _Official:
 
     context: str | None
     environment: Mapping[str, str]
+    as_user: str = ""
     where: str = field(init=False, default="")
     _api: Any = field(init=False, default=None)
 
@@ -280,6 +283,8 @@ class _Official:
 
     def ask(self, method: str, target: str, body: Json | None) -> Answer:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if self.as_user:
+            headers["Impersonate-User"] = self.as_user
         request = self._api.param_serialize(
             method, target, header_params=headers, body=body, auth_settings=["BearerToken"]
         )

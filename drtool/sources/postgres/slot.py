@@ -134,7 +134,7 @@ def drop_slot(settings: PostgresSettings, name: str) -> None:
 
 def check_guards(settings: PostgresSettings, on_backlog: OnBacklog, *, is_new: bool) -> None:
     """Raise Refused with every reason why a slot and its receiver could harm the server, or cannot work there."""
-    limits = ServerLimits(*_query(settings, "read the server's limits", _SERVER)[0])
+    limits = read_limits(settings)
     refused = objections(limits, on_backlog)
     if refused:
         raise Refused(
@@ -143,6 +143,11 @@ def check_guards(settings: PostgresSettings, on_backlog: OnBacklog, *, is_new: b
     busy = shortages(limits, is_new=is_new)
     if busy:
         raise TemporaryFailure("; ".join(busy), hint="Drop what is not used, or raise the limit and restart.")
+
+
+def read_limits(settings: PostgresSettings) -> ServerLimits:
+    """Ask the server for what decides whether a slot may be made."""
+    return ServerLimits(*_query(settings, "read the server's limits", _SERVER)[0])
 
 
 def objections(limits: ServerLimits, on_backlog: OnBacklog) -> list[tuple[str, str]]:

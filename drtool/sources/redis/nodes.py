@@ -92,7 +92,7 @@ def open_replica(sentinel: Sentinel, access: Access, limits: Limits, previous: s
     Raises SourceUnavailable, with the reason of each replica, where none will do; TemporaryFailure where waiting
     helps each of them.
     """
-    master, replicas = _ask(sentinel)
+    master, replicas = ask(sentinel)
     position = _master_position(master, access)
     fit: list[tuple[bool, int, Chosen]] = []
     reasons: list[DrtoolError] = []
@@ -113,7 +113,7 @@ def open_replica(sentinel: Sentinel, access: Access, limits: Limits, previous: s
 
 def master_endpoint(sentinel: Sentinel) -> Endpoint:
     """Return where the master is, as the first Sentinel that answers says."""
-    return _ask(sentinel)[0]
+    return ask(sentinel)[0]
 
 
 def _open_fit(endpoint: Endpoint, access: Access, limits: Limits, position: tuple[str, int]) -> Chosen:
@@ -164,13 +164,13 @@ def _master_position(master: Endpoint, access: Access) -> tuple[str, int]:
     return info.text("master_replid"), info.number("master_repl_offset")
 
 
-def _ask(sentinel: Sentinel) -> tuple[Endpoint, list[Endpoint]]:
+def ask(sentinel: Sentinel) -> tuple[Endpoint, list[Endpoint]]:
     """Return the master and its replicas, from the first Sentinel that answers."""
     failures: list[str] = []
     for endpoint in sentinel.endpoints:
         try:
             with Connection(endpoint, sentinel.access) as connection:
-                master = _pairs(connection.call("SENTINEL", "MASTER", sentinel.master))
+                master = pairs(connection.call("SENTINEL", "MASTER", sentinel.master))
                 replicas = connection.call("SENTINEL", "REPLICAS", sentinel.master)
         except DrtoolError as error:
             failures.append(str(error))
@@ -179,8 +179,8 @@ def _ask(sentinel: Sentinel) -> tuple[Endpoint, list[Endpoint]]:
             raise TemporaryFailure(
                 f"Sentinel is failing {sentinel.master} over", hint="Try again in a minute."
             )
-        each = [_pairs(one) for one in replicas] if isinstance(replicas, list) else []
-        return _endpoint(master), [_endpoint(one) for one in each if _is_alive(one)]
+        each = [pairs(one) for one in replicas] if isinstance(replicas, list) else []
+        return endpoint_of(master), [endpoint_of(one) for one in each if _is_alive(one)]
     raise SourceUnavailable(
         f"no Sentinel of {sentinel.master} answers: {'; '.join(failures)}",
         hint="Check the Sentinels' addresses, their password, and the name of the master.",
@@ -192,11 +192,12 @@ def _is_alive(replica: dict[str, str]) -> bool:
     return not down and replica["port"] != "0"
 
 
-def _endpoint(pairs: dict[str, str]) -> Endpoint:
-    return Endpoint(pairs["ip"], int(pairs["port"]))
+def endpoint_of(fields: dict[str, str]) -> Endpoint:
+    """Return where the server of a Sentinel's reply listens."""
+    return Endpoint(fields["ip"], int(fields["port"]))
 
 
-def _pairs(reply: Reply) -> dict[str, str]:
+def pairs(reply: Reply) -> dict[str, str]:
     """Return a reply of alternating names and values as a dict."""
     words: Iterator[str] = (
         word.decode() for word in (reply if isinstance(reply, list) else []) if isinstance(word, bytes)

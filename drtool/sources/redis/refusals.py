@@ -8,6 +8,11 @@ from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
 class CommandRefused(SourceUnavailable):
     """The server knows us, but will not run this one command: no right to it, or it was renamed."""
 
+    @property
+    def is_right(self) -> bool:
+        """Whether it is a right that is missing, which ACL SETUSER can grant."""
+        return "does not let" in self.message
+
 
 WAITING_HELPS = {
     "LOADING": "is still loading its data",

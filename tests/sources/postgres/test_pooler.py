@@ -11,6 +11,7 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer, account, give
 from drtool.demo.servers.process import Process, free_port, wait_until
 from drtool.errors import DrtoolError, SourceUnavailable
+from drtool.sources.postgres.checkup import examine
 from drtool.sources.postgres.connection import PostgresSettings, Replication, connect
 from drtool.sources.postgres.pooler import refuse_pooler
 from tests.sources.postgres.conftest import SETTINGS
@@ -99,6 +100,13 @@ def test_pgpool_is_named_although_it_passes_replication_on(
             ) as caught:
                 refuse_pooler(pooled)
             assert "server itself as host" in caught.value.hint
+        assert found_wrong(pooled) == [f"Pgpool-II answers at postgres@127.0.0.1:{port}, not PostgreSQL"]
+
+
+def found_wrong(settings: PostgresSettings) -> list[str]:
+    """Return what doctor would say."""
+    found = examine(settings, None, "protect-app", "postgres")
+    return [symptom.message for symptom in found if symptom.level == "error"]
 
 
 def test_pgbouncer_is_named(server: PostgresServer, new_directory: Callable[[], Path]) -> None:
@@ -114,6 +122,8 @@ def test_pgbouncer_is_named(server: PostgresServer, new_directory: Callable[[], 
         with pytest.raises(SourceUnavailable, match="PgBouncer answers") as caught:
             Replication(pooled)
         assert "server itself as host" in caught.value.hint
+        (said,) = found_wrong(pooled)
+        assert "PgBouncer answers" in said
 
 
 def test_a_server_is_no_pooler_and_is_asked_nothing_that_it_would_log(server: PostgresServer) -> None:

@@ -1,0 +1,70 @@
+"""The cluster, seen through its API: what the policy names, drtool's own objects, and keys that must not lie there."""
+
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from drtool.deploy.names import cron_job, follower
+from drtool.errors import UsageError
+from drtool.operations.doctor.keys import AWAY, kinds_of_keys
+from drtool.operations.doctor.patient import Findings, Patient, finding
+from drtool.operations.doctor.policy import references
+from drtool.operations.results import Finding
+from drtool.policy.schema import Policy
+from drtool.policy.secret import KubernetesReference
+from drtool.policy.volumes import FilesVolume, PostgresVolume
+from drtool.sources.kubernetes.checkup import SECRETS, SHELL, Checkup, Wanted
+from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.faults import Forbidden
+
+AREA: Final = "cluster"
+
+
+def examine_cluster(patient: Patient) -> Findings:
+    """Yield how the policy's namespace stands; nothing for a policy without one."""
+    if patient.policy.kubernetes is None:
+        return
+    namespace, world = patient.policy.kubernetes.namespace, patient.world
+    try:
+        cluster = Cluster.open(
+            patient.context, world.environment, patience_s=world.patience_s, ending=world.ending
+        )
+    except UsageError as fault:
+        yield Finding(AREA, "", "warning", f"the cluster was not looked at: {fault.message}", fault.hint)
+        return
+    for about, symptom in Checkup(cluster, namespace, wanted(patient.policy)):
+        yield finding(AREA, about, symptom)
+    yield from _keys_in_secrets(cluster, namespace)
+
+
+def wanted(policy: Policy) -> Wanted:
+    """Return what a policy needs in its namespace, drtool's own objects as `render` names them."""
+    secrets: dict[str, list[str]] = defaultdict(list)
+    for _, reference in references(policy):
+        if isinstance(reference, KubernetesReference) and reference.key not in secrets[reference.secret]:
+            secrets[reference.secret].append(reference.key)
+    claims = [getattr(volume, "claim", None) for volume in policy.volumes]
+    own = [volume for volume in policy.volumes if not isinstance(volume, FilesVolume) or volume.claim]
+    return Wanted(
+        secrets=secrets,
+        claims=[claim for claim in claims if claim],
+        cron_jobs=[cron_job(volume) for volume in own],
+        deployments=[follower(volume) for volume in own if isinstance(volume, PostgresVolume)],
+    )
+
+
+def _keys_in_secrets(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+    """Yield each key that who takes over the cluster must not find, in any Secret of the namespace."""
+    try:
+        held = [item for page in cluster.pages(SECRETS, namespace) for item in page]
+    except Forbidden:
+        return  # who may not list Secrets is told so nowhere else: it is no fault
+    for secret in held:
+        name = secret["metadata"]["name"]
+        for key, value in (secret.get("data") or {}).items():
+            for what in kinds_of_keys(b64decode(value).decode("utf-8", "replace")):
+                patch = f"""--type=json --patch='[{{"op":"remove","path":"/data/{key}"}}]'"""
+                mend = (f"kubectl --namespace={namespace} patch secret {name} {patch}",)
+                said = f"key {key} of Secret {name} holds {what}"
+                yield Finding(AREA, f"Secret {name}", "error", said, AWAY, mend, SHELL)

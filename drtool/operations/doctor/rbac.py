@@ -1,0 +1,162 @@
+"""`doctor --rbac`: every right that a duty needs is asked of the API; what is missing becomes Roles to apply.
+
+What the service accounts need is what `render` gives them. Whoever applies that must hold it himself, and doctor looks
+at a little more. The Roles have names of their own, so that to apply them takes nothing away.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from drtool.deploy.access import RBAC, access
+from drtool.deploy.names import COMMON, Object, new
+from drtool.errors import DrtoolError, UsageError
+from drtool.operations.results import MissingRights
+from drtool.operations.session import World
+from drtool.policy.schema import Policy
+from drtool.sources.kubernetes.client import Cluster, Resource
+
+# What `drtool doctor` looks at in the namespace; all but the last two make its findings plainer, and no more.
+DOCTOR: Final[tuple[Object, ...]] = (
+    {
+        "apiGroups": [""],
+        "resources": ["secrets", "persistentvolumeclaims", "pods", "events"],
+        "verbs": ["get", "list"],
+    },
+    {"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": ["get"]},
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
+)
+_WHO: Final = Resource(
+    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
+)
+_ACCOUNT: Final = "system:serviceaccount:"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """One verb on one kind, or on one object of it."""
+
+    group: str
+    plural: str
+    verb: str
+    name: str = ""
+
+    def is_held(self, cluster: Cluster, namespace: str) -> bool:
+        """Ask the API whether who speaks through cluster holds it."""
+        resource = Resource(self.group, "v1", self.plural, "", namespaced=True)
+        return cluster.may(self.verb, resource, namespace, self.name)
+
+
+def run_rbac(policy: Policy, world: World, context: str | None) -> MissingRights:
+    """Return the rights that are missing: of who asks, and of the service accounts that he may impersonate.
+
+    Raises UsageError for a policy without a namespace; what the API raises where it cannot be reached.
+    """
+    if policy.kubernetes is None:
+        raise UsageError(
+            f"policy {policy.name} names no namespace", hint="Set kubernetes: {namespace: NAME} in it."
+        )
+    namespace = policy.kubernetes.namespace
+
+    def speak(as_user: str = "") -> Cluster:
+        return Cluster.open(
+            context, world.environment, patience_s=world.patience_s, ending=world.ending, as_user=as_user
+        )
+
+    cluster = speak()
+    me = _who(cluster)
+    duties = _duties(policy, namespace)
+    asked: list[str] = []
+    unasked: list[str] = []
+    roles: list[Object] = []
+    everything = {right for rights in duties.values() for right in rights} | set(rights_of(DOCTOR))
+    subjects: dict[str, set[Right]] = {me: duties.get(_account_name(me, namespace), everything)}
+    for account, rights in duties.items():
+        subjects.setdefault(f"{_ACCOUNT}{namespace}:{account}", rights)
+    for user, rights in subjects.items():
+        account = _account_name(user, namespace)
+        if user != me and not Right("", "serviceaccounts", "impersonate", account).is_held(
+            cluster, namespace
+        ):
+            unasked.append(user)
+            continue
+        as_user = cluster if user == me else speak(user)
+        missing = sorted(right for right in rights if not right.is_held(as_user, namespace))
+        asked.append(user)
+        if missing:
+            roles += _granting(missing, user, namespace)
+    return MissingRights(policy.name, namespace, tuple(asked), tuple(unasked), tuple(roles))
+
+
+def rights_of(rules: Iterable[Object]) -> Iterator[Right]:
+    """Yield every single right of a Role's rules."""
+    for rule in rules:
+        for group in rule["apiGroups"]:
+            for plural in rule["resources"]:
+                for verb in rule["verbs"]:
+                    for name in rule.get("resourceNames", [""]):
+                        yield Right(group, plural, verb, name)
+
+
+def rules_of(rights: Iterable[Right]) -> list[Object]:
+    """Return rights as the rules of a Role: kinds of one group with the same verbs together."""
+    verbs: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for right in rights:
+        verbs[right.group, right.name, right.plural].append(right.verb)
+    kinds: dict[tuple[str, str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (group, name, plural), said in verbs.items():
+        kinds[group, name, tuple(said)].append(plural)
+    return [
+        {
+            "apiGroups": [group],
+            "resources": plurals,
+            "verbs": list(said),
+            **({"resourceNames": [name]} if name else {}),
+        }
+        for (group, name, said), plurals in kinds.items()
+    ]
+
+
+def _duties(policy: Policy, namespace: str) -> Mapping[str, set[Right]]:
+    """Return what each service account needs, by its name."""
+    return {
+        made["metadata"]["name"]: set(rights_of(made["rules"]))
+        for made in access(policy, namespace)
+        if made["kind"] == "Role"
+    }
+
+
+def _who(cluster: Cluster) -> str:
+    """Return who the API takes us for; empty where it is older than 1.28, and cannot say."""
+    body = {"apiVersion": _WHO.api_version, "kind": _WHO.kind}
+    try:
+        return str(cluster.create(_WHO, None, body)["status"]["userInfo"]["username"])
+    except (DrtoolError, KeyError):
+        return ""
+
+
+def _account_name(user: str, namespace: str) -> str:
+    return user.removeprefix(f"{_ACCOUNT}{namespace}:") if user.startswith(_ACCOUNT) else ""
+
+
+def _granting(missing: list[Right], user: str, namespace: str) -> Iterator[Object]:
+    """Yield the Role of missing, and what binds it to user."""
+    account = _account_name(user, namespace)
+    name = f"{account or 'drtool-operator'}-missing"
+    subject = {"kind": "User", "apiGroup": RBAC, "name": user or "WHO-ASKED"}
+    if account:
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    for made in (
+        new(f"{RBAC}/v1", "Role", name, COMMON, rules=rules_of(missing)),
+        new(
+            f"{RBAC}/v1",
+            "RoleBinding",
+            name,
+            COMMON,
+            roleRef={"apiGroup": RBAC, "kind": "Role", "name": name},
+            subjects=[subject],
+        ),
+    ):
+        made["metadata"]["namespace"] = namespace
+        yield made

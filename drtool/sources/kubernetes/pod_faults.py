@@ -1,0 +1,91 @@
+"""Why a pod does not do its work, in plain words, from its status and its Events. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from drtool.sources.base import Json, Symptom
+
+# What kubelet gives as the reason for a container that waits: what it means, what to do.
+_WAITING: Final = {
+    "ImagePullBackOff": ("its image cannot be pulled", "image"),
+    "ErrImagePull": ("its image cannot be pulled", "image"),
+    "ErrImageNeverPull": ("its image is not on the node, and may not be pulled", "image"),
+    "InvalidImageName": ("the name of its image is none", "image"),
+    "CreateContainerConfigError": ("its configuration names something that is not there", "config"),
+    "CreateContainerError": ("its container cannot be made", "config"),
+    "RunContainerError": ("its container cannot be started", "config"),
+    "CrashLoopBackOff": ("it ends again and again", "logs"),
+}
+_HINTS: Final = {
+    "image": "Look at the image's name and registry, and at imagePullSecrets of its ServiceAccount.",
+    "config": "Make the Secret, ConfigMap or key that is named, or apply anew what `drtool render` wrote.",
+    "logs": "`kubectl logs --previous` of that pod says why.",
+}
+_MOUNTING: Final = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+
+
+def pod_fault(pod: Json, events: Sequence[Json]) -> Symptom | None:
+    """Return what keeps a pod from its work, None where nothing does. events are the pod's, oldest first."""
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    if status.get("phase") == "Succeeded":
+        return None
+    for fault in (_evicted(status), _unscheduled(status), _waiting(status), _killed(status)):
+        if fault:
+            return Symptom("error", f"pod {name} {fault[0]}", fault[1])
+    if status.get("phase") == "Pending":
+        return _mounting(name, events)
+    return None
+
+
+def _evicted(status: Json) -> tuple[str, str] | None:
+    if status.get("reason") != "Evicted":
+        return None
+    said = f"was evicted from its node: {_line(status.get('message'))}"
+    return said, "Give the node more room, or the pod its requests; the next run begins anew."
+
+
+def _unscheduled(status: Json) -> tuple[str, str] | None:
+    for each in status.get("conditions") or []:
+        if each["type"] == "PodScheduled" and each["status"] == "False":
+            said = f"fits no node: {_line(each.get('message'))}"
+            return said, "Look at the nodes' room and taints, and to which node its claim is tied."
+    return None
+
+
+def _waiting(status: Json) -> tuple[str, str] | None:
+    for each in _containers(status):
+        waiting = (each.get("state") or {}).get("waiting") or {}
+        known = _WAITING.get(waiting.get("reason", ""))
+        if known:
+            said = _line(waiting.get("message")) or waiting["reason"]
+            return f"does not start, for {known[0]}: {said}", _HINTS[known[1]]
+    return None
+
+
+def _killed(status: Json) -> tuple[str, str] | None:
+    for each in _containers(status):
+        ended = (each.get("state") or {}).get("terminated") or {}
+        if ended.get("reason") == "OOMKilled":
+            return "was killed, for it took more memory than its limit", "Raise the memory limit."
+    return None
+
+
+def _mounting(name: str, events: Sequence[Json]) -> Symptom | None:
+    """Return why the volumes of a pod do not come, as its last Event says. Secrets are volumes, too."""
+    failed = [each for each in events if each.get("reason") in _MOUNTING]
+    if not failed:
+        return None
+    said = _line(failed[-1].get("message"))
+    hint = "Look at the claim or Secret that is named."
+    if "Multi-Attach" in said:
+        hint = "The claim is ReadWriteOnce and in use on another node: drtool's pod must run beside the application's."
+    return Symptom("error", f"pod {name} cannot mount a volume: {said}", hint)
+
+
+def _containers(status: Json) -> Iterator[Json]:
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        yield from status.get(kind) or []
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text or "").split())

@@ -1,0 +1,62 @@
+"""Rights and rules: what a Role says, verb by verb, and back."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drtool.cli.doctor import rights_answer
+from drtool.errors import UsageError
+from drtool.operations.doctor.rbac import Right, rights_of, rules_of, run_rbac
+from drtool.operations.results import MissingRights
+from drtool.operations.session import Silent, World
+from drtool.policy.load import parse_policy
+
+POLICY = """\
+version: 1
+name: shop
+repository: {{url: "file:///srv"}}
+objectives: {{rpo: 15m, rto: 1h}}
+{more}volumes: [{{name: files, source: files, path: /srv/files}}]
+"""
+
+
+def rule(group: str, resources: list[str], verbs: list[str], *names: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"apiGroups": [group], "resources": resources, "verbs": verbs}
+    return {**made, "resourceNames": list(names)} if names else made
+
+
+def test_a_rule_is_as_many_rights_as_it_has_verbs_kinds_and_names() -> None:
+    assert set(rights_of([rule("batch", ["jobs", "cronjobs"], ["get"], "a", "b")])) == {
+        Right("batch", plural, "get", name) for plural in ("jobs", "cronjobs") for name in ("a", "b")
+    }
+
+
+def test_rights_become_rules_again_kinds_with_the_same_verbs_together() -> None:
+    rules = [
+        rule("", ["pods", "secrets"], ["get", "list"]),
+        rule("", ["events"], ["create"]),
+        rule("batch", ["cronjobs"], ["get"], "a"),
+    ]
+    rights = sorted(rights_of(rules))
+    assert set(rights_of(rules_of(rights))) == set(rights)
+    assert len(rules_of(rights)) == 3
+
+
+def test_a_policy_without_a_namespace_has_no_rights_to_ask_for(tmp_path: Path) -> None:
+    world = World(lambda: datetime.now(UTC), {}, Silent())
+    with pytest.raises(UsageError, match="names no namespace"):
+        run_rbac(parse_policy(POLICY.format(more=""), "shop"), world, None)
+
+
+def test_a_cluster_that_is_not_configured_is_wrong_usage(tmp_path: Path) -> None:
+    world = World(lambda: datetime.now(UTC), {"KUBECONFIG": str(tmp_path / "none")}, Silent())
+    with pytest.raises(UsageError, match="no cluster is configured"):
+        run_rbac(parse_policy(POLICY.format(more="kubernetes: {namespace: shop}\n"), "shop"), world, None)
+
+
+def test_whom_it_could_not_ask_for_is_said() -> None:
+    said = rights_answer(MissingRights("shop", "shop", ("ann",), ("drtool-backup",), ()))
+    assert (said.verdict, said.exit_code) == ("doctor: ann lacks no right", 0)
+    assert said.advice.endswith("drtool-backup.")
