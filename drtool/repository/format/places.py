@@ -127,8 +127,9 @@ class PlaceList:
 
     def of(self, path: bytes) -> Iterator[Place]:
         """Yield the places of path that stand in this list, in offset order."""
-        for number in range(*self._ranges.get(path, (0, 0))):
-            yield self._place(_PLACE.unpack_from(self._rows, number * _PLACE.size))
+        begin, end = self._ranges.get(path, (0, 0))
+        for row in _PLACE.iter_unpack(self._rows[begin * _PLACE.size : end * _PLACE.size]):
+            yield self._place(row)
 
     def begins_with(self, path: bytes) -> bool:
         """Return whether this list begins with places of path, so that those before may stand in an earlier one."""
