@@ -129,6 +129,16 @@ def test_each_name_of_one_file_but_the_first_is_a_link_to_it(tree: Path) -> None
     assert links == {"plain": "a folder/third name", "z second name": "a folder/third name"}
 
 
+def test_what_is_not_read_again_is_described_anew_with_its_attributes(tree: Path) -> None:
+    first = capture(tree)
+    second = capture(tree, first)
+    assert second.read == []
+    assert {path: each.entry for path, each in second.artifacts.items()} == {
+        path: each.entry for path, each in first.artifacts.items()
+    }
+    assert second.artifacts["a folder/third name"].entry["xattrs"]
+
+
 def test_a_socket_is_left_out_and_said(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
