@@ -43,7 +43,7 @@ cluster: $(VENV)/.dev ## Bring up a real Kubernetes on this machine, as root; it
 test-cluster: $(VENV)/.dev ## Run the tests that need one: in a Kubernetes of their own, or in that of KUBECONFIG.
 	@$(RUN) tests.cluster test
 
-bench: $(VENV)/.dev ## Measure against pgBackRest.
+bench: $(VENV)/.dev ## Measure against pgBackRest and restic; the newest restic is built, which takes Go.
 	tests/debian-packages bench
 	$(RUN) bench
 

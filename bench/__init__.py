@@ -1,1 +1,1 @@
-"""Benchmarks: drtool beside pgBackRest, on the same data, in one run."""
+"""Benchmarks: drtool beside pgBackRest and beside restic, on the same data, in one run."""

@@ -5,10 +5,10 @@ Pages are changed by one small update each, which fits into the page: the pages 
 
 import random
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 
 from bench.measure import cpu_of
+from bench.words import texts
 from drtool.demo.servers.postgres import SUPERUSER, PostgresServer, run
 from drtool.sources.postgres.connection import connect
 
@@ -49,7 +49,7 @@ def fill(server: PostgresServer, size: int) -> None:
     run((program, *options, *connection), cwd=server.data.parent, env={"PGPASSWORD": server.password})
     rows = max(1, size // 4 // _ROWS_BYTES)
     chance = random.Random(MAJOR)
-    _fill_table(server, "prose", "text", _prose(chance, rows))
+    _fill_table(server, "prose", "text", texts(chance, rows, _ROW))
     _fill_table(server, "noise", "bytea", (chance.randbytes(_ROW) for _ in range(rows)))
     server.sql("vacuum (freeze, analyze)")
     server.sql("checkpoint")
@@ -65,19 +65,6 @@ def _fill_table(server: PostgresServer, name: str, kind: str, rows: Iterator[str
         for number, body in enumerate(rows):
             copy.write_row((number, 0, body))
     server.sql(f"alter table {name} add primary key (id)")
-
-
-def _prose(chance: random.Random, rows: int) -> Iterator[str]:
-    """Yield texts of sentences whose words come as often as words do: the n-th of them once in n."""
-    letters = "etaoinshrdlucmfwypvbgk"
-    words = ["".join(chance.choices(letters, k=chance.randint(2, 11))) for _ in range(20_000)]
-    shares = list(accumulate(1 / (rank + 3) for rank in range(len(words))))
-    sentences = [
-        " ".join(chance.choices(words, cum_weights=shares, k=chance.randint(6, 24))).capitalize() + ". "
-        for _ in range(100_000)
-    ]
-    for _ in range(rows):
-        yield "".join(chance.choices(sentences, k=12))[:_ROW]
 
 
 def change(server: PostgresServer, number: int, *, clustered: bool) -> int:

@@ -66,7 +66,7 @@ class Course:
         order = self._sides if turn % 2 == 0 else self._sides[::-1]
         found.done[name] = {}
         for side in order:
-            _say(f"{name}: {side.name}")
+            say(f"{name}: {side.name}")
             self._level(side.repository)
             found.done[name][side.name] = work(side)
 
@@ -74,11 +74,11 @@ class Course:
         """Bring server, page cache and memory into the same state before every measurement."""
         self._server.sql("checkpoint")
         os.sync()
-        size = sum(map(_read_through, (self._server.data, *repositories)))
-        _touch_memory(min(2 * size, os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE // 2))
+        size = sum(map(read_through, (self._server.data, *repositories)))
+        touch_memory(min(2 * size, os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE // 2))
 
     def _discard(self) -> Spent:
-        _say("yardstick: BASE_BACKUP, discarded")
+        say("yardstick: BASE_BACKUP, discarded")
         self._level()
         env = {"PGPORT": str(self._server.port), "PGPASSWORD": self._server.password}
         return measure([sys.executable, "-m", "bench.discard"], env=env)
@@ -98,7 +98,7 @@ class Course:
             shutil.rmtree(target, ignore_errors=True)
 
 
-def _read_through(directory: Path) -> int:
+def read_through(directory: Path) -> int:
     """Read all files below directory into the page cache; return their size in bytes."""
     size = 0
     for root, _, names in os.walk(directory):
@@ -109,7 +109,7 @@ def _read_through(directory: Path) -> int:
     return size
 
 
-def _touch_memory(size: int) -> None:
+def touch_memory(size: int) -> None:
     """Take size bytes of memory from the system, and give them back."""
     with mmap.mmap(-1, size) as memory:
         for at in range(0, size, mmap.PAGESIZE):
@@ -127,7 +127,7 @@ def disk_seconds(directory: Path, size: int, times: int = 3) -> float:
     block = os.urandom(_BLOCK)
     taken = []
     for _ in range(times):
-        _touch_memory(size)
+        touch_memory(size)
         begun = time.perf_counter()
         with place.open("wb", buffering=0) as file:
             for _ in range(size // _BLOCK):
@@ -138,5 +138,5 @@ def disk_seconds(directory: Path, size: int, times: int = 3) -> float:
     return median(taken)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

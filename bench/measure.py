@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import IO
 
 _SAMPLE_S = 0.05
+_COMPILED = (
+    "PYTHONDONTWRITEBYTECODE"  # who sets it compiles drtool at each start: an installed one is compiled
+)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -46,7 +49,7 @@ def measure(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
-            env={**os.environ, **(env or {})},
+            env={name: value for name, value in os.environ.items() if name != _COMPILED} | dict(env or {}),
             extra_groups=None if account is None else [],
             **user,  # type: ignore[call-overload]  # two keywords that belong together
         )

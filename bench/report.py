@@ -65,7 +65,7 @@ class Report:
             f"medians of {len(self.rounds)} rounds; pairs: drtool, pgBackRest; a ratio above 1: drtool is faster",
             "memory: the process itself + all below it; stored: backups + WAL",
             "",
-            *_table([_HEADER, *(self._row(name) for name in ROWS)]),
+            *table([_HEADER, *(self._row(name) for name in ROWS)]),
             "",
             f"proofs of drtool's restore, not in the ratio: {self._median('restore', OURS, _proofs):.2f} s",
             f"BASE_BACKUP read and discarded: {self._discard_s:.2f} s",
@@ -73,7 +73,7 @@ class Report:
             f"stored by drtool when nothing changed: {self._median('unchanged', OURS, _stored) / 1e6:.1f} MB",
             *(self._changed(step) for step in ("clustered", "scattered")),
             "",
-            *_table([("AIM", "FOUND", "LIMIT", ""), *map(_aim_row, self.aims())]),
+            *table([("AIM", "FOUND", "LIMIT", ""), *map(aim_row, self.aims())]),
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -171,11 +171,11 @@ def _stored(done: Done) -> float:
     return done.stored
 
 
-def _aim_row(aim: Aim) -> tuple[str, ...]:
+def aim_row(aim: Aim) -> tuple[str, ...]:
     return aim.what, aim.found, aim.limit, "ok" if aim.holds else "MISSED"
 
 
-def _table(rows: Iterable[Sequence[str]]) -> list[str]:
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
     cells = list(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [

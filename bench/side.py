@@ -12,13 +12,15 @@ from bench.measure import Spent
 class Done:
     """One step of one side: what it took, and what it left. Sizes in bytes.
 
-    server_cpu: CPU seconds of the server that is backed up. phases: seconds by name, what a restore consists of.
+    server_cpu: CPU seconds of the server that is backed up. read: what the tool
+    says it read. phases: seconds by name, what a restore consists of.
     """
 
     spent: Spent
     server_cpu: float = 0.0
     stored: int = 0
     wal_stored: int = 0
+    read: int = 0
     phases: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Reference
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known(Reference):
     """A reference together with the places that it stands for."""
 

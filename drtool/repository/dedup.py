@@ -29,6 +29,7 @@ class Usable:
         self._listed = listed
         self._window = window
         self._start = start
+        self._answers: dict[str, bool] = {}  # one pack is asked for as often as it holds files
 
     @property
     def ever(self) -> bool:
@@ -36,8 +37,12 @@ class Usable:
         return bool(self._window)
 
     def __contains__(self, name: str) -> bool:
-        modified = self._listed.get(name)
-        return modified is not None and self._start - modified < self._bearable(name)
+        found = self._answers.get(name)
+        if found is None:
+            modified = self._listed.get(name)
+            found = modified is not None and self._start - modified < self._bearable(name)
+            self._answers[name] = found
+        return found
 
     def _bearable(self, name: str) -> timedelta:
         """Return how old this object may be: between half the window and all of it, by its hash."""

@@ -1,9 +1,9 @@
 """A stream's places, gathered while its packs are still on their way, and stored as lists; stat records beside."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from drtool.repository.format import places, stats
 from drtool.repository.format.names import list_prefix
@@ -16,8 +16,7 @@ from drtool.repository.records import Records
 SameList = Callable[[bytes], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Unplaced:
+class Unplaced(NamedTuple):
     """A chunk whose pack has no name yet; sent is resolved once the pack is durable."""
 
     path: bytes
@@ -28,19 +27,11 @@ class Unplaced:
     kind: int
     id: bytes
 
-    def place(self) -> Place:
-        """Return the place; only when the pack is durable."""
-        packed = self.packed
+    def place(self, pack: PackRef) -> Place:
+        """Return the place in its pack, which is durable."""
+        position, sealed_size, number = self.packed
         return Place(
-            self.path,
-            self.offset,
-            self.sent.result(),
-            packed.position,
-            packed.sealed_size,
-            self.plain_size,
-            packed.number,
-            self.kind,
-            self.id,
+            self.path, self.offset, pack, position, sealed_size, self.plain_size, number, self.kind, self.id
         )
 
 
@@ -73,14 +64,15 @@ class ListBuilder:
         """Store what was gathered as one list; nothing when there is none."""
         if not self._rows:
             return
-        rows = [row if isinstance(row, Place) else row.place() for row in self._rows]
+        rows = list(_placed(self._rows))
         self._note(rows)
         self.names.append(_kept(self._records, self._volume, now, places.encode(rows), self._same))
         self._rows = []
 
     def _note(self, rows: Iterable[Place]) -> None:
-        self.packs |= {row.pack.name for row in rows}
-        self.runs |= {row.pack.run.hex() for row in rows}
+        packs = {row.pack for row in rows}
+        self.packs |= {pack.name for pack in packs}
+        self.runs |= {pack.run.hex() for pack in packs}
 
 
 class StatBuilder:
@@ -107,6 +99,18 @@ class StatBuilder:
         if self._rows:
             self.names.append(_kept(self._records, self._volume, now, stats.encode(self._rows), self._same))
             self._rows = []
+
+
+def _placed(rows: Iterable[Place | Unplaced]) -> Iterator[Place]:
+    """Yield the places of rows, once their packs are durable. Neighbours lie in one pack, which is asked for once."""
+    sent, pack = None, None
+    for row in rows:
+        if isinstance(row, Place):
+            yield row
+            continue
+        if pack is None or row.sent is not sent:
+            sent, pack = row.sent, row.sent.result()
+        yield row.place(pack)
 
 
 def _kept(records: Records, volume: str, now: datetime, plain: bytes, same: SameList) -> str:

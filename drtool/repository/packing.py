@@ -4,9 +4,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from drtool.errors import Corrupt
 from drtool.repository.format.crypto import SALT_SIZE, Recipient, random_bytes, sha256
@@ -49,8 +48,7 @@ class RunKey:
         return Head(self.repository, self.run, salt, self.commitment, self.wraps)
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """Where a chunk lies in its pack."""
 
     position: int
@@ -63,8 +61,7 @@ class Packed:
         return self.position + self.sealed_size
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     packed: Packed
     kind: int
     plain_size: int

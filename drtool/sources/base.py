@@ -14,7 +14,7 @@ STREAM_CHUNK = 1024 * KIB  # everything else
 STAT_SIZE = 32  # bytes of a stat record
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there is one for every file, and that would take three times as long
 class Artifact:
     """One named stream of a capture.
 
@@ -33,7 +33,7 @@ class Artifact:
     stat: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reference:
     """An artifact whose content is unchanged since the previous point: nothing is read, its places are used again.
 

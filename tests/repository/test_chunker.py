@@ -34,6 +34,13 @@ def test_a_chunk_keeps_its_bytes_when_the_stream_uses_its_buffer_again() -> None
     assert list(split(stream(), 3)) == [b"aaa", b"abb", b"bb"]
 
 
+def test_a_piece_that_is_a_whole_chunk_is_not_copied_and_an_empty_one_makes_none() -> None:
+    piece = b"x" * 40
+    [chunk] = split([b"", piece, b""], 50)
+    assert chunk is piece
+    assert list(split([b"", b""], 50)) == []
+
+
 def test_a_chunk_is_there_as_soon_as_its_bytes_are() -> None:
     read: list[int] = []
 

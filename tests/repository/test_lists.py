@@ -92,7 +92,7 @@ def test_a_damaged_or_missing_list_is_as_if_it_were_empty(stage: Stage) -> None:
 
 
 def test_two_paths_whose_ids_begin_alike_are_not_taken_for_each_other(stage: Stage) -> None:
-    alike = Place(mark("a")[:8] + b"x" * 8, *[getattr(place("a", 0), name) for name in Place.__slots__[1:]])
+    alike = Place(mark("a")[:8] + b"x" * 8, *[getattr(place("a", 0), name) for name in Place._fields[1:]])
     [name] = store_lists(stage, [place("a", 0)])
     places = PreviousPlaces(stage.writer().records, [name])
     assert found(places, "a") == [0]

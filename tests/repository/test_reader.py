@@ -142,9 +142,9 @@ LIES: dict[str, Callable[[list[Place]], list[Place]]] = {
     "the end is left out": lambda rows: rows[:-1],
     "the beginning is left out": lambda rows: rows[1:],
     "a chunk is there twice": lambda rows: rows[:1] + rows,
-    "two chunks are swapped": lambda rows: [replace(rows[0], offset=rows[1].offset), *rows[2:]],
-    "an artifact has no entry": lambda rows: [*rows, replace(rows[0], path=b"x" * 16)],
-    "no path is known": lambda rows: [replace(row, path=b"x" * 16) for row in rows],
+    "two chunks are swapped": lambda rows: [rows[0]._replace(offset=rows[1].offset), *rows[2:]],
+    "an artifact has no entry": lambda rows: [*rows, rows[0]._replace(path=b"x" * 16)],
+    "no path is known": lambda rows: [row._replace(path=b"x" * 16) for row in rows],
 }
 
 
@@ -163,16 +163,16 @@ def test_an_artifact_that_is_not_complete_is_refused_before_any_pack_is_fetched(
 
 
 WRONG_PLACES: dict[str, Callable[[list[Place]], list[Place]]] = {
-    "number": lambda rows: [replace(rows[0], number=rows[0].number + 1), *rows[1:]],
-    "kind": lambda rows: [replace(rows[0], kind=9), *rows[1:]],
-    "position": lambda rows: [replace(rows[0], position=rows[0].position + 1), *rows[1:]],
-    "far position": lambda rows: [replace(rows[0], position=2**31), *rows[1:]],
-    "sealed size": lambda rows: [replace(rows[0], sealed_size=3), *rows[1:]],
-    "huge sealed size": lambda rows: [replace(rows[0], sealed_size=2**32 - 1), *rows[1:]],
-    "plain size": lambda rows: [replace(rows[0], plain_size=2**32 - 1), *rows[1:]],
-    "id": lambda rows: [replace(rows[0], id=b"x" * 32), *rows[1:]],
-    "run": lambda rows: [replace(rows[0], pack=replace(rows[0].pack, run=b"x" * 16)), *rows[1:]],
-    "pack": lambda rows: [replace(rows[0], pack=replace(rows[0].pack, name=rows[-1].pack.name)), *rows[1:]],
+    "number": lambda rows: [rows[0]._replace(number=rows[0].number + 1), *rows[1:]],
+    "kind": lambda rows: [rows[0]._replace(kind=9), *rows[1:]],
+    "position": lambda rows: [rows[0]._replace(position=rows[0].position + 1), *rows[1:]],
+    "far position": lambda rows: [rows[0]._replace(position=2**31), *rows[1:]],
+    "sealed size": lambda rows: [rows[0]._replace(sealed_size=3), *rows[1:]],
+    "huge sealed size": lambda rows: [rows[0]._replace(sealed_size=2**32 - 1), *rows[1:]],
+    "plain size": lambda rows: [rows[0]._replace(plain_size=2**32 - 1), *rows[1:]],
+    "id": lambda rows: [rows[0]._replace(id=b"x" * 32), *rows[1:]],
+    "run": lambda rows: [rows[0]._replace(pack=rows[0].pack._replace(run=b"x" * 16)), *rows[1:]],
+    "pack": lambda rows: [rows[0]._replace(pack=rows[0].pack._replace(name=rows[-1].pack.name)), *rows[1:]],
 }
 
 
@@ -253,7 +253,7 @@ def test_path_ids_that_no_id_key_made_are_corrupt(stage: Stage) -> None:
     contents = reader.read_contents(point)
     with pytest.raises(Corrupt, match="no id key of this repository made its path ids"):
         reader.check(
-            forge(stage, point, lambda rows: [replace(row, path=b"x" * 16) for row in rows]), contents
+            forge(stage, point, lambda rows: [row._replace(path=b"x" * 16) for row in rows]), contents
         )
 
 

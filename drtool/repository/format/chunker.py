@@ -8,10 +8,16 @@ def split(stream: Iterable[bytes | bytearray | memoryview], size: int) -> Iterat
 
     What is no `bytes` is copied at once: its owner may use the buffer again.
     """
-    pending: list[memoryview] = []
+    pending: list[bytes | memoryview] = []
     held = 0
     for data in stream:
-        view = memoryview(data if isinstance(data, bytes) else bytes(data))
+        whole = data if isinstance(data, bytes) else bytes(data)
+        if len(whole) < size - held:  # not cut, so not copied either where it stays alone
+            if whole:
+                pending.append(whole)
+                held += len(whole)
+            continue
+        view = memoryview(whole)
         while held + len(view) >= size:
             take = size - held
             yield b"".join((*pending, view[:take]))

@@ -10,8 +10,8 @@ Places of one path stand together, in offset order; a path may go on in the stre
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from drtool.errors import Corrupt
 from drtool.repository.format.crypto import keyed_id
@@ -25,17 +25,18 @@ _PACK = struct.Struct(">HB32s16s")
 _PLACE = struct.Struct(">IQIIIIIB32s")
 
 
-@dataclass(frozen=True, slots=True)
-class PackRef:
+class PackRef(NamedTuple):
     """A pack as lists name it: `<week>/<sha256>`, and the run that wrote it."""
 
     name: str
     run: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One chunk of a path. position and sizes are in bytes; number is the chunk's place in its pack."""
+class Place(NamedTuple):
+    """One chunk of a path. position and sizes are in bytes; number is the chunk's place in its pack.
+
+    A tuple, as PackRef is: a run makes one for every chunk, and a frozen dataclass takes five times as long.
+    """
 
     path: bytes
     offset: int
@@ -48,6 +49,7 @@ class Place:
     id: bytes
 
 
+@lru_cache(maxsize=2)  # a writer asks three times in a row
 def path_id(id_key: bytes, path: str) -> bytes:
     """Return the 16 bytes that stand for path in lists: who has no id key cannot test a guess."""
     return keyed_id(id_key, b"path\0" + path.encode())[:PATH_ID_SIZE]
@@ -125,8 +127,9 @@ class PlaceList:
 
     def of(self, path: bytes) -> Iterator[Place]:
         """Yield the places of path that stand in this list, in offset order."""
-        for number in range(*self._ranges.get(path, (0, 0))):
-            yield self._place(_PLACE.unpack_from(self._rows, number * _PLACE.size))
+        begin, end = self._ranges.get(path, (0, 0))
+        for row in _PLACE.iter_unpack(self._rows[begin * _PLACE.size : end * _PLACE.size]):
+            yield self._place(row)
 
     def begins_with(self, path: bytes) -> bool:
         """Return whether this list begins with places of path, so that those before may stand in an earlier one."""

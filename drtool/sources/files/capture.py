@@ -6,18 +6,27 @@ is looked at again once it was read; one that changed meanwhile is read again, a
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
 from drtool.errors import SourceUnavailable
-from drtool.sources.base import Artifact, Captured, Json, Previous, Reference
-from drtool.sources.files.content import Content, opened
-from drtool.sources.files.entries import NS_PER_S, describe, is_settled, kind_of, stat_record
+from drtool.sources.base import Artifact, Captured, Previous, Reference
+from drtool.sources.files.content import Content, has_holes, open_file, opened
+from drtool.sources.files.entries import (
+    NS_PER_S,
+    add_attributes,
+    describe,
+    describe_status,
+    is_settled,
+    kind_of,
+    stat_record,
+)
 from drtool.sources.files.faults import unreadable, vanished
-from drtool.sources.files.names import to_text
+from drtool.sources.files.names import text_of
+from drtool.sources.files.trailer import encode_whole
 from drtool.sources.files.walk import Seen, Walk
 
 HELD: Final = (
@@ -46,7 +55,7 @@ class _Met:
         self.counts[what] += 1
         names = self.named.setdefault(what, [])
         if len(names) < _NAMED:
-            names.append(to_text(os.fsencode(path)))
+            names.append(text_of(path))
 
 
 class FilesSource:
@@ -75,6 +84,7 @@ class FilesCapture:
         self._links: dict[bytes, str] = {}  # by stat record: an inode alone may be another file's by now
         self._met = _Met()
         self._begin: datetime | None = None
+        self._begin_ns = 0
         self._end: datetime | None = None
 
     def __enter__(self) -> Self:
@@ -86,6 +96,7 @@ class FilesCapture:
     def __iter__(self) -> Iterator[Artifact | Reference]:
         """Yield the tree, folders before what they hold. Raises SourceUnavailable at what cannot be read."""
         self._begin = self._clock()
+        self._begin_ns = _in_ns(self._begin)
         for seen in self._walk:
             try:
                 yield from self._capture(seen)
@@ -115,65 +126,97 @@ class FilesCapture:
                 hint="Mount the volume there. If it was emptied on purpose, put one file into it.",
             )
 
-    def _capture(self, seen: Seen) -> Iterator[Artifact | Reference]:
+    def _capture(self, seen: Seen) -> Iterable[Artifact | Reference]:
         kind = kind_of(seen.status)
         if kind == "file":
-            yield from self._file(seen)
-        elif kind == "socket":
+            return self._file(seen)
+        if kind == "socket":
             self._met.name(SOCKETS, seen.path)
-        else:
-            yield Artifact(_path(seen), describe(seen), size=0)
-            self._met.counts[kind] += 1
+            return ()
+        artifact = Artifact(text_of(seen.path), describe(seen), size=0)
+        self._met.counts[kind] += 1
+        return (artifact,)
 
-    def _file(self, seen: Seen) -> Iterator[Artifact | Reference]:
-        now_ns = int(self._clock().timestamp() * NS_PER_S)
-        entry, stat = describe(seen), stat_record(seen.status)
-        first = self._links.get(stat)
+    def _file(self, seen: Seen) -> Iterable[Artifact | Reference]:
+        """Return what stands for a file. Most need no generator: one for every file costs as much as reading it."""
+        path, stat = text_of(seen.path), stat_record(seen.status)
+        first = self._links.get(stat) if seen.status.st_nlink > 1 else None
         if first is not None:
-            yield Artifact(_path(seen), {"type": "hardlink", "to": first}, size=0)
             self._met.counts["hard link"] += 1
-            return
-        reference = self._unchanged(seen, entry, stat)
-        if reference is not None:
-            yield reference
-            self._met.counts["unchanged"] += 1
-        elif seen.status.st_size == 0:
-            yield Artifact(_path(seen), entry, size=0)
+            return (Artifact(path, {"type": "hardlink", "to": first}, size=0),)
+        if seen.status.st_size == 0:
+            found: Artifact | Reference | None = Artifact(path, describe(seen), size=0)
         else:
-            yield from self._read(seen, entry, stat if is_settled(seen.status, now_ns) else None)
+            found = self._unchanged(seen, path, stat) or self._read_at_once(seen, path, stat)
+        if found is None:
+            return self._read(seen, stat)
+        self._count(seen, path, stat)
+        return (found,)
+
+    def _count(self, seen: Seen, path: str, stat: bytes) -> None:
         self._met.counts["file"] += 1
         if seen.status.st_nlink > 1:
-            self._links[stat] = _path(seen)
+            self._links[stat] = path
 
-    def _unchanged(self, seen: Seen, entry: Json, stat: bytes) -> Reference | None:
-        if self._previous is None or seen.status.st_size == 0:
+    def _unchanged(self, seen: Seen, path: str, stat: bytes) -> Reference | None:
+        if self._previous is None:
             return None
-        return self._previous.unchanged(_path(seen), entry, stat)
+        found = self._previous.unchanged(path, describe_status(seen.status), stat)
+        if found is not None:
+            add_attributes(found.entry, seen)
+            self._met.counts["unchanged"] += 1
+        return found
 
-    def _read(self, seen: Seen, entry: Json, stat: bytes | None) -> Iterator[Artifact]:
+    def _trusted(self, seen: Seen, stat: bytes) -> bytes | None:
+        """Return the stat record of a file that is read from now on, if a change would show in it."""
+        if is_settled(seen.status, self._begin_ns) or is_settled(seen.status, _in_ns(self._clock())):
+            return stat
+        return None
+
+    def _read_at_once(self, seen: Seen, path: str, stat: bytes) -> Artifact | None:
+        """Return a file that is small, has no holes and stayed as it was; None for any other. Raises OSError."""
+        size = seen.status.st_size
+        if size > HELD or has_holes(seen.status):
+            return None
+        trusted = self._trusted(seen, stat)
+        handle, now = open_file(seen)
+        try:
+            entry = describe(seen, handle)
+            data = os.pread(handle, size, 0)
+        finally:
+            os.close(handle)
+        whole = data + encode_whole(data)
+        after = os.stat(seen.name, dir_fd=seen.folder, follow_symlinks=False)
+        if len(data) != size or stat_record(now) != stat or stat_record(after) != stat:
+            return None
+        return Artifact(path, entry, (whole,), len(whole), stat=trusted)
+
+    def _read(self, seen: Seen, found: bytes) -> Iterator[Artifact]:
         """Yield a file that must be read. A small one is read again while it changes; a large one streams by once.
 
         Raises OSError when it is gone before a byte of it was handed out.
         """
+        path, stat = text_of(seen.path), self._trusted(seen, found)
         for attempt in range(1, ATTEMPTS + 1):
             with opened(seen) as (handle, now):
                 if not _is_same(seen, now):
-                    seen, stat = replace(seen, status=now), None
-                    entry = describe(seen)
+                    seen, stat = seen._replace(status=now), None
+                entry = describe(seen, handle)
                 content = Content(handle, seen)
                 if content.data_size > HELD:
-                    yield Artifact(_path(seen), entry, content, stat=stat)
+                    yield Artifact(path, entry, content, stat=stat)
                     if not _is_same(seen, os.fstat(handle)):
                         self._met.name(CHANGED, seen.path)
-                    return
+                    break
                 data = b"".join(content)
             now = os.stat(seen.name, dir_fd=seen.folder, follow_symlinks=False)
             if not _is_same(seen, now):
                 if attempt < ATTEMPTS:
                     continue
                 self._met.name(CHANGED, seen.path)
-            yield Artifact(_path(seen), entry, [data], len(data), stat=stat)
-            return
+            yield Artifact(path, entry, [data], len(data), stat=stat)
+            break
+        self._count(seen, path, found)
 
 
 def files_notes(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -184,8 +227,8 @@ def files_notes(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{counts[what]} {told}"
 
 
-def _path(seen: Seen) -> str:
-    return to_text(os.fsencode(seen.path))
+def _in_ns(moment: datetime) -> int:
+    return int(moment.timestamp() * NS_PER_S)
 
 
 def _is_same(seen: Seen, status: os.stat_result) -> bool:

@@ -25,20 +25,32 @@ def opened(seen: Seen) -> Iterator[tuple[int, os.stat_result]]:
 
     Raises OSError; ENXIO where something of another kind lies there by now.
     """
-    handle = os.open(seen.name, _READ, dir_fd=seen.folder)
+    handle, status = open_file(seen)
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
         yield handle, status
     finally:
         os.close(handle)
 
 
+def open_file(seen: Seen) -> tuple[int, os.stat_result]:
+    """The same, for who closes it."""
+    handle = os.open(seen.name, _READ, dir_fd=seen.folder)
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+    return handle, status
+
+
+def has_holes(status: os.stat_result) -> bool:
+    """Return whether a file may have holes: it takes less of its disk than it is long."""
+    return status.st_blocks * _BLOCK < status.st_size
+
+
 def extents_of(handle: int, status: os.stat_result) -> tuple[Extent, ...]:
     """Return the parts of an open file that are no holes, in order. All of it where the file system cannot tell."""
     size = status.st_size
-    if status.st_blocks * _BLOCK >= size:
+    if not has_holes(status):
         return ((0, size),) if size else ()
     return tuple(_extents(handle, size))
 

@@ -37,38 +37,55 @@ def kind_of(status: os.stat_result) -> str:
     return _KINDS.get(kind, f"{kind:#o}")
 
 
-def describe(seen: Seen) -> Json:
+def describe(seen: Seen, handle: int | None = None) -> Json:
     """Return the entry of a file: type, mode, uid, gid, mtime in nanoseconds, and what its kind needs.
 
-    Attributes are base64, ACLs among them. Raises OSError when the file is gone.
+    Attributes are base64, ACLs among them; they are read from handle where the file is open, which is quicker.
+    Raises OSError when the file is gone.
     """
-    status = seen.status
-    kind = kind_of(status)
-    entry: Json = {
-        "type": kind,
-        "mode": stat.S_IMODE(status.st_mode),
-        "uid": status.st_uid,
-        "gid": status.st_gid,
-        "mtime": status.st_mtime_ns,
-    }
+    entry = describe_status(seen.status)
+    kind, status = entry["type"], seen.status
     if kind == "symlink":
         target = os.readlink(seen.name, dir_fd=seen.folder)
         entry["target"] = to_text(os.fsencode(target))
     elif kind in DEVICES:
         entry["device"] = [os.major(status.st_rdev), os.minor(status.st_rdev)]
-    attributes = read_attributes(f"/proc/self/fd/{seen.folder}/{seen.name}")
-    if attributes:
-        entry["xattrs"] = attributes
+    add_attributes(entry, seen, handle)
     return entry
 
 
-def read_attributes(place: str) -> dict[str, str]:
-    """Return the extended attributes of what lies at place, which is no link on the way to it, as base64."""
+def describe_status(status: os.stat_result) -> Json:
+    """Return what an entry has from the status of a file alone."""
+    mode = status.st_mode
+    return {
+        "type": _KINDS.get(stat.S_IFMT(mode)) or kind_of(status),
+        "mode": stat.S_IMODE(mode),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+        "mtime": status.st_mtime_ns,
+    }
+
+
+def add_attributes(entry: Json, seen: Seen, handle: int | None = None) -> None:
+    """Add the attributes of a file to its entry, where it has any."""
+    attributes = (
+        read_attributes(f"/proc/self/fd/{seen.folder}/{seen.name}", follow_symlinks=False)
+        if handle is None
+        else read_attributes(handle)
+    )
+    if attributes:
+        entry["xattrs"] = attributes
+
+
+def read_attributes(place: str | int, *, follow_symlinks: bool = True) -> dict[str, str]:
+    """Return the extended attributes of what lies at place, or of the open file that it is, as base64."""
     try:
-        names = os.listxattr(place, follow_symlinks=False)
+        names = os.listxattr(place, follow_symlinks=follow_symlinks)
+        if not names:
+            return {}
         return {
             to_text(os.fsencode(name)): base64.b64encode(
-                os.getxattr(place, name, follow_symlinks=False)
+                os.getxattr(place, name, follow_symlinks=follow_symlinks)
             ).decode()
             for name in sorted(names)
             if name not in _LOCAL_ATTRIBUTES

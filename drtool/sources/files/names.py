@@ -20,6 +20,11 @@ def to_text(path: bytes) -> str:
         return _RAW + path.decode("latin-1")
 
 
+def text_of(path: str) -> str:
+    """Return the same for a path as the system decodes it."""
+    return path if path.isascii() else to_text(os.fsencode(path))
+
+
 def to_path(text: str) -> bytes:
     """Return the path that text stands for. Raises Corrupt where no path has that text."""
     try:

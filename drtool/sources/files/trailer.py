@@ -6,6 +6,7 @@ The data are the file's extents, back to back; what lies between them is a hole.
 in its trailer (n is 0, and the data has the file's length). An empty file has no stream at all.
 """
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Trailer:
                 _END.pack(len(extents), self.length, self.sha256),
             ]
         )
+
+
+def encode_whole(data: bytes) -> bytes:
+    """Return the bytes behind the data of a file without holes."""
+    return _END.pack(0, len(data), hashlib.sha256(data).digest())
 
 
 def trailer_size(end: bytes) -> int:

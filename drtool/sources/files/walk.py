@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.files.faults import unreadable, vanished
@@ -21,8 +21,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _Identity = tuple[int, int]  # device and inode
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One file of the tree. path and name are as the system decodes them; folder is open until the walk goes on."""
 
     path: str

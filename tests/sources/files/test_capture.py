@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from drtool.errors import SourceUnavailable
-from drtool.sources.base import Artifact, Json, Reference
+from drtool.sources.base import Artifact, Reference
 from drtool.sources.files.capture import ATTEMPTS, HELD, FilesSource, files_notes
-from drtool.sources.files.content import Content
-from drtool.sources.files.entries import describe
-from drtool.sources.files.trailer import SIZE, decode_end
+from drtool.sources.files.content import Content, open_file
+from drtool.sources.files.trailer import SIZE, decode_end, encode_whole
 from drtool.sources.files.walk import Seen
 from tests.sources.files.trees import Kept, capture, clock, keep, later, open_handles
 
@@ -130,6 +129,16 @@ def test_each_name_of_one_file_but_the_first_is_a_link_to_it(tree: Path) -> None
     assert links == {"plain": "a folder/third name", "z second name": "a folder/third name"}
 
 
+def test_what_is_not_read_again_is_described_anew_with_its_attributes(tree: Path) -> None:
+    first = capture(tree)
+    second = capture(tree, first)
+    assert second.read == []
+    assert {path: each.entry for path, each in second.artifacts.items()} == {
+        path: each.entry for path, each in first.artifacts.items()
+    }
+    assert second.artifacts["a folder/third name"].entry["xattrs"]
+
+
 def test_a_socket_is_left_out_and_said(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
@@ -147,10 +156,18 @@ def meddle(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None
     class Meddled(Content):
         def __iter__(self) -> Iterator[bytes]:
             yield from super().__iter__()
-            if left:
-                left.pop(0)()
+            act()
+
+    def act() -> None:
+        if left:
+            left.pop(0)()
+
+    def meddled(whole: bytes) -> bytes:
+        act()
+        return encode_whole(whole)
 
     monkeypatch.setattr("drtool.sources.files.capture.Content", Meddled)
+    monkeypatch.setattr("drtool.sources.files.capture.encode_whole", meddled)
 
 
 def test_a_small_file_that_changes_once_while_it_is_read_is_read_again(
@@ -177,7 +194,7 @@ def test_a_small_file_that_never_stands_still_is_kept_as_last_read_and_named(
 
     meddle(monkeypatch, *[grow] * 10)
     kept = capture(tmp_path)
-    assert data(kept, "access.log") == b"line\n" * ATTEMPTS
+    assert data(kept, "access.log") == b"line\n" * (ATTEMPTS + 1)  # at once, then as often as it says
     assert kept.facts["named"] == {"changed while read": ["access.log"]}
     assert kept.artifacts["access.log"].stat is None
     [note] = files_notes(kept.facts)
@@ -241,14 +258,14 @@ def test_a_file_that_vanishes_between_list_and_reading_is_a_note(
     for name in "abc":
         (tmp_path / name).write_bytes(b"x" * size if name == "b" else b"y")
 
-    def meddled(seen: Seen) -> Json:
-        entry = describe(seen)
+    def meddled(seen: Seen) -> tuple[int, os.stat_result]:
         if seen.path == "b":
             path.unlink()
             put_in_place(path, gone)
-        return entry
+        return open_file(seen)
 
-    monkeypatch.setattr("drtool.sources.files.capture.describe", meddled)
+    for module in ("capture", "content"):
+        monkeypatch.setattr(f"drtool.sources.files.{module}.open_file", meddled)
     kept = capture(tmp_path)
     assert list(kept.artifacts) == [".", "a", "c"]
     assert kept.facts["named"] == {"vanished": ["b"]}

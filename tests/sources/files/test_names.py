@@ -1,11 +1,13 @@
 """Names of files: any bytes there and back, and none that leads out of a tree."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drtool.errors import Corrupt
-from drtool.sources.files.names import shown, to_parts, to_path, to_text
+from drtool.sources.files.names import shown, text_of, to_parts, to_path, to_text
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name)
 
@@ -15,6 +17,11 @@ def test_every_path_comes_back_from_its_text_which_is_unicode(path: bytes) -> No
     text = to_text(path)
     assert to_path(text) == path
     text.encode()
+
+
+@given(NAMES)
+def test_a_path_as_the_system_decodes_it_has_the_same_text(path: bytes) -> None:
+    assert text_of(os.fsdecode(path)) == to_text(path)
 
 
 @given(NAMES, NAMES)
