@@ -12,37 +12,34 @@ from drtool.deploy.names import (
     follower,
     new,
 )
+from drtool.policy.kinds import NAMESPACED, custom_groups
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import ManifestsVolume, PostgresVolume
 
 RBAC: Final = "rbac.authorization.k8s.io"
-
-# The kinds of a namespace that an application is made of, by API group. Not "*": that holds pods/exec, and whoever
-# applies a Role must have all of its rights.
-CAPTURED: Final = {
-    "": (
-        *("configmaps", "endpoints", "limitranges", "persistentvolumeclaims", "pods", "podtemplates"),
-        *("replicationcontrollers", "resourcequotas", "secrets", "serviceaccounts", "services"),
-    ),
-    "apps": ("daemonsets", "deployments", "replicasets", "statefulsets"),
-    "autoscaling": ("horizontalpodautoscalers",),
-    "batch": ("cronjobs", "jobs"),
-    "networking.k8s.io": ("ingresses", "networkpolicies"),
-    "policy": ("poddisruptionbudgets",),
-    RBAC: ("rolebindings", "roles"),
-    "traefik.io": (
-        *("ingressroutes", "ingressroutetcps", "ingressrouteudps", "middlewares", "middlewaretcps"),
-        *("serverstransports", "serverstransporttcps", "tlsoptions", "tlsstores", "traefikservices"),
-    ),
-}
 
 
 def access(policy: Policy, namespace: str) -> Iterator[Object]:
     """Yield the service accounts that a policy's volumes need, each with its Role and RoleBinding."""
     yield from _account(BACKUP_ACCOUNT, _of_itself(policy), namespace)
     if any(isinstance(volume, ManifestsVolume) for volume in policy.volumes):
-        read = [_rule(group, kinds, ["get", "list"]) for group, kinds in CAPTURED.items()]
-        yield from _account(MANIFESTS_ACCOUNT, [*_of_itself(policy), *read], namespace)
+        yield from _account(
+            MANIFESTS_ACCOUNT, [*_of_itself(policy), *_captured(policy, namespace)], namespace
+        )
+
+
+def _captured(policy: Policy, namespace: str) -> Iterator[Object]:
+    """Yield the right to read what every namespace may hold, and the custom resources of groups that include names.
+
+    Not "*" of the core: that holds pods/exec. Nor more than a namespace's admin has, for whoever applies a Role must
+    have all of its rights.
+    """
+    yield {**_rule("", ["namespaces"], ["get"]), "resourceNames": [namespace]}
+    for group, kinds in NAMESPACED.items():
+        yield _rule(group, list(kinds.values()), ["get", "list"])
+    volumes = [volume for volume in policy.volumes if isinstance(volume, ManifestsVolume)]
+    for group in sorted({group for volume in volumes for group in custom_groups(volume.include)}):
+        yield _rule(group, ["*"], ["get", "list"])
 
 
 def _of_itself(policy: Policy) -> list[Object]:

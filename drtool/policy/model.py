@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 from pydantic_core import PydanticCustomError
 
 from drtool.policy.durations import DURATION, format_duration, parse_duration
+from drtool.policy.kinds import PATTERN, fault_of
 from drtool.policy.schedule import check_cron, check_time_zone
 
 SIZE = "([1-9][0-9]{0,8})(MiB|GiB|TiB)"
@@ -83,6 +84,13 @@ def _time_zone(name: str) -> str:
         raise refusal(str(error), "write a name of the IANA database, as in Europe/Berlin") from None
 
 
+def _kind_pattern(text: str) -> str:
+    fault = fault_of(text)
+    if fault is not None:
+        raise refusal(*fault)
+    return text
+
+
 _as_duration = (
     BeforeValidator(_duration),
     PlainSerializer(format_duration, return_type=str),
@@ -118,4 +126,9 @@ Namespace = Annotated[
 ]
 EnvironmentName = Annotated[
     str, *_matching("[A-Za-z_][A-Za-z0-9_]*", "must be the name of an environment variable, as in PGPASSWORD")
+]
+KindPattern = Annotated[
+    str,
+    AfterValidator(_kind_pattern),
+    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$", "examples": ["Secret", "apps/*"]}),
 ]

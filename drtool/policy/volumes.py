@@ -9,6 +9,7 @@ from drtool.policy.model import (
     CronLine,
     Delay,
     Duration,
+    KindPattern,
     KubernetesName,
     Model,
     Name,
@@ -216,10 +217,22 @@ class FilesVolume(MovedVolume):
 
 
 class ManifestsVolume(VolumeBase):
-    """The objects of the policy's namespace, Secrets included."""
+    """The objects of the policy's namespace, Secrets included, and what they need of the cluster.
+
+    include and exclude name kinds, as in `Secret`, `apps/*`, `*.cert-manager.io/*`: all of them where nothing is said.
+    """
 
     source: Literal["manifests"]
+    include: tuple[KindPattern, ...] = ()
+    exclude: tuple[KindPattern, ...] = ()
     window: Duration = timedelta(days=90)
+
+    @model_validator(mode="after")
+    def _takes_what_it_includes(self) -> Self:
+        both = sorted({*self.include} & {*self.exclude})
+        if both:
+            raise refusal(f"{both[0]} is both included and excluded")
+        return self
 
 
 Volume = Annotated[

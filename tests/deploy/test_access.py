@@ -56,3 +56,18 @@ def test_without_a_postgresql_there_is_no_follower_to_name(make_policy: MakePoli
     rules = roles(list(access(make_policy((text, "")), "shop")))["drtool-backup"]
 
     assert [rule["resources"] for rule in rules] == [["events"], ["cronjobs"]]
+
+
+def test_groups_of_custom_resources_that_the_policy_names_may_be_read_too(make_policy: MakePolicy) -> None:
+    text = "    source: manifests\n"
+    policy = make_policy((text, f"{text}    include: ['*', traefik.io/*]\n"))
+
+    rules = roles(list(access(policy, "shop")))["drtool-manifests"]
+
+    assert rules[-1] == {"apiGroups": ["traefik.io"], "resources": ["*"], "verbs": ["get", "list"]}
+    assert {
+        "apiGroups": [""],
+        "resources": ["namespaces"],
+        "verbs": ["get"],
+        "resourceNames": ["shop"],
+    } in rules
