@@ -11,47 +11,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from urllib3.exceptions import HTTPError
 
 from drtool.errors import SourceUnavailable, TemporaryFailure, UsageError
 from drtool.sources.base import Json
-from drtool.sources.kubernetes.faults import Answer, ListingExpired, Unauthorized, refusal
+from drtool.sources.kubernetes.discovery import Discovered, discover
+from drtool.sources.kubernetes.faults import Answer, ListingExpired, TooLarge, broken_connection, refusal
+from drtool.sources.kubernetes.resource import Page, Resource, fresh
+
+__all__ = ["Cluster", "Page", "Resource"]
 
 PATIENCE_S = 120.0  # how long a server that is away, or overloaded, is waited for
+READY_S = 10.0  # how long a server that does not let us ask whether it is ready is taken for one that starts
 PAGE = 500  # objects asked for at once
+LONGEST = 8 * 1024 * 1024  # bytes of an answer: in memory it takes several times that
 _CONNECT_S, _READ_S = 5.0, 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A kind as the API serves it. group is empty for the core; verbs are what may be asked of it at all."""
-
-    group: str
-    version: str
-    plural: str
-    kind: str
-    namespaced: bool
-    verbs: frozenset[str] = frozenset()
-
-    @property
-    def name(self) -> str:
-        """The name that tells it from all others: deployments.apps."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    @property
-    def api_version(self) -> str:
-        """As objects of it say: apps/v1."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def path(self, namespace: str | None, name: str = "") -> str:
-        """Return the path of the collection in namespace, or of one object of it."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        within = f"/namespaces/{quote(namespace)}" if namespace and self.namespaced else ""
-        return f"{root}{within}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
 REVIEWS: Final = Resource(
@@ -82,6 +60,7 @@ class Cluster:
         self._transport = transport
         self._patience_s = patience_s
         self._ending = ending or threading.Event()
+        self._is_settled = False  # whether the server was seen ready, and has answered ever since
 
     @classmethod
     def open(
@@ -111,61 +90,47 @@ class Cluster:
 
     def resources(self) -> list[Resource]:
         """Return every kind that is served, once, in the version that the server prefers; sorted by name."""
-        return sorted(self._discovered, key=lambda resource: resource.name)
+        return list(self._discovered.resources)
+
+    @property
+    def unserved(self) -> list[str]:
+        """The groups whose kinds nobody can tell: the server behind an aggregated API is away."""
+        return list(self._discovered.unserved)
 
     @cached_property
-    def _discovered(self) -> list[Resource]:
-        groups = [("", "v1", "/api/v1")]
-        for group in self.ask("GET", "/apis", "list the API groups")["groups"]:
-            preferred = [group["preferredVersion"]["version"]]
-            others = [each["version"] for each in group["versions"] if each["version"] not in preferred]
-            groups += [
-                (group["name"], version, f"/apis/{group['name']}/{version}") for version in preferred + others
-            ]
-        found: dict[str, Resource] = {}
-        for group, version, path in groups:  # a kind that the preferred version lacks comes from another one
-            for each in self._served(path):
-                if "/" not in each["name"]:  # a subresource
-                    resource = Resource(
-                        group,
-                        version,
-                        each["name"],
-                        each["kind"],
-                        bool(each["namespaced"]),
-                        frozenset(each["verbs"]),
-                    )
-                    found.setdefault(resource.name, resource)
-        return list(found.values())
+    def _discovered(self) -> Discovered:
+        self._settle(time.monotonic() + self._patience_s)
+        return discover(self.ask, self.version)
 
-    def _served(self, path: str) -> list[Json]:
-        """Return the kinds of one group; none where the server behind an aggregated API is away."""
-        try:
-            return list(self.ask("GET", path, "list the kinds of a group", patience_s=0)["resources"])
-        except (SourceUnavailable, TemporaryFailure) as fault:
-            if isinstance(fault, Unauthorized):
-                raise
-            return []
-
-    def pages(self, resource: Resource, namespace: str | None) -> Iterator[list[Json]]:
+    def pages(self, resource: Resource, namespace: str | None) -> Iterator[Page]:
         """Yield the objects of a kind, page by page; all are as of one moment unless the listing had to begin anew.
 
-        An object that a page before held comes once. Raises Forbidden, TemporaryFailure.
+        An object that a page before held comes once. Raises Forbidden, Absent, TemporaryFailure.
         """
         seen: set[str] = set()
-        token = ""
+        token, limit, is_anew = "", PAGE, False
         doing = f"list {resource.name}" + (f" in namespace {namespace}" if namespace else "")
         while True:
-            query = {"limit": PAGE, **({"continue": token} if token else {})}
+            query = {"limit": limit, **({"continue": token} if token else {})}
             try:
                 answer = self.ask("GET", f"{resource.path(namespace)}?{urlencode(query)}", doing)
-            except ListingExpired:
-                token = ""
+            except ListingExpired as fault:
+                if is_anew:  # and nothing new has come since
+                    raise TemporaryFailure(
+                        f"cannot {doing}: {fault.message}",
+                        hint="The API server forgets listings faster than they can be read; try again.",
+                    ) from fault
+                token, is_anew = "", True
                 continue
-            fresh = [item for item in answer.get("items") or [] if item["metadata"]["uid"] not in seen]
-            seen.update(item["metadata"]["uid"] for item in fresh)
-            yield [
-                {"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in fresh
-            ]  # items of a list leave out what they are
+            except TooLarge:
+                if limit == 1:
+                    raise
+                limit //= 2
+                continue
+            page = Page(fresh(answer.get("items") or [], resource, seen))
+            page.version = str(answer["metadata"].get("resourceVersion", ""))
+            is_anew = is_anew and not page
+            yield page
             token = answer["metadata"].get("continue", "")
             if not token:
                 return
@@ -207,13 +172,13 @@ class Cluster:
         Raises TemporaryFailure once patience is spent; what `refusal` returns at once.
         """
         deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
-        pause, renewed = _FIRST_PAUSE_S, False
+        pause, is_final = _FIRST_PAUSE_S, False
         while True:
             answer = self._once(method, target, body)
-            if isinstance(answer, Answer) and answer.status == 401 and not renewed:  # noqa: PLR2004
-                self._transport.renew()
-                renewed = True
-                continue
+            if isinstance(answer, Answer) and answer.is_denied and not is_final:
+                is_final = True
+                if self._may_change(answer.status, deadline):
+                    continue
             if isinstance(answer, Answer) and not answer.is_busy:
                 if absent and answer.status == 404:  # noqa: PLR2004
                     return {}
@@ -222,12 +187,38 @@ class Cluster:
             self._wait(wait, deadline, answer if isinstance(answer, str) else answer.said)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
+    def _may_change(self, status: int, deadline: float) -> bool:
+        """Return whether a denial may be lifted: by credentials that were renewed, by a server that was starting."""
+        if status == 401:  # noqa: PLR2004
+            self._transport.renew()
+        elif self._is_settled:
+            return False
+        self._settle(deadline)
+        return True
+
+    def _settle(self, deadline: float) -> None:
+        """Return once the server is ready: one that starts forbids what it has read no right for, and hides kinds."""
+        end = deadline
+        while not self._is_settled:
+            answer = self._once("GET", "/readyz", None)
+            is_denied = isinstance(answer, Answer) and answer.is_denied
+            end = min(end, time.monotonic() + READY_S) if is_denied else deadline
+            if isinstance(answer, Answer) and not answer.is_busy and not is_denied:
+                self._is_settled = True
+            elif is_denied and time.monotonic() + _FIRST_PAUSE_S > end:
+                self._is_settled = True  # who may not even ask that has to believe what is said
+            else:
+                self._wait(_FIRST_PAUSE_S, deadline, answer if isinstance(answer, str) else answer.said)
+
     def _once(self, method: str, target: str, body: Json | None) -> Answer | str:
         """Return the answer, or why none came."""
         try:
-            return self._transport.ask(method, target, body)
+            answer = self._transport.ask(method, target, body)
         except (OSError, HTTPError) as fault:
+            self._is_settled = False
             return str(getattr(fault, "reason", None) or fault) or type(fault).__name__
+        self._is_settled = self._is_settled and not answer.is_busy
+        return answer
 
     def _wait(self, seconds: float, deadline: float, why: str) -> None:
         if time.monotonic() + seconds > deadline or self._ending.wait(seconds):
@@ -257,6 +248,7 @@ class _Official:
     as_user: str = ""
     where: str = field(init=False, default="")
     _api: Any = field(init=False, default=None)
+    _refused: type[Exception] = field(init=False, default=Exception)
 
     def __post_init__(self) -> None:
         self.renew()
@@ -280,6 +272,7 @@ class _Official:
             ) from fault
         self.where = settings.host
         self._api = client.ApiClient(settings)
+        self._refused = client.ApiException
 
     def ask(self, method: str, target: str, body: Json | None) -> Answer:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -288,6 +281,13 @@ class _Official:
         request = self._api.param_serialize(
             method, target, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        response = self._api.call_api(*request, _request_timeout=(_CONNECT_S, _READ_S))
+        try:
+            response = self._api.call_api(*request, _request_timeout=(_CONNECT_S, _READ_S))
+        except self._refused as cause:  # so it tells what became of TLS
+            raise broken_connection(str(cause), self.where) from cause
         received = {str(name).lower(): str(value) for name, value in response.getheaders().items()}
-        return Answer(response.status, received, response.read())
+        content = response.response.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            response.response.close()
+            raise TooLarge(f"an answer of the API server {self.where} is longer than {LONGEST >> 20} MiB")
+        return Answer(response.status, received, content)

@@ -15,6 +15,14 @@ class Unauthorized(SourceUnavailable):
     """The API server does not take the credentials, or not any more."""
 
 
+class Absent(SourceUnavailable):
+    """What was asked for is not there."""
+
+
+class TooLarge(SourceUnavailable):
+    """An answer is longer than what we hold in memory."""
+
+
 class ListingExpired(DrtoolError):
     """The rest of a listing is gone, for it took too long: it has to begin anew."""
 
@@ -31,6 +39,11 @@ class Answer:
     def is_busy(self) -> bool:
         """Whether the server asks to try again, or is not itself: overloaded, starting, or behind a broken proxy."""
         return self.status == 429 or self.status >= 500  # noqa: PLR2004 - as HTTP has them
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether the server does not know who asks, or does not let them."""
+        return self.status in (401, 403)
 
     @property
     def retry_after_s(self) -> float | None:
@@ -60,9 +73,22 @@ def refusal(answer: Answer, doing: str, where: str) -> DrtoolError:
             f"not allowed to {doing}: {answer.said}",
             hint="`drtool doctor --rbac` prints the Role that is missing.",
         )
+    if answer.status == 404:  # noqa: PLR2004
+        return Absent(f"cannot {doing}: {answer.said}", hint="Look at its name and namespace.")
     if answer.status == 410:  # noqa: PLR2004
         return ListingExpired(f"the listing ran out: {answer.said}", hint="Begin it anew.")
     return SourceUnavailable(
         f"the API server {where} refuses to {doing}: {answer.said}",
         hint="Look at the object and at the API server's log.",
     )
+
+
+def broken_connection(reason: str, where: str) -> Exception:
+    """Return the error for TLS that failed: waiting mends a handshake that broke off, but no certificate."""
+    said = " ".join(reason.split())
+    if "CERTIFICATE_VERIFY_FAILED" in said or "WRONG_VERSION_NUMBER" in said:
+        return SourceUnavailable(
+            f"the API server {where} does not prove who it is: {said}",
+            hint="See that the kubeconfig has the address and the certificate authority of this cluster.",
+        )
+    return ConnectionError(said)

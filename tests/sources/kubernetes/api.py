@@ -5,6 +5,7 @@ with Api({"/api/v1/namespaces/x/configmaps": [...]}) as api:
 """
 
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -21,42 +22,63 @@ def status(code: int, message: str) -> Json:
     return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
 
 
+def write_kubeconfig(folder: Path, url: str, token: str = "first") -> Path:
+    """Write a kubeconfig for the server at url, and return its file."""
+    file = folder / "kubeconfig"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": url}}],
+        "users": [{"name": "me", "user": {"token": token}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    }
+    file.write_text(json.dumps(content))
+    return file
+
+
 class Api:
     """Serves collections by path: lists of objects; and plain answers by path. Notes what was asked."""
 
     def __init__(
-        self, collections: Mapping[str, list[Json]], answers: Mapping[str, Json] | None = None
+        self,
+        collections: Mapping[str, list[Json]],
+        answers: Mapping[str, Json] | None = None,
+        tls: Path | None = None,
     ) -> None:
+        """Take what is served; tls is a file with a key and its certificate, where it is to be spoken."""
         self.collections, self.answers = dict(collections), dict(answers or {})
         self.asked: list[str] = []
         self.tokens: list[str] = []
         self.created: list[Json] = []
         self.page = 2
         self.expire_tokens = 0  # how many continue tokens are to be refused as expired
+        self.forbidden: set[str] = set()  # paths
+        self.away: set[str] = set()  # paths behind which another server is, which is not there
+        self.starting = self.denying = (
+            0  # how often it is asked until it is ready, and whether that may be asked
+        )
+        self.readiness = 200
+        self.patience = 60  # seconds that those who ask for what is away are told to wait
         self._told: deque[tuple[int, Mapping[str, str], Json]] = deque()
+        self._scheme = "https" if tls else "http"
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def tell(self, code: int, headers: Mapping[str, str] | None = None, message: str = "told so") -> None:
-        """Have the next request that nothing was told about answered so."""
+        """Have the next request that nothing was told about answered so; but not whether it is ready."""
         self._told.append((code, headers or {}, status(code, message)))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def kubeconfig(self, folder: Path, token: str = "first") -> Path:
         """Write a kubeconfig for this server, and return its file."""
-        file = folder / "kubeconfig"
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "here",
-            "clusters": [{"name": "here", "cluster": {"server": self.url}}],
-            "users": [{"name": "me", "user": {"token": token}}],
-            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-        }
-        file.write_text(json.dumps(content))
-        return file
+        return write_kubeconfig(folder, self.url, token)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -67,20 +89,43 @@ class Api:
         self._server.server_close()
 
     def _answer(self, method: str, target: str, body: bytes) -> tuple[int, Mapping[str, str], Json]:
+        if target == "/readyz":
+            return self._ready()
         self.asked.append(f"{method} {target}")
         if self._told:
             return self._told.popleft()
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        refused = self._refused(method, path)
+        if refused is not None:
+            return refused
         if method == "POST":
             self.created.append(json.loads(body))
             return 201, {}, {**self.created[-1], **self.answers.get(path, {})}
-        if path in self.collections:
-            return self._listed(path, query)
+        return self._listed(path, query) if path in self.collections else self._found(path)
+
+    def _ready(self) -> tuple[int, Mapping[str, str], Json]:
+        if self.starting:
+            self.starting -= 1
+            return 500, {}, status(500, "[-]informer-sync failed")
+        if self.denying:
+            self.denying -= 1
+            return 403, {}, status(403, "RBAC: no rights were read yet")
+        return self.readiness, {}, {"raw": "ok"}
+
+    def _found(self, path: str) -> tuple[int, Mapping[str, str], Json]:
         folder, _, name = path.rpartition("/")
         found = [each for each in self.collections.get(folder, []) if each["metadata"]["name"] == name]
         if found or path in self.answers:
             return 200, {}, found[0] if found else self.answers[path]
         return 404, {}, status(404, f"{path} is not there")
+
+    def _refused(self, method: str, path: str) -> tuple[int, Mapping[str, str], Json] | None:
+        if path in self.forbidden:
+            return 403, {}, status(403, f'User "me" may not {method} {path}')
+        if path in self.away:
+            message = "the server is currently unable to handle the request"
+            return 503, {"Retry-After": str(self.patience)}, status(503, message)
+        return None
 
     def _listed(self, path: str, query: Mapping[str, list[str]]) -> tuple[int, Mapping[str, str], Json]:
         begin = int(query.get("continue", ["0"])[0])
@@ -101,6 +146,7 @@ class Api:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 self._speak("GET")

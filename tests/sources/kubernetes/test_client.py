@@ -1,15 +1,23 @@
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from drtool.errors import SourceUnavailable, TemporaryFailure, UsageError
-from drtool.sources.kubernetes.client import Cluster, Resource
-from drtool.sources.kubernetes.faults import Forbidden, Unauthorized
-from tests.sources.kubernetes.api import Api, config_map
+from drtool.sources.kubernetes.client import LONGEST, READY_S, Cluster, Resource
+from drtool.sources.kubernetes.faults import Absent, Forbidden, TooLarge, Unauthorized
+from tests.sources.kubernetes.api import Api, config_map, write_kubeconfig
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
@@ -109,11 +117,54 @@ def test_who_is_asked_to_end_waits_no_longer(api: Api, tmp_path: Path) -> None:
 
 
 def test_what_is_forbidden_is_said_with_what_was_tried(api: Api, cluster: Cluster) -> None:
-    api.tell(403, message='User "x" cannot list resource "configmaps"')
+    for _ in range(2):  # for the first may be that of a server that starts
+        api.tell(403, message='User "x" cannot list resource "configmaps"')
 
     with pytest.raises(Forbidden, match='not allowed to list configmaps in namespace shop: User "x"') as told:
         names(cluster)
     assert "drtool doctor --rbac" in told.value.hint
+
+
+def test_what_a_starting_server_forbids_is_asked_again_once_it_is_ready(api: Api, cluster: Cluster) -> None:
+    api.starting = 2
+    api.tell(403, message="RBAC: no rights were read yet")
+
+    assert len(names(cluster)) == 5
+    assert api.starting == 0
+
+
+def test_a_server_that_was_long_in_coming_may_still_take_a_while_to_read_its_rights(
+    api: Api, tmp_path: Path
+) -> None:
+    cluster = Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=60)
+    api.starting, api.denying = int(READY_S * 2) + 2, 3  # it is asked twice a second
+    api.tell(403)
+
+    assert len(names(cluster)) == 5
+    assert api.denying == 0
+
+
+def test_a_server_that_starts_again_later_is_waited_for_again(api: Api, cluster: Cluster) -> None:
+    api.tell(403)
+    assert len(names(cluster)) == 5  # it is known to be ready by now
+    api.tell(503)
+    api.tell(403)
+    api.starting = 1
+
+    assert len(names(cluster)) == 5
+    assert api.starting == 0
+
+
+def test_who_may_not_ask_whether_it_is_ready_believes_what_is_said(api: Api, cluster: Cluster) -> None:
+    api.readiness = 403
+    api.forbidden.add(PATH)
+    begun = time.monotonic()
+
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            names(cluster)
+    assert 2 < time.monotonic() - begun < 5  # once, within the cluster's patience
+    assert len(api.asked) == 3
 
 
 def test_a_token_that_was_renewed_is_read_again(api: Api, tmp_path: Path) -> None:
@@ -223,3 +274,94 @@ def test_in_a_pod_without_a_token_the_missing_service_account_is_named() -> None
         Cluster.open(
             None, {**os.environ, "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
         )
+
+
+def test_a_listing_that_expires_again_and_again_without_anything_new_ends(api: Api, cluster: Cluster) -> None:
+    api.expire_tokens = 9
+
+    with pytest.raises(TemporaryFailure, match="cannot list configmaps in namespace shop"):
+        names(cluster)
+
+
+def test_a_page_knows_as_of_which_version_it_is(cluster: Cluster) -> None:
+    assert {page.version for page in cluster.pages(CONFIG_MAPS, "shop")} == {"7"}
+
+
+def test_pages_that_are_too_long_for_memory_are_asked_for_in_smaller_ones(api: Api, cluster: Cluster) -> None:
+    api.page = 500
+    api.collections[PATH] = [config_map(f"map-{number}", n="x" * (LONGEST // 10)) for number in range(23)]
+
+    assert names(cluster) == [f"map-{number}" for number in range(23)]
+    assert max(len(page) for page in cluster.pages(CONFIG_MAPS, "shop")) == 500 // 64
+
+
+def test_one_object_that_is_too_long_is_refused(api: Api, cluster: Cluster) -> None:
+    api.collections[PATH] = [config_map("map", n="x" * LONGEST)]
+
+    with pytest.raises(TooLarge, match="longer than 8 MiB"):
+        names(cluster)
+
+
+def test_a_kind_that_is_not_there_is_absent(cluster: Cluster) -> None:
+    with pytest.raises(Absent, match=r"cannot list deployments\.apps in namespace shop"):
+        list(cluster.pages(DEPLOYMENTS, "shop"))
+
+
+def test_a_short_outage_hides_no_kind(api: Api, cluster: Cluster) -> None:
+    api.answers |= {
+        "/apis": {"groups": []},
+        "/api/v1": {"resources": [{"name": "pods", "kind": "Pod", "namespaced": True, "verbs": ["list"]}]},
+    }
+    api.patience = 1
+    api.away.add("/api/v1")
+    threading.Timer(0.5, api.away.clear).start()
+
+    assert [each.name for each in cluster.resources()] == ["pods"]
+    assert cluster.unserved == []
+
+
+def test_a_server_that_does_not_prove_who_it_is_is_refused_at_once(tmp_path: Path) -> None:
+    with Api({}, tls=certificate(tmp_path)) as stranger:
+        begun = time.monotonic()
+        with pytest.raises(SourceUnavailable, match="does not prove who it is"):
+            Cluster.open(None, {"KUBECONFIG": str(stranger.kubeconfig(tmp_path))}).version()
+    assert time.monotonic() - begun < 30
+
+
+def test_a_port_that_speaks_no_tls_is_refused_at_once(api: Api, tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path, api.url.replace("http://", "https://"))
+
+    with pytest.raises(SourceUnavailable, match="does not prove who it is"):
+        Cluster.open(None, {"KUBECONFIG": str(file)}).version()
+
+
+def test_a_handshake_that_breaks_off_is_tried_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=hang_up, args=(server,), daemon=True).start()
+        file = write_kubeconfig(tmp_path, f"https://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(TemporaryFailure, match="does not answer as it should"):
+            Cluster.open(None, {"KUBECONFIG": str(file)}, patience_s=1).version()
+
+
+def hang_up(server: socket.socket) -> None:
+    """Accept connections and close them at once, until the server is closed."""
+    with suppress(OSError):
+        while True:
+            server.accept()[0].close()
+
+
+def certificate(folder: Path) -> Path:
+    """Return a file with a key and a certificate that no authority signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stranger")])
+    now = datetime.now(UTC)
+    found = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = folder / "stranger.pem"
+    file.write_bytes(secret + found.public_bytes(Encoding.PEM))
+    return file
