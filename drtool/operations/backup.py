@@ -16,7 +16,7 @@ from drtool.operations.results import VolumeBackup
 from drtool.operations.session import Session
 from drtool.policy.cadence import cadence
 from drtool.policy.moments import to_second
-from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.postgres.coverage import find_reach
@@ -38,7 +38,7 @@ def run_backup(
 
 
 def _can_capture(volume: Volume) -> bool:
-    return isinstance(volume, PostgresVolume | RedisVolume | FilesVolume)
+    return isinstance(volume, PostgresVolume | RedisVolume | FilesVolume | ManifestsVolume)
 
 
 def _one(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> VolumeBackup:

@@ -13,9 +13,9 @@ from drtool.operations.marks import bases_of, witness_marks
 from drtool.operations.past import Known, Past
 from drtool.operations.receiving import Following, Instance, declare_gap, reach_instance, receive_or_gap
 from drtool.operations.session import Progress, Session
-from drtool.operations.settings import files_directory, redis_settings, unsupported
+from drtool.operations.settings import files_directory, manifests_source, redis_settings, unsupported
 from drtool.policy.durations import brief_duration
-from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot
@@ -23,6 +23,7 @@ from drtool.repository.wal import WalStore
 from drtool.repository.writer import Totals, Writer
 from drtool.sources.base import Artifact, Capture, Captured, Reference
 from drtool.sources.files.capture import FilesSource, files_notes
+from drtool.sources.kubernetes.manifests import manifests_notes
 from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
 from drtool.sources.postgres.coverage import Base, Reach, find_reach
 from drtool.sources.postgres.faults import SlotInUse
@@ -37,7 +38,7 @@ OPEN_FACTS: Final = frozenset(
         *("system_identifier", "major", "server_version", "wal_segment_size", "timeline"),
         *("start_lsn", "end_lsn", "degraded"),
         *("node", "role", "lag_s", "replid", "offset", "ctime", "rdb_version", "crc", "bytes"),
-        "counts",
+        *("counts", "not_captured"),  # numbers and names of kinds
     }
 )
 
@@ -65,6 +66,9 @@ def capture_volume(session: Session, volume: Volume, previous: Snapshot | None) 
         case FilesVolume():
             files = FilesSource(files_directory(volume, session.world), session.world.clock)
             return _save(session, volume, past, files.capture(past), {})
+        case ManifestsVolume():
+            manifests = manifests_source(session.need_policy(), volume, session.world)
+            return _save(session, volume, past, manifests.capture(past), {})
         case _:
             raise unsupported(volume)
 
@@ -220,4 +224,5 @@ def _notes(captured: Captured) -> list[str]:
     if captured.facts.get("crc") == "none":
         notes.append("the server writes no checksum into its RDB (rdbchecksum no): it could not be checked")
     notes.extend(files_notes(captured.facts))
+    notes.extend(manifests_notes(captured.facts))
     return notes

@@ -10,6 +10,7 @@ from drtool.operations.points import Inventory, take_inventory
 from drtool.operations.record import record_run
 from drtool.operations.restore_files import restore_files
 from drtool.operations.restore_job import Job, RestoreRequest, Stopwatch, refuse_foreign_options
+from drtool.operations.restore_objects import restore_objects
 from drtool.operations.restore_postgres import restore_postgres
 from drtool.operations.restore_redis import restore_redis
 from drtool.operations.results import RestoreResult
@@ -54,6 +55,9 @@ def _dispatch(job: Job) -> RestoreResult:
         case ["files"]:
             refuse_foreign_options(job.request, "files")
             return restore_files(job)
+        case ["manifests"]:
+            refuse_foreign_options(job.request, "manifests")
+            return restore_objects(job)
         case []:
             raise NoRecoveryPoint(
                 f"volume {job.request.volume} has no point that may be chosen",

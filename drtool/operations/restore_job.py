@@ -1,21 +1,23 @@
 """One restore under way: what was asked for, what the store holds, and the steps that all sources share."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from drtool.errors import NoRecoveryPoint, Refused, UsageError
+from drtool.operations.bridge import Bridge
 from drtool.operations.points import Inventory, moment_of
+from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
 from drtool.policy.load import parse_policy
 from drtool.policy.moments import exact
 from drtool.policy.schema import Policy
 from drtool.repository.reader import Contents, Reader
 from drtool.repository.snapshot import Snapshot
-from drtool.sources.base import Entry
+from drtool.sources.base import Entry, Piece, Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +141,30 @@ def refuse_newer_unreadable(job: Job, chosen: Snapshot) -> None:
             f"{newer[-1].name} is newer than {chosen.name}, and cannot be read: {newer[-1].fault}",
             hint="Take the older point with --at, or with --accept-loss.",
         )
+
+
+def pieces_of(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]:
+    """Yield the bytes of a snapshot's artifacts, and say how far they are."""
+    for piece in Bridge(lambda take: job.reader.read(snapshot, contents, take)):
+        job.session.world.progress.advance(len(piece.data))
+        yield piece
+
+
+def result_of(job: Job, snapshot: Snapshot, proofs: Sequence[Proof], notes: Sequence[str]) -> RestoreResult:
+    """Return how the restore of a directory's content went."""
+    seconds = job.watch.stop()
+    return RestoreResult(
+        volume=snapshot.volume,
+        source=snapshot.source,
+        point=snapshot.name,
+        target=job.request.at,
+        moment=snapshot.begin,
+        directory=str(job.request.directory),
+        size=snapshot.size,
+        seconds=seconds,
+        phases=job.watch.phases,
+        proofs=tuple(proofs),
+        facts=snapshot.facts,
+        notes=tuple(notes),
+        dry_run=job.dry_run,
+    )

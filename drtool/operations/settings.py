@@ -8,7 +8,10 @@ from drtool.errors import UsageError
 from drtool.operations.session import World
 from drtool.policy.schema import Policy
 from drtool.policy.secret import SecretReference
-from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
+from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.manifests import ManifestsSource
+from drtool.sources.kubernetes.selection import Filter
 from drtool.sources.postgres.connection import PostgresSettings
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Endpoint, Tls
@@ -79,6 +82,18 @@ def files_directory(volume: FilesVolume, world: World) -> Path:
     if volume.path is not None:
         return Path(volume.path)
     return Path(world.environment.get("DRTOOL_CLAIMS", CLAIMS)) / str(volume.claim)
+
+
+def manifests_source(policy: Policy, volume: ManifestsVolume, world: World) -> ManifestsSource:
+    """Return what captures the objects of the policy's namespace. Raises UsageError where no cluster is configured."""
+    if policy.kubernetes is None:
+        raise UsageError(
+            f"volume {volume.name} is of a namespace, and the policy names none",
+            hint="Set `kubernetes: {namespace: …}` in it.",
+        )
+    cluster = Cluster.open(None, world.environment, ending=world.ending)
+    chosen = Filter(volume.include, volume.exclude)
+    return ManifestsSource(cluster, policy.kubernetes.namespace, chosen, world.clock)
 
 
 def unsupported(volume: Volume) -> UsageError:

@@ -17,7 +17,7 @@ from drtool.policy.cadence import cadence
 from drtool.policy.load import parse_policy
 from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
-from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import parse_json_time
 from drtool.repository.records import Record
 from drtool.repository.runs import read_runs_that_tell, run_kind
@@ -142,7 +142,7 @@ def _last_received(session: Session, volume: str) -> datetime:
 
 
 def _next_run(policy: Policy, volume: Volume, points: list[Point], now: datetime) -> datetime | None:
-    if not isinstance(volume, PostgresVolume | RedisVolume | FilesVolume):
+    if not isinstance(volume, PostgresVolume | RedisVolume | FilesVolume | ManifestsVolume):
         return None
     return cadence(policy, volume).schedule.next(max((point.begin for point in points), default=now))
 

@@ -30,6 +30,7 @@ from drtool.repository.repository import Repository
 PRIVATE_BELOW: Final = (
     64 * 1024
 )  # smaller files are never compared by content: nobody may test guesses of a Secret
+PRIVATE_SOURCES: Final = frozenset({"manifests"})  # nor is anything of these, whatever its size
 _BATCH: Final = 1024 * 1024  # chunks are handed to a thread about a MiB at a time
 _ENTRY_CHUNK: Final = 1024 * 1024
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
@@ -129,7 +130,7 @@ class Writer:
         Raises what the stream, the store or a check raises.
         """
         mark = path_id(self._id_key, path)
-        private = size is not None and size < PRIVATE_BELOW
+        private = self._source in PRIVATE_SOURCES or (size is not None and size < PRIVATE_BELOW)
         known = None if private else self._earlier.known(mark)
         offset = 0
         for data in split(stream, chunk_size):

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +16,8 @@ from click.testing import CliRunner
 from drtool.cli.main import drtool
 from drtool.repository.storage.settings import S3Settings
 from tests.scenarios.scene import Scene
+
+LONGEST_S = 300  # of a process whose memory is watched
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,17 @@ class Commands:
     def _keep(self, said: Said) -> Said:
         self.said.append(said.out + said.err)
         return said
+
+
+def peak_of(process: subprocess.Popen[str]) -> int:
+    """Return the largest resident set of a process in bytes, seen while it runs."""
+    status, peak, deadline = Path(f"/proc/{process.pid}/status"), 0, time.monotonic() + LONGEST_S
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        lines = status.read_text().splitlines() if status.exists() else []
+        peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+        threading.Event().wait(0.02)
+    return peak
 
 
 def s3_repository(s3: S3Settings, endpoint: str | None = None) -> dict[str, object]:
