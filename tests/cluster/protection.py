@@ -8,6 +8,7 @@ protection.remove()
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -24,8 +25,9 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.images import IMAGES, archive
 from tests.cluster.lab import Lab
 from tests.cluster.minio import Credentials, Minio
+from tests.cluster.observe import execute
 from tests.cluster.process import LabFailed, wait_until
-from tests.cluster.system import FOLDER, System
+from tests.cluster.system import FOLDER, TINY, System
 
 POLICIES = Path(__file__).parents[2] / "policies"
 IMAGE = IMAGES["drtool"].reference
@@ -33,6 +35,7 @@ PREFIX = "prod/"  # of the repository in its bucket
 RPO = "5m"  # in the lab, where a CronJob cannot fire more often than once a minute
 JOB_S = 300
 RUN_S = 600
+KEPT_WAL = "256MB"
 
 Makes = Callable[[str, str], str]  # a policy's text, from bucket and endpoint
 Answer = dict[str, Any]
@@ -45,10 +48,12 @@ def tiny_policy(bucket: str, endpoint: str) -> str:
 
 
 def policy_of(name: str) -> Makes:
-    """Return what makes the policy of wesago, misago or funkwhale fit for the lab: its store, and a short RPO.
+    """Return what makes the policy of a system, by its name, fit for the lab: its store, and a short RPO.
 
     Nobody is told of anything, for there is nobody outside.
     """
+    if name == TINY.name:
+        return tiny_policy
 
     def make(bucket: str, endpoint: str) -> str:
         yaml = YAML()
@@ -85,6 +90,7 @@ class Protection:
         writer = lab.minio.add_user(f"writer-{bucket}", s3_policy("writer", bucket, PREFIX))
         made = cls(cluster, lab.minio, system, bucket, writer, folder)
         made.policy.write_text(policy(bucket, lab.minio.endpoint), encoding="utf-8")
+        limit_kept_wal(cluster, system)
         made.load_image()
         made.initialise()
         made.apply()
@@ -219,6 +225,13 @@ class Protection:
 
     def _has(self, job: str, condition: str) -> bool:
         return _is_true(json.loads(self.kubectl("get", "job", job, "--output=json")), condition)
+
+
+def limit_kept_wal(cluster: Cluster, system: System) -> None:
+    """Have the primary of system keep no more WAL for a slot than its disk can bear: else drtool makes none."""
+    sql = ("-c", f"alter system set max_slot_wal_keep_size = '{KEPT_WAL}'", "-c", "select pg_reload_conf()")
+    psql = f'psql --host=/var/run/postgresql --username="$POSTGRES_USER" --dbname=postgres {shlex.join(sql)}'
+    execute(cluster, "postgres-0", "sh", "-c", psql, namespace=system.namespace)
 
 
 def write_secret(folder: Path, data: Mapping[str, str]) -> None:
