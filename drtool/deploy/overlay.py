@@ -56,12 +56,6 @@ def _refuse(policy: Policy) -> None:
             f"policy {policy.name} has its repository in a directory, which no pod has",
             hint="Give it one in a bucket: s3://BUCKET/PREFIX.",
         )
-    for where, part in (("repository", policy.repository), *((each.name, each) for each in policy.volumes)):
-        for field, file in files_of(part):
-            raise UsageError(
-                f"{where}: {field} is {file}, a file that no pod has",
-                hint="Use a server with a certificate that the image trusts, or build an image with this file.",
-            )
     for volume in policy.volumes:
         _refuse_volume(volume)
 
@@ -119,6 +113,9 @@ def _kustomization(namespace: str, resources: list[str], secrets: Keys) -> Objec
 
 
 def _notes(policy: Policy) -> Iterator[str]:
+    for where, part in (("repository", policy.repository), *((each.name, each) for each in policy.volumes)):
+        for field, file in files_of(part):
+            yield f"{where}: {field} is {file}, which the image has to bring: build one that stands on drtool's"
     for volume in policy.volumes:
         if is_baseline(volume):
             yield (

@@ -8,9 +8,10 @@ protection.remove()
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -19,18 +20,22 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from drtool.repository.access import s3_policy
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import IMAGES, archive
 from tests.cluster.lab import Lab
 from tests.cluster.minio import Credentials, Minio
+from tests.cluster.observe import execute
 from tests.cluster.process import LabFailed, wait_until
-from tests.cluster.system import FOLDER, System
+from tests.cluster.system import FOLDER, TINY, System
 
 POLICIES = Path(__file__).parents[2] / "policies"
 IMAGE = IMAGES["drtool"].reference
+PREFIX = "prod/"  # of the repository in its bucket
 RPO = "5m"  # in the lab, where a CronJob cannot fire more often than once a minute
 JOB_S = 300
 RUN_S = 600
+KEPT_WAL = "256MB"
 
 Makes = Callable[[str, str], str]  # a policy's text, from bucket and endpoint
 Answer = dict[str, Any]
@@ -43,15 +48,17 @@ def tiny_policy(bucket: str, endpoint: str) -> str:
 
 
 def policy_of(name: str) -> Makes:
-    """Return what makes the policy of wesago, misago or funkwhale fit for the lab: its store, and a short RPO.
+    """Return what makes the policy of a system, by its name, fit for the lab: its store, and a short RPO.
 
     Nobody is told of anything, for there is nobody outside.
     """
+    if name == TINY.name:
+        return tiny_policy
 
     def make(bucket: str, endpoint: str) -> str:
         yaml = YAML()
         policy = yaml.load((POLICIES / f"{name}.yaml").read_text(encoding="utf-8"))
-        policy["repository"] |= {"url": f"s3://{bucket}/prod", "endpoint": endpoint}
+        policy["repository"] |= {"url": f"s3://{bucket}/{PREFIX}", "endpoint": endpoint}
         policy["objectives"] |= {"rpo": RPO, "max_skew": RPO}
         for key in ("notify", "heartbeat"):
             del policy[key]
@@ -80,9 +87,10 @@ class Protection:
         lab.minio.make_bucket(bucket)
         enabled = {"Status": "Enabled"}
         lab.minio.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
-        writer = lab.minio.add_user(f"writer-{bucket}", writer_rights(bucket, "prod/"))
+        writer = lab.minio.add_user(f"writer-{bucket}", s3_policy("writer", bucket, PREFIX))
         made = cls(cluster, lab.minio, system, bucket, writer, folder)
         made.policy.write_text(policy(bucket, lab.minio.endpoint), encoding="utf-8")
+        limit_kept_wal(cluster, system)
         made.load_image()
         made.initialise()
         made.apply()
@@ -117,7 +125,8 @@ class Protection:
         """Make the repository, as an administrator of the bucket, and put the writer's keys where render looks."""
         self.drtool("render", "--image", IMAGE, "--output", self.overlay)
         admin = self.folder / "admin"
-        write_secret(admin / "drtool-s3", _as_secret(self.minio.root))
+        rights = s3_policy("admin", self.bucket, PREFIX)
+        write_secret(admin / "drtool-s3", _as_secret(self.minio.add_user(f"admin-{self.bucket}", rights)))
         write_secret(self.secrets / "drtool-s3", _as_secret(self.writer))
         bundle = self.secrets / "drtool-writer/bundle"
         bundle.parent.mkdir(exist_ok=True)
@@ -208,7 +217,8 @@ class Protection:
         """Take drtool out of the cluster, and its writer's rights away. The bucket stays."""
         self.kubectl("delete", "--kustomize", self.overlay, "--ignore-not-found")
         self.kubectl("delete", "jobs", "--selector=app.kubernetes.io/part-of=drtool", "--ignore-not-found")
-        self.minio.remove_user(self.writer.access_key)
+        for role in ("writer", "admin"):
+            self.minio.remove_user(f"{role}-{self.bucket}")
 
     def _is_over(self, job: str) -> bool:
         return self._has(job, "Complete") or self._has(job, "Failed")
@@ -217,19 +227,11 @@ class Protection:
         return _is_true(json.loads(self.kubectl("get", "job", job, "--output=json")), condition)
 
 
-def writer_rights(bucket: str, prefix: str) -> dict[str, object]:
-    """Return the IAM document of a writer: it adds, and reads neither packs nor changes what others wrote."""
-    place = f"arn:aws:s3:::{bucket}"
-    reads = ("config", "lists", "snap", "part", "wal", "tail", "void", "runs", "heads")
-    writes = ("packs", "lists", "snap", "part", "wal", "tail", "void", "runs")
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            _allow(["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketVersioning"], [place]),
-            _allow(["s3:GetObject", "s3:GetObjectVersion"], [f"{place}/{prefix}{name}/*" for name in reads]),
-            _allow(["s3:PutObject"], [f"{place}/{prefix}{name}/*" for name in writes]),
-        ],
-    }
+def limit_kept_wal(cluster: Cluster, system: System) -> None:
+    """Have the primary of system keep no more WAL for a slot than its disk can bear: else drtool makes none."""
+    sql = ("-c", f"alter system set max_slot_wal_keep_size = '{KEPT_WAL}'", "-c", "select pg_reload_conf()")
+    psql = f'psql --host=/var/run/postgresql --username="$POSTGRES_USER" --dbname=postgres {shlex.join(sql)}'
+    execute(cluster, "postgres-0", "sh", "-c", psql, namespace=system.namespace)
 
 
 def write_secret(folder: Path, data: Mapping[str, str]) -> None:
@@ -241,10 +243,6 @@ def write_secret(folder: Path, data: Mapping[str, str]) -> None:
 
 def _as_secret(credentials: Credentials) -> dict[str, str]:
     return {"access_key": credentials.access_key, "secret_key": credentials.secret_key}
-
-
-def _allow(actions: Sequence[str], resources: Sequence[str]) -> dict[str, object]:
-    return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
 def _is_true(job: Answer, condition: str) -> bool:

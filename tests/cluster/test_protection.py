@@ -1,12 +1,13 @@
 """drtool on a real cluster: installed by render, run by CronJobs, seen from outside."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.lab import Lab
+from tests.cluster.observe import execute
 from tests.cluster.process import wait_until
 from tests.cluster.protection import Protection, tiny_policy
 from tests.cluster.system import TINY
@@ -15,13 +16,21 @@ pytestmark = [pytest.mark.cluster, pytest.mark.lab]
 
 VOLUMES = ("postgres", "redis", "files")
 FIRE_S = 240
+PSQL = (
+    "psql",
+    "--host=/var/run/postgresql",
+    "--username=tiny",
+    "--dbname=tiny",
+    "--tuples-only",
+    "--no-align",
+    "-c",
+)
 
 
 @pytest.fixture(scope="module")
 def protection(cluster: Cluster, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Protection]:
-    """tiny, and drtool in its namespace, which admits nothing of drtool's that is not restricted."""
+    """tiny, and drtool beside it."""
     TINY.deploy(cluster)
-    cluster.kubectl("label", "namespace", "tiny", "pod-security.kubernetes.io/warn=restricted")
     installed = Protection.install(cluster, lab, TINY, tiny_policy, tmp_path_factory.mktemp("tiny"))
     yield installed
     installed.remove()
@@ -52,3 +61,26 @@ def test_a_volume_is_backed_up_at_once_when_somebody_asks(protection: Protection
 
     assert "redis" in log
     assert moments()[-1] > before[-1]
+
+
+def test_the_wal_is_followed_as_it_comes(protection: Protection) -> None:
+    protection.wait_for_points("postgres", deadline_s=FIRE_S)
+    protection.cluster.wait_for_rollout("deployment/drtool-wal-follow-postgres", namespace="tiny")
+    execute(protection.cluster, "postgres-0", *PSQL, "create table marks (at timestamptz)", namespace="tiny")
+
+    said = execute(
+        protection.cluster,
+        "postgres-0",
+        *PSQL,
+        "insert into marks values (clock_timestamp()) returning at at time zone 'UTC'",
+        namespace="tiny",
+    )
+    written = datetime.fromisoformat(said.splitlines()[0]).replace(tzinfo=UTC)
+
+    wait_until(
+        lambda: (
+            datetime.fromisoformat(protection.points("postgres")[-1]["end"]) >= written.replace(microsecond=0)
+        ),
+        "the row can be restored",
+        deadline_s=FIRE_S,
+    )

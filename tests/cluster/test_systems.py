@@ -5,6 +5,7 @@ To add a system: rows in NAMED and in SECRETS.
 
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from drtool.policy.load import load_policy
+from drtool.policy.load import load_policy, parse_policy
 from drtool.policy.model import Model
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import PostgresVolume, RedisVolume
 from tests.cluster.images import IMAGES, PREFIX
 from tests.cluster.process import run
+from tests.cluster.protection import policy_of
 from tests.cluster.system import FOLDER, INGRESS, LONGHORN, SYSTEMS, System
 
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -179,6 +181,23 @@ def test_a_policy_s_secrets_are_there(system: System) -> None:
     secrets = _secrets(system)
 
     for reference in _references(load_policy(POLICIES / f"{system.name}.yaml")):
+        if not reference.secret.startswith(DRTOOLS_OWN):
+            assert reference.key in secrets[reference.secret]
+
+
+@OF_EACH
+def test_what_protects_a_system_in_the_lab_names_what_is_there(system: System) -> None:
+    policy = parse_policy(policy_of(system.name)("backup", "http://10.250.0.1:9000"), f"{system.name}.yaml")
+    names, secrets = set(map(_name, _objects(*system.folders))), _secrets(system)
+
+    assert (policy.name, policy.repository.url) == (system.name, "s3://backup/prod/")
+    assert policy.objectives.rpo == timedelta(minutes=5)
+    assert policy.kubernetes is not None
+    assert policy.kubernetes.namespace == system.namespace
+    for volume in policy.volumes:
+        if claim := getattr(volume, "claim", None):
+            assert f"PersistentVolumeClaim/{claim}" in names
+    for reference in _references(policy):
         if not reference.secret.startswith(DRTOOLS_OWN):
             assert reference.key in secrets[reference.secret]
 

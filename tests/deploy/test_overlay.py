@@ -44,6 +44,26 @@ def test_a_mover_that_runs_as_root_is_named(make_policy: MakePolicy) -> None:
     assert make_overlay(make_policy(), TEXT, "drtool:1", existing_secrets=False).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "note"),
+    [
+        (
+            "  endpoint:",
+            "  ca_file: /ca.pem\n  endpoint:",
+            "repository: ca_file is /ca.pem, which the image has to",
+        ),
+        ("    host: p", "    sslrootcert: /ca.pem\n    host: p", "db: sslrootcert is /ca.pem"),
+        ("source: redis\n", "source: redis\n    tls: {ca_file: /ca.pem}\n", "cache: tls.ca_file is /ca.pem"),
+    ],
+)
+def test_a_file_that_the_image_has_to_bring_is_named(
+    make_policy: MakePolicy, old: str, new: str, note: str
+) -> None:
+    overlay = make_overlay(make_policy((old, new)), TEXT, "drtool:1", existing_secrets=False)
+
+    assert [each.startswith(note) for each in overlay.notes] == [True]
+
+
 def test_a_policy_without_a_namespace_is_refused() -> None:
     text = """\
 version: 1
@@ -75,13 +95,6 @@ volumes: [{name: cache, source: redis, host: redis}]
             "cache: its password is an environment variable or a file",
         ),
         ("{secret: drtool-writer, key: bundle}", "{file: b}", "repository: its writer is an environment"),
-        ("  endpoint:", "  ca_file: ca.pem\n  endpoint:", "repository: ca_file is ca.pem, a file"),
-        ("    host: p", "    sslrootcert: ca.pem\n    host: p", "db: sslrootcert is ca.pem"),
-        (
-            "    source: redis\n",
-            "    source: redis\n    tls: {ca_file: ca.pem}\n",
-            "cache: tls.ca_file is ca.pem",
-        ),
     ],
 )
 def test_what_no_pod_can_do_is_refused_for_a_hole_would_be_silent(

@@ -63,6 +63,15 @@ def test_a_pod_holds_exactly_the_keys_that_its_volume_and_the_repository_need(
     assert paths == {f"/etc/drtool/secrets/{name}" for name in held}
 
 
+def test_a_key_that_is_referred_to_twice_is_held_once(make_policy: MakePolicy) -> None:
+    policy = make_policy(("key: USER", "key: PASSWORD"))
+    volumes = [each["secret"] for each in pod(policy, "db")["volumes"] if "secret" in each]
+
+    assert [each["items"] for each in volumes if each["secretName"] == "postgres-secrets"] == [
+        [{"key": "PASSWORD", "path": "PASSWORD"}]
+    ]
+
+
 def test_only_the_scratch_folder_can_be_written(make_policy: MakePolicy) -> None:
     for volume in VOLUMES:
         mounts = container(make_policy(), volume)["volumeMounts"]
