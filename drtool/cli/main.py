@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "policy": "Check a policy, show it with its defaults, print its schema.",
     "backup": "Back up the volumes of a policy.",
     "wal": "Bring PostgreSQL's WAL into the repository.",
-    "doctor": "Say what is missing or wrong, and what mends it.",
+    "doctor": "Say whether everything is there that a backup needs, and print what mends the rest.",
     "status": "Say what would be lost now, volume by volume.",
     "points": "List the recovery points.",
     "restore": "Bring one volume back into a directory.",

@@ -56,11 +56,14 @@ def test_every_command_takes_the_options_of_output() -> None:
         assert options >= {"--json", "--color", "--progress", "--debug"}, words
 
 
-WRITING = ["backup", "init", "keys new", "keys prove", "keys reader", "restore", "verify", "wal catch-up"]
+WRITING = [
+    *("backup", "doctor", "init", "keys new", "keys prove", "keys reader"),
+    *("render", "restore", "verify", "wal catch-up"),
+]
 
 
 def test_every_command_that_writes_has_a_dry_run() -> None:
-    """`demo` writes nothing but its own files, and deletes them."""
+    """`demo` writes nothing but its own files, and deletes them; `wal follow` goes on until it is asked to end."""
     having = [
         " ".join(words)
         for words, command in leaves()

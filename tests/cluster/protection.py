@@ -176,16 +176,38 @@ class Protection:
 
     def run_now(self, volume: str, *, deadline_s: float = JOB_S) -> str:
         """Back a volume up now, due or not, in a Job like those of its CronJob. Returns the log; raises LabFailed."""
+        job = self.begin(volume)
+        self.finish(job, deadline_s=deadline_s)
+        return self.kubectl("logs", f"--selector=job-name={job}", "--tail=-1")
+
+    def begin(self, volume: str) -> str:
+        """Begin to back a volume up, due or not, and return the name of the Job."""
         name = f"now-{volume}-{token_hex(2)}"
         how = ("create", "job", name, f"--from=cronjob/drtool-backup-{volume}")
         job = json.loads(self.kubectl(*how, "--dry-run=client", "--output=json"))
         job["spec"]["template"]["spec"]["containers"][0]["args"].remove("--due")
         self.kubectl("create", "--filename=-", stdin=json.dumps(job))
-        wait_until(lambda: self._is_over(name), f"Job {name} ends", deadline_s=deadline_s)
-        log = self.kubectl("logs", f"--selector=job-name={name}", "--tail=-1")
-        if not self._has(name, "Complete"):
-            raise LabFailed(f"Job {name} failed: {log}")
-        return log
+        return name
+
+    def finish(self, job: str, *, deadline_s: float = JOB_S) -> None:
+        """Return when a Job has ended well. Raises LabFailed, with its last words, if it has not."""
+        wait_until(lambda: self._is_over(job), f"Job {job} ends", deadline_s=deadline_s)
+        if not self._has(job, "Complete"):
+            ends = "; ".join(f"exit {code}: {word}" for code, word in self.ends(job))
+            raise LabFailed(f"Job {job} failed: {ends}")
+
+    def ends(self, job: str) -> list[tuple[int, str]]:
+        """Return how the pods of a Job ended: exit code and last word of each."""
+        states = [pod["status"].get("containerStatuses", [{}])[0].get("state", {}) for pod in self._pods(job)]
+        ended = [state["terminated"] for state in states if "terminated" in state]
+        return [(int(end["exitCode"]), str(end.get("message", ""))) for end in ended]
+
+    def running_pod(self, job: str) -> tuple[str, str] | None:
+        """Return name and node of the pod of a Job that runs now; None if none does."""
+        for pod in self._pods(job):
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]:
+                return pod["metadata"]["name"], pod["spec"]["nodeName"]
+        return None
 
     def finished_jobs(self, volume: str) -> list[Answer]:
         """Return the Jobs of a volume that its CronJob began by itself and that ended well, oldest first."""
@@ -219,6 +241,11 @@ class Protection:
         self.kubectl("delete", "jobs", "--selector=app.kubernetes.io/part-of=drtool", "--ignore-not-found")
         for role in ("writer", "admin"):
             self.minio.remove_user(f"{role}-{self.bucket}")
+
+    def _pods(self, job: str) -> list[Answer]:
+        said = self.kubectl("get", "pods", f"--selector=job-name={job}", "--output=json")
+        pods: list[Answer] = json.loads(said)["items"]
+        return pods
 
     def _is_over(self, job: str) -> bool:
         return self._has(job, "Complete") or self._has(job, "Failed")

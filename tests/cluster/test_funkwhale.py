@@ -1,14 +1,17 @@
 """funkwhale: what its visitors see, how Pgpool spreads reads, and the traps in its manifests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.lab import Lab
 from tests.cluster.observe import execute, metric, served_by
 from tests.cluster.process import LabFailed, wait_until
 from tests.cluster.smoke import Visitor, visit
 from tests.cluster.system import FOLDER, FUNKWHALE
+from tests.cluster.under_load import protected
 
 pytestmark = pytest.mark.cluster
 
@@ -164,3 +167,12 @@ def _shell(cluster: Cluster, pod: str, script: str, *arguments: str) -> str:
     """Run a script, whose arguments are $0 and so on, with what the pod knows."""
     knowing = f'export PGPASSWORD="$POSTGRES_PASSWORD"; {script}'
     return execute(cluster, pod, "bash", "-c", knowing, *arguments, namespace=FUNKWHALE.namespace)
+
+
+@pytest.mark.lab
+def test_its_cron_jobs_keep_the_rpo_under_load_and_a_restore_has_what_status_promises(
+    funkwhale: Cluster, lab: Lab, tmp_path: Path
+) -> None:
+    with protected(funkwhale, lab, FUNKWHALE, tmp_path) as scene:
+        scene.wait_until_inside()
+        scene.judge(uploads="music")

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.lab import Lab
 from tests.cluster.load.site import Connection
 from tests.cluster.observe import execute, metric, served_by
 from tests.cluster.process import run, wait_until
 from tests.cluster.smoke import Visitor, read_page, visit
 from tests.cluster.system import FOLDER, MISAGO, deploy_ingress_controller, load_images
+from tests.cluster.under_load import protected
 
 pytestmark = pytest.mark.cluster
 
@@ -131,3 +134,12 @@ def _claim(cluster: Cluster, name: str, path: str) -> str:
 
 def _execute(cluster: Cluster, pod: str, *command: str) -> str:
     return execute(cluster, pod, *command, namespace=MISAGO.namespace)
+
+
+@pytest.mark.lab
+def test_its_cron_jobs_keep_the_rpo_under_load_and_a_restore_has_what_status_promises(
+    misago: Cluster, lab: Lab, tmp_path: Path
+) -> None:
+    with protected(misago, lab, MISAGO, tmp_path) as scene:
+        scene.wait_until_inside()
+        scene.judge(uploads="media")

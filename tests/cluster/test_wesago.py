@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +13,13 @@ import pytest
 from kubernetes.client import CoreV1Api
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.lab import Lab
 from tests.cluster.load.inventory import ask_site
 from tests.cluster.observe import execute, served_by
 from tests.cluster.process import wait_until
 from tests.cluster.smoke import Visitor, read_page, visit
 from tests.cluster.system import WESAGO
+from tests.cluster.under_load import protected
 
 pytestmark = pytest.mark.cluster
 
@@ -210,3 +213,12 @@ def _pods(cluster: Cluster, app: str) -> list[str]:
 
 def _exec(cluster: Cluster, pod: str, *command: str) -> str:
     return execute(cluster, pod, *command, namespace=WESAGO.namespace)
+
+
+@pytest.mark.lab
+def test_its_cron_jobs_keep_the_rpo_under_load_and_a_restore_has_what_status_promises(
+    wesago: Cluster, lab: Lab, tmp_path: Path
+) -> None:
+    with protected(wesago, lab, WESAGO, tmp_path) as scene:
+        scene.wait_until_inside()
+        scene.judge(uploads="media")
