@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "points": "List the recovery points.",
     "restore": "Bring one volume back into a directory.",
     "verify": "Read the repository back and prove it.",
-    "render": "Write what runs a policy on Kubernetes.",
+    "render": "Write what runs a policy on Kubernetes, as a folder of kustomize.",
     "keys": "Make and prove keys, and say what each role may do in the bucket.",
     "demo": "Lose real servers and get them back, on this machine.",
     "completion": "Print the completion script of a shell.",

@@ -5,8 +5,6 @@ assert not oracle.posts().missing        # PostgreSQL: all that was acknowledged
 assert not oracle.uploads("files").missing
 """
 
-import json
-from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,15 +58,13 @@ class Oracle:
         return datetime.fromisoformat(self.protection.status()[volume]["newest"])
 
     def _restore(self, volume: str, target: Path) -> None:
-        arguments = ("--to-dir", target, "--recovery-key-file", self.protection.kit)
-        said = self.protection.drtool("restore", volume, *arguments)["restore"]
-        assert [proof for proof in said["proofs"] if not proof["ok"]] == []
+        proofs = self.protection.restore(volume, target)["proofs"]
+        assert [proof for proof in proofs if not proof["ok"]] == []
 
     def _read(self, where: str) -> list[Found]:
         """Return the posts of a server, once it answers. Who may connect from this machine needs no password."""
-        said = self.protection.kubectl("get", "secret", "postgres-secrets", "--output=json")
-        data = json.loads(said)["data"]
-        user, database = (b64decode(data[name]).decode() for name in ("POSTGRES_USER", "POSTGRES_DB"))
+        secret = self.protection.secret("postgres-secrets")
+        user, database = secret["POSTGRES_USER"], secret["POSTGRES_DB"]
         found: list[Found] = []
 
         def answers() -> bool:

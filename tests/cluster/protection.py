@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -20,7 +21,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from drtool.repository.access import s3_policy
+from drtool.repository.access import AccessRole, s3_policy
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import IMAGES, archive
 from tests.cluster.lab import Lab
@@ -124,13 +125,37 @@ class Protection:
     def initialise(self) -> None:
         """Make the repository, as an administrator of the bucket, and put the writer's keys where render looks."""
         self.drtool("render", "--image", IMAGE, "--output", self.overlay)
-        admin = self.folder / "admin"
-        rights = s3_policy("admin", self.bucket, PREFIX)
-        write_secret(admin / "drtool-s3", _as_secret(self.minio.add_user(f"admin-{self.bucket}", rights)))
+        admin = self.credentials_of("admin")
         write_secret(self.secrets / "drtool-s3", _as_secret(self.writer))
         bundle = self.secrets / "drtool-writer/bundle"
         bundle.parent.mkdir(exist_ok=True)
         self.drtool("init", "--bundle", bundle, "--kit-file", self.kit, secrets=admin)
+
+    def credentials_of(self, role: AccessRole) -> Path:
+        """Return a folder of Secrets with S3 credentials that have the rights of role, made with the first use."""
+        folder = self.folder / role
+        if not folder.exists():
+            rights = s3_policy(role, self.bucket, PREFIX)
+            write_secret(
+                folder / "drtool-s3", _as_secret(self.minio.add_user(f"{role}-{self.bucket}", rights))
+            )
+        return folder
+
+    def restore(self, volume: str, target: Path) -> Answer:
+        """Restore a volume into a directory, as an operator with the kit does, who needs no part of the cluster."""
+        secrets = self.credentials_of("operator")
+        write_secret(
+            secrets / "postgres-secrets", self.secret("postgres-secrets")
+        )  # who may look at the result
+        arguments = ("--to-dir", target, "--recovery-key-file", self.kit)
+        said = self.drtool("restore", volume, *arguments, secrets=secrets)
+        answer: Answer = said["restore"]
+        return answer
+
+    def secret(self, name: str) -> dict[str, str]:
+        """Return the content of a Secret of the application."""
+        data = json.loads(self.kubectl("get", "secret", name, "--output=json"))["data"]
+        return {key: b64decode(value).decode() for key, value in data.items()}
 
     def apply(self) -> None:
         """Apply the overlay, as it is now."""
@@ -239,8 +264,10 @@ class Protection:
         """Take drtool out of the cluster, and its writer's rights away. The bucket stays."""
         self.kubectl("delete", "--kustomize", self.overlay, "--ignore-not-found")
         self.kubectl("delete", "jobs", "--selector=app.kubernetes.io/part-of=drtool", "--ignore-not-found")
-        for role in ("writer", "admin"):
-            self.minio.remove_user(f"{role}-{self.bucket}")
+        self.minio.remove_user(self.writer.access_key)
+        for role in ("admin", "operator"):
+            if (self.folder / role).exists():
+                self.minio.remove_user(f"{role}-{self.bucket}")
 
     def _pods(self, job: str) -> list[Answer]:
         said = self.kubectl("get", "pods", f"--selector=job-name={job}", "--output=json")

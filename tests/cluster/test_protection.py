@@ -1,10 +1,13 @@
 """drtool on a real cluster: installed by render, run by CronJobs, seen from outside."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
+from drtool.operations.doctor.rbac import rights_of
+from drtool.sources.kubernetes.client import Cluster as Asking
 from tests.cluster.cluster import Cluster
 from tests.cluster.lab import Lab
 from tests.cluster.observe import execute
@@ -84,3 +87,35 @@ def test_the_wal_is_followed_as_it_comes(protection: Protection) -> None:
         "the row can be restored",
         deadline_s=FIRE_S,
     )
+
+
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+GRANTED_TO_ALL = {"selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews"}
+
+
+@pytest.mark.parametrize("account", ["drtool-backup", "drtool-manifests"])
+def test_a_service_account_may_do_what_its_role_says_and_nothing_else(
+    protection: Protection, account: str
+) -> None:
+    """Every verb is asked for on every kind that the cluster serves, in the namespace and outside of it."""
+    environment = {"KUBECONFIG": str(protection.cluster.kubeconfig)}
+    served = Asking.open(None, environment).resources()
+    them = Asking.open(None, environment, as_user=f"system:serviceaccount:tiny:{account}")
+    role = json.loads(protection.kubectl("get", "role", account, "--output=json"))
+
+    def asked(namespace: str | None) -> set[tuple[str, str, str]]:
+        return {
+            (resource.group, resource.plural, verb)
+            for resource in served
+            for verb in VERBS
+            if resource.plural not in GRANTED_TO_ALL
+            and (resource.namespaced or namespace is None)
+            and them.may(verb, resource, namespace)
+        }
+
+    for_all = {
+        (right.group, right.plural, right.verb) for right in rights_of(role["rules"]) if not right.name
+    }
+    assert asked("tiny") == {right for right in for_all if right[1] != "namespaces"}
+    assert asked("default") == set()
+    assert asked(None) == set()

@@ -24,9 +24,10 @@ from tests.scenarios.stage import Stage, rows_of
 
 MIB = 1 << 20
 LIMIT_MIB, KEEP_MIB = 64, 512
+MAJORS = [15, pytest.param(18, marks=pytest.mark.long)]  # three minutes each, and their slots are alike
 
 
-@pytest.fixture(scope="module", params=[15, 18], ids=lambda major: f"postgresql-{major}")
+@pytest.fixture(scope="module", params=MAJORS, ids=lambda major: f"postgresql-{major}")
 def stage(request: pytest.FixtureRequest, s3_server: S3Server) -> Iterator[Stage]:
     s3 = s3_server.at(s3_server.plain)
     assert s3.endpoint is not None
