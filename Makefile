@@ -35,7 +35,7 @@ coverage: $(VENV)/.dev
 	$(RUN) coverage report --include='$(PURE)' --fail-under=100
 
 test-long: packages $(VENV)/.dev ## Run the tests with many repetitions too.
-	$(RUN) pytest -p tests.plugins.no_skips -m long
+	$(RUN) pytest -p tests.plugins.no_skips -m "long and not cluster"
 
 cluster: $(VENV)/.dev ## Bring up a real Kubernetes on this machine, as root; it stays until Ctrl-C.
 	@$(RUN) tests.cluster up

@@ -62,15 +62,15 @@ def _test(options: argparse.Namespace, rest: list[str]) -> int:
     which = [] if any((ROOT / each.split("::")[0]).exists() for each in rest) else ["tests/cluster"]
     kubeconfig = os.environ.get("KUBECONFIG")
     if os.environ.get(VARIABLE):
-        return _pytest("cluster", *which, *rest)
+        return _pytest("cluster and not long", *which, *rest)
     if kubeconfig:
         if not Path(kubeconfig).is_file():
             raise UsageError(
                 f"KUBECONFIG names no file: {kubeconfig}", hint="Name one kubeconfig, not a list."
             )
         print(f"using the cluster of {kubeconfig}; tests that need the lab are left out", flush=True)
-        return _pytest("cluster and not lab", *which, *rest)
-    return _in_a_lab("--", *PYTEST, "-m", "cluster", *which, *rest)
+        return _pytest("cluster and not lab and not long", *which, *rest)
+    return _in_a_lab("--", *PYTEST, "-m", "cluster and not long", *which, *rest)
 
 
 def _pytest(marked: str, *arguments: str) -> int:
