@@ -1,6 +1,7 @@
 """What does a policy's work: a CronJob for each volume, and who follows the WAL of each PostgreSQL."""
 
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any, Final
 
 from drtool.deploy.names import Object, cron_job, follower, labels, new
@@ -14,6 +15,7 @@ _POLLS = (1, 2, 3, 4, 5, 6, 10, 12, 15)  # minutes; each divides an hour
 _POLLS_A_RUN = 4  # a run that is due, or failed, begins within a quarter of the time between two
 _KEPT_S = 2 * 24 * 3600  # a finished Job, for as long as somebody may want to look at it
 _LATE_S: Final = 120  # a start that is missed by so much is left to the next; below 10 s it might never come
+_DIGEST_DIGITS: Final = 16
 _SPARE_S: Final = 300  # of max_run: what arrives later is void, so who is late ends before
 
 # Another try helps with neither of these; the next run looks anew.
@@ -83,6 +85,10 @@ def wal_follower(policy: Policy, volume: PostgresVolume, image: str) -> Object:
     """Return the Deployment that follows the WAL of a PostgreSQL: one, for a slot has one receiver."""
     marks = labels(volume, "wal-follow")
     duty = Duty(volume, "wal-follow", ("wal", "follow", volume.name))
+    template = pod_template(policy, duty, image)
+    # The follower reads its policy when it starts: another policy takes another pod.
+    digest = sha256(policy.model_dump_json().encode()).hexdigest()
+    template["metadata"]["annotations"] = {"drtool.io/policy": digest[:_DIGEST_DIGITS]}
     return new(
         "apps/v1",
         "Deployment",
@@ -93,6 +99,6 @@ def wal_follower(policy: Policy, volume: PostgresVolume, image: str) -> Object:
             "strategy": {"type": "Recreate"},
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": marks},
-            "template": pod_template(policy, duty, image),
+            "template": template,
         },
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drtool.errors import UsageError
+from drtool.policy.secret import OutOfReach
 
 VARIABLE = "DRTOOL_SECRETS"  # the folder in which a Secret's key is the file SECRET/KEY
 
@@ -15,6 +16,11 @@ def cluster_secrets(environment: Mapping[str, str]) -> Callable[[str, str], str]
         return None
 
     def read(secret: str, key: str) -> str:
+        if not (Path(folder) / secret).is_dir():  # a Secret that is missing is an empty folder in a pod
+            raise OutOfReach(
+                f"key {key} of Secret {secret} is not reachable from here: {folder} holds no such Secret",
+                hint="A pod is given what its own volume needs; ask where that Secret is mounted.",
+            )
         try:
             text = (Path(folder) / secret / key).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as fault:

@@ -95,9 +95,9 @@ def test_secrets_of_the_cluster_are_read_where_they_are_mounted(
 ) -> None:
     text = made.policy.read_text().replace("port: 1", "port: 1, password: {secret: s, key: k}")
     made.policy.write_text(f"{text}kubernetes: {{namespace: forum}}\n")
+    (tmp_path / "s").mkdir()
     _, findings = look(run, made, env={"DRTOOL_SECRETS": str(tmp_path)})
     assert "redis.password" in [found["about"] for found in wrong(findings, "policy")]
-    (tmp_path / "s").mkdir()
     (tmp_path / "s/k").write_text("word")
     _, findings = look(run, made, env={"DRTOOL_SECRETS": str(tmp_path)})
     assert "redis.password" not in [found["about"] for found in wrong(findings, "policy")]

@@ -6,6 +6,7 @@ import pytest
 from drtool.deploy.workloads import backup_job, cron_line, wal_follower
 from drtool.errors import DrtoolError
 from drtool.policy.schedule import Cron
+from drtool.policy.schema import Objectives, Policy
 from drtool.policy.volumes import PostgresVolume
 from tests.deploy.conftest import MakePolicy
 
@@ -80,6 +81,21 @@ def test_the_minutes_of_a_line_lie_evenly_also_over_the_full_hour(make_policy: M
             gaps = {later - earlier for earlier, later in pairwise(starts)}
             assert len(gaps) == 1
             assert gaps.pop() <= max(policy.rpo(volume) / 4, timedelta(minutes=1))
+
+
+def test_another_policy_takes_another_pod_of_the_follower(make_policy: MakePolicy) -> None:
+    def digest(policy: Policy) -> str:
+        followed = policy.volume("db")
+        assert isinstance(followed, PostgresVolume)
+        template = wal_follower(policy, followed, "drtool:1")["spec"]["template"]
+        return str(template["metadata"]["annotations"]["drtool.io/policy"])
+
+    policy = make_policy()
+    other = policy.model_copy(
+        update={"objectives": Objectives(rpo=timedelta(minutes=5), rto=timedelta(hours=1))}
+    )
+    assert digest(policy) == digest(make_policy())
+    assert digest(policy) != digest(other)
 
 
 def test_one_pod_follows_the_wal_and_the_old_one_ends_before_the_new_begins(make_policy: MakePolicy) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from drtool.errors import UsageError
 from drtool.operations.session import Silent, World
-from drtool.policy.secret import KubernetesReference
+from drtool.policy.secret import KubernetesReference, OutOfReach
 
 REFERENCE = KubernetesReference(secret="postgres-secrets", key="POSTGRES_PASSWORD")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -26,7 +26,13 @@ def test_a_key_of_a_secret_is_the_file_that_the_pod_was_given(tmp_path: Path) ->
     assert here.secret(REFERENCE) == "rotated"
 
 
+def test_a_secret_that_is_not_mounted_here_is_out_of_reach_and_not_missing(tmp_path: Path) -> None:
+    with pytest.raises(OutOfReach, match="holds no such Secret"):
+        world(DRTOOL_SECRETS=str(tmp_path)).secret(REFERENCE)
+
+
 def test_a_key_that_is_missing_is_named_with_its_secret(tmp_path: Path) -> None:
+    (tmp_path / "postgres-secrets").mkdir()  # as Kubernetes mounts what is optional and not there
     with pytest.raises(
         UsageError, match="key POSTGRES_PASSWORD of Secret postgres-secrets is not there"
     ) as told:
