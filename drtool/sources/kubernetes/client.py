@@ -107,7 +107,7 @@ class Cluster:
 
         An object that a page before held comes once. Raises Forbidden, Absent, TemporaryFailure.
         """
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         token, limit, is_anew = "", PAGE, False
         doing = f"list {resource.name}" + (f" in namespace {namespace}" if namespace else "")
         while True:

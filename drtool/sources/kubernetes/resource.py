@@ -42,10 +42,13 @@ class Page(list[Json]):
     version: str = ""
 
 
-def fresh(items: list[Json], resource: Resource, seen: set[str]) -> Iterator[Json]:
-    """Yield the items of a list that are not in seen, saying what they are: in a list they leave that out."""
+def fresh(items: list[Json], resource: Resource, seen: set[tuple[str, str]]) -> Iterator[Json]:
+    """Yield the items of a list that are not in seen, saying what they are: in a list they leave that out.
+
+    One that was made anew under its name, with another uid, is in seen, too: no name comes twice.
+    """
     for item in items:
-        mark = item["metadata"].get("uid") or item["metadata"]["name"]
+        mark = item["metadata"].get("namespace", ""), item["metadata"]["name"]
         if mark not in seen:
             seen.add(mark)
             yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}

@@ -71,6 +71,18 @@ def test_a_listing_whose_rest_expired_begins_anew_and_brings_nothing_twice(
     assert len([asked for asked in api.asked if "continue" not in asked]) == 2
 
 
+def test_an_object_that_was_made_anew_while_a_listing_began_anew_comes_once(
+    api: Api, cluster: Cluster
+) -> None:
+    pages = cluster.pages(CONFIG_MAPS, "shop")
+    found = [item["metadata"]["name"] for item in next(pages)]
+    api.collections[PATH][0]["metadata"]["uid"] = "another"
+    api.expire_tokens = 1
+
+    found += [item["metadata"]["name"] for page in pages for item in page]
+    assert found == [f"map-{number}" for number in range(5)]
+
+
 def test_a_busy_server_is_asked_again_when_it_says(api: Api, cluster: Cluster) -> None:
     api.tell(429, {"Retry-After": "1"})
     begun = time.monotonic()
