@@ -86,6 +86,7 @@ class _Writer:
         short = next((path for path, missing in self.missing.items() if missing), None)
         if short is not None:
             raise Corrupt(f"{short} came back {self.missing[short]} bytes short of its size")
+        self._own(self.target.directory)  # last: nobody else enters before all is there
         os.sync()
         return self.hashes
 

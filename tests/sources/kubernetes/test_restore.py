@@ -45,7 +45,7 @@ def test_the_files_are_given_to_who_shall_own_them(tmp_path: Path) -> None:
     owner = (os.getuid(), os.getgid()) if os.getuid() else (4321, 4322)
     restore(entries(), pieces(), Target(tmp_path / "objects", owner))
 
-    for path in (tmp_path / "objects").rglob("*"):
+    for path in (tmp_path / "objects", *(tmp_path / "objects").rglob("*")):
         assert (path.stat().st_uid, path.stat().st_gid) == owner
 
 
