@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from drtool.errors import SourceUnavailable
-from drtool.policy.kinds import CORE
+from drtool.policy.kinds import CORE, matches_any
 from drtool.sources.base import Artifact, Captured, Json, Previous, Reference
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.faults import Absent, Forbidden
 from drtool.sources.kubernetes.needs import Need, binds, definition_of, needs_of
 from drtool.sources.kubernetes.objects import encode, path_of, stat_record
 from drtool.sources.kubernetes.resource import Resource
-from drtool.sources.kubernetes.selection import Around, Filter, is_captured, why_left_out
+from drtool.sources.kubernetes.selection import Around, Filter, is_captured, is_group_captured, why_left_out
 
 FORBIDDEN, AWAY, GONE = "may not be read", "is not served now", "is not served any more"
 _BINDINGS: Final = ("rbac.authorization.k8s.io", "ClusterRoleBinding")
@@ -82,7 +82,8 @@ class ManifestsCapture:
         self._begin = self._clock()
         self._kinds = {(each.group, each.kind): each for each in self._cluster.resources()}
         for group in self._cluster.unserved:
-            self._not_captured[f"{group}/*"] = AWAY
+            if is_group_captured(group) and not matches_any(self._chosen.exclude, group, "*"):
+                self._not_captured[f"{group}/*"] = AWAY
         yield from self._namespace_itself()
         listed = [each for each in self._kinds.values() if is_captured(each) and self._takes(each)]
         for resource in sorted(listed, key=_services_first):
@@ -102,7 +103,7 @@ class ManifestsCapture:
             "counts": dict(sorted(self._counts.items())),
             "left_out": dict(sorted(self._left_out.items())),
             "not_captured": dict(sorted(self._not_captured.items())),
-            "idle": self._chosen.idle(self._kinds),
+            "idle": self._chosen.idle([*self._kinds, *((group, "*") for group in self._cluster.unserved)]),
             "versions": self._versions,
         }
         return Captured(self._begin, self._end, facts)
@@ -163,11 +164,16 @@ class ManifestsCapture:
         return Artifact(path, entry, [data], len(data), stat=stat)
 
     def _is_read(self, group: str, kind: str) -> bool:
-        """Return whether objects of a kind are read here: what they made comes back with them."""
+        """Return whether objects of a kind are read here: what they made comes back with them.
+
+        An owner outside of the namespace is not captured, whatever this user may list.
+        """
         if (group, kind) not in self._may:
             resource = self._kinds.get((group, kind))
             try:
-                may = resource is not None and self._cluster.may("list", resource, self._namespace)
+                may = bool(
+                    resource and resource.namespaced and self._cluster.may("list", resource, self._namespace)
+                )
             except Forbidden:  # not even to ask: what it made is then kept, too
                 may = False
             self._may[group, kind] = may

@@ -74,6 +74,11 @@ def is_captured(resource: Resource) -> bool:
     return listed and not matches_any(_NEVER, resource.group, resource.kind)
 
 
+def is_group_captured(group: str) -> bool:
+    """Return whether a backup should hold any kind of a group."""
+    return not matches_any(_NEVER, group, "*")
+
+
 def why_left_out(item: Json, around: Around) -> str | None:
     """Return why an object is not captured, in words that count well; None for one that is."""
     metadata = item["metadata"]

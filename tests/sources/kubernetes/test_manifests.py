@@ -237,6 +237,15 @@ def test_an_owner_that_is_not_read_leaves_what_it_made(api: Api, cluster: Cluste
     assert {"core/Pod/odd.json", "core/Pod/web-1.json", "apps/ReplicaSet/web-1.json"} <= paths
 
 
+def test_an_owner_outside_of_the_namespace_is_not_captured_and_leaves_what_it_made(
+    api: Api, cluster: Cluster
+) -> None:
+    made_by_cluster = owned("PriorityClass", "urgent", "scheduling.k8s.io/v1")
+    api.collections[at("deployments", "apps")].append(item("agent", metadata=made_by_cluster))
+
+    assert "apps/Deployment/agent.json" in capture(cluster).paths
+
+
 def test_a_kind_that_vanishes_is_noted(api: Api, cluster: Cluster) -> None:
     del api.collections[at("widgets", "example.com")]
 
@@ -253,6 +262,16 @@ def test_a_group_whose_own_server_is_away_is_noted(api: Api, cluster: Cluster) -
 
     assert run.notes == "not captured, for it is not served now: example.com/*"
     assert "core/Secret/password.json" in run.paths
+
+
+def test_a_group_that_is_never_captured_or_not_asked_for_may_be_away(api: Api, cluster: Cluster) -> None:
+    version = {"version": "v1"}
+    api.answers["/apis"]["groups"].append(
+        {"name": "metrics.k8s.io", "preferredVersion": version, "versions": [version]}
+    )
+    api.away |= {"/apis/metrics.k8s.io/v1", "/apis/example.com/v1"}
+
+    assert capture(cluster, exclude=("example.com/*",)).notes == ""
 
 
 def test_a_group_that_every_cluster_has_is_waited_for_and_then_a_failure(api: Api, cluster: Cluster) -> None:

@@ -3,7 +3,14 @@ from typing import Any
 import pytest
 
 from drtool.sources.kubernetes.resource import Resource
-from drtool.sources.kubernetes.selection import Around, Filter, group_of, is_captured, why_left_out
+from drtool.sources.kubernetes.selection import (
+    Around,
+    Filter,
+    group_of,
+    is_captured,
+    is_group_captured,
+    why_left_out,
+)
 from tests.sources.kubernetes.shop import item, owned
 
 READ = {("apps", "Deployment"), ("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("batch", "CronJob")}
@@ -118,6 +125,11 @@ def test_kinds_that_no_backup_should_hold_are_not_listed(group: str, name: str, 
     assert (
         is_captured(Resource(group, "v1", "x", name, namespaced=True, verbs=frozenset({"list"}))) == is_kept
     )
+
+
+def test_a_group_counts_unless_all_of_it_is_left_out() -> None:
+    assert is_group_captured("cert-manager.io")  # but for its CertificateRequests
+    assert not is_group_captured("external.metrics.k8s.io")
 
 
 def test_what_cannot_be_listed_or_lies_in_no_namespace_is_not_listed() -> None:
