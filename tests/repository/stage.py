@@ -158,6 +158,12 @@ def put(store: ObjectStore, name: str, value: bytes) -> str:
     return name
 
 
+def damage(store: ObjectStore, name: str) -> None:
+    """Change one bit of the last byte of the object called name."""
+    value = store.get(name)
+    put(store, name, value[:-1] + bytes([value[-1] ^ 1]))
+
+
 def named(prefix: str, value: bytes) -> str:
     return prefix + hashlib.sha256(value).hexdigest()
 

@@ -8,7 +8,7 @@ from drtool.errors import Corrupt
 from drtool.repository.format.places import PackRef, Place, encode, path_id
 from drtool.repository.lists import PreviousPlaces, put_list, read_list
 from tests.repository.counting import Noting
-from tests.repository.stage import Stage, make_stage, put
+from tests.repository.stage import Stage, damage, make_stage, put
 
 KEY = b"i" * 32
 PACK = PackRef("2026W10/" + "ab" * 32, b"r" * 16)
@@ -39,7 +39,7 @@ def found(places: PreviousPlaces, path: str) -> list[int]:
 def test_a_list_is_read_as_it_was_written_and_named_by_its_hash(stage: Stage) -> None:
     [name] = store_lists(stage, [place("a", 0)])
     assert list(read_list(stage.writer().records, name)) == [place("a", 0)]
-    put(stage.store, name, stage.store.get(name)[:-1] + b"x")
+    damage(stage.store, name)
     assert len(read_list(stage.writer().records, name)) == 1
     with pytest.raises(Corrupt):
         read_list(stage.writer().records, put(stage.store, PREFIX + "00" * 32, b"x"))

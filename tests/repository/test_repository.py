@@ -22,7 +22,18 @@ from drtool.repository.repository import (
 from drtool.repository.storage.memory import MemoryStore
 from drtool.repository.wal import Lineage, WalStore
 from tests.repository.counting import Noting
-from tests.repository.stage import LIMITS, Stage, back_up, make_stage, named, put, restore, snapshots, text
+from tests.repository.stage import (
+    LIMITS,
+    Stage,
+    back_up,
+    damage,
+    make_stage,
+    named,
+    put,
+    restore,
+    snapshots,
+    text,
+)
 
 FILES = {"a": text("a", 100_000), "small": b"secret"}
 
@@ -129,8 +140,9 @@ def test_junk_beside_the_config_does_not_stop_anybody(stage: Stage, junk: bytes 
 
 def test_a_damaged_first_config_is_named(stage: Stage) -> None:
     [found] = stage.store.list("config/")
-    fresh = MemoryStore(stage.clock)
-    put(fresh, found.name, stage.store.get(found.name)[:-1] + b"x")
+    fresh = MemoryStore(stage.clock, versioned=False)
+    put(fresh, found.name, stage.store.get(found.name))
+    damage(fresh, found.name)
     with pytest.raises(Corrupt, match=found.name):
         open_with_recovery(fresh, stage.lines["first"])
     with pytest.raises(Corrupt, match=found.name):

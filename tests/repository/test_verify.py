@@ -17,7 +17,7 @@ from drtool.repository.snapshot import Draft, put_snapshot
 from drtool.repository.verify import Found, Share, check_contents, check_objects, check_references
 from drtool.repository.wal import Lineage, WalStore
 from tests.repository.counting import Noting
-from tests.repository.stage import Stage, back_up, make_stage, put, snapshots, text
+from tests.repository.stage import Stage, back_up, damage, make_stage, put, snapshots, text
 
 MAINTAINER = b"m" * 32
 SEGMENT = "000000010000000000000001"
@@ -89,11 +89,10 @@ def test_two_segments_of_one_name_with_other_bytes_are_reported(stage: Stage) ->
 def test_a_wal_object_that_is_damaged_is_named(stage: Stage) -> None:
     wal = WalStore(stage.writer().records, Lineage("files", "7", 17, 1))
     name = wal.put(1, SEGMENT, b"segment", {})
-    value = stage.store.get(name)
-    put(stage.store, name, value[:-1] + bytes([value[-1] ^ 1]))
+    damage(stage.store, name)
     assert references(stage) == {}
     assert contents(stage).faults.keys() == {name}
-    put(stage.store, name, value[:200])
+    put(stage.store, name, stage.store.get(name)[:200])
     assert references(stage).keys() == {name}
 
 
@@ -251,8 +250,7 @@ def test_a_rewrap_that_is_damaged_is_named_by_its_reference_check(stage: Stage) 
     rewrap_runs(stage.recovered(), stage.admin, third, stage.clock())
     [name] = [found.name for found in stage.store.list("rewrap/")]
     assert references(stage) == {}
-    value = stage.store.get(name)
-    put(stage.store, name, value[:-1] + bytes([value[-1] ^ 1]))
+    damage(stage.store, name)
     assert references(stage).keys() == {name}
 
 

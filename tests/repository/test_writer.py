@@ -24,8 +24,8 @@ from tests.repository.stage import (
     WINDOW,
     Stage,
     back_up,
+    damage,
     make_stage,
-    put,
     restore,
     save,
     snapshots,
@@ -208,7 +208,7 @@ def test_with_the_previous_lists_damaged_or_gone_all_is_uploaded_anew(stage: Sta
     first = back_up(unversioned.writer(), FILES)
     for found in list(unversioned.store.list("lists/")):
         if how == "damaged":
-            put(unversioned.store, found.name, unversioned.store.get(found.name)[:-1] + b"x")
+            damage(unversioned.store, found.name)
         else:
             unversioned.store.delete(found.name)
     second = back_up(unversioned.writer(), FILES, first)
