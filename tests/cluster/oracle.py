@@ -17,7 +17,7 @@ from drtool.demo.servers.postgres import PostgresServer, find_bin_dir, private_d
 from drtool.errors import SourceUnavailable
 from tests.cluster.load.compare import Found, KindComparison, compare
 from tests.cluster.load.inventory import read_postgres
-from tests.cluster.load.ledger import read_ledger
+from tests.cluster.load.ledger import Kind, read_ledger
 from tests.cluster.process import wait_until
 from tests.cluster.protection import Protection
 
@@ -35,7 +35,7 @@ class Oracle:
 
     def posts(self) -> KindComparison:
         """Compare a restored PostgreSQL with the posts acknowledged up to the newest moment that status shows."""
-        promised = read_ledger(self.ledger).until(self.newest("postgres"))
+        promised = self.newest("postgres")
         target = private_directory("oracle") / "data"
         self._restore("postgres", target)
         server = PostgresServer(target, find_bin_dir(MAJOR), password="", fast=True)
@@ -44,18 +44,22 @@ class Oracle:
             found = self._read(f"host={target.parent} port={server.port}")
         finally:
             server.stop("immediate")
-        return compare(promised, {"posts": found}).of("posts")
+        return self._held(promised, "posts", found)
 
     def uploads(self, volume: str) -> KindComparison:
         """Compare the files of a restored volume with the uploads acknowledged before its newest walk began."""
-        promised = read_ledger(self.ledger).until(self.newest(volume))
+        promised = self.newest(volume)
         target = self.folder / token_hex(4)
         self._restore(volume, target)
-        return compare(promised, {"uploads": list(_uploads(target))}).of("uploads")
+        return self._held(promised, "uploads", list(_uploads(target)))
 
     def newest(self, volume: str) -> datetime:
         """Return the moment up to which nothing of a volume is lost, as status has it."""
         return datetime.fromisoformat(self.protection.status()[volume]["newest"])
+
+    def _held(self, promised: datetime, kind: Kind, found: list[Found]) -> KindComparison:
+        """Hold what was found against the ledger as it is now: a restore may bring more than was promised to it."""
+        return compare(read_ledger(self.ledger).promised(promised), {kind: found}).of(kind)
 
     def _restore(self, volume: str, target: Path) -> None:
         proofs = self.protection.restore(volume, target)["proofs"]

@@ -47,14 +47,18 @@ class Ledger:
 
     def until(self, moment: datetime) -> "Ledger":
         """Return the ledger as it was at moment, which is what a restore to that moment should bring back."""
-        then = {
+        then = self.promised(moment).writes
+        return Ledger({id_: write for id_, write in then.items() if write.begun <= moment}, self.torn)
+
+    def promised(self, moment: datetime) -> "Ledger":
+        """Return the ledger with what was acknowledged by moment: whatever came later may be there, or not."""
+        writes = {
             id_: write
             if write.acknowledged and write.acknowledged <= moment
             else replace(write, acknowledged=None)
             for id_, write in self.writes.items()
-            if write.begun <= moment
         }
-        return Ledger(then, self.torn)
+        return Ledger(writes, self.torn)
 
 
 class LedgerFile:

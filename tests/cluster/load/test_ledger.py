@@ -1,5 +1,6 @@
 """The ledger: what is written is read again, and a torn line is no more than that."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -109,3 +110,7 @@ def test_the_ledger_of_a_moment_has_no_later_write_and_no_later_promise(path: Pa
     assert at_the_answer.writes["a"] == a
     assert ("b" in at_the_answer.writes) == (b.begun <= a.acknowledged)
     assert list(ledger.until(b.begun).writes) == ["a", "b"]
+
+    promised = ledger.promised(a.acknowledged - timedelta(microseconds=1))
+    assert promised.writes == {"a": replace(a, acknowledged=None), "b": b}
+    assert ledger.promised(a.acknowledged).writes == {"a": a, "b": b}
