@@ -11,7 +11,7 @@ LOG_LINES = 5  # of a container that is not ready
 
 
 def wait_until_ready(api: ApiClient, namespace: str, *, deadline_s: float) -> None:
-    """Return once every workload of namespace has all its pods ready, and every Job has ended well.
+    """Return once every workload of namespace has all its pods ready, and every Job but a CronJob's has ended well.
 
     Raises LabFailed, naming what is not ready and why, after deadline_s.
     """
@@ -23,7 +23,10 @@ def wait_until_ready(api: ApiClient, namespace: str, *, deadline_s: float) -> No
 
 
 def unready(api: ApiClient, namespace: str) -> Iterator[str]:
-    """Yield each workload of namespace that is not as its spec wants it, as "deployment nginx: 1 of 3 ready"."""
+    """Yield each workload of namespace that is not as its spec wants it, as "deployment nginx: 1 of 3 ready".
+
+    What a CronJob began is not waited for: it begins the next by itself.
+    """
     apps: Any = AppsV1Api(api)
     for kind, workloads in (
         ("deployment", apps.list_namespaced_deployment(namespace)),
@@ -38,7 +41,7 @@ def unready(api: ApiClient, namespace: str) -> Iterator[str]:
         yield from _unless_ready("daemonset", each, ready, wanted, status.updated_number_scheduled or 0)
     batch: Any = BatchV1Api(api)
     for each in batch.list_namespaced_job(namespace).items:
-        if not each.status.succeeded:
+        if not each.status.succeeded and not each.metadata.owner_references:
             yield f"job {each.metadata.name}: not done"
 
 

@@ -12,7 +12,7 @@ from tests.cluster.process import LabFailed, wait_until
 from tests.cluster.system import TINY
 from tests.cluster.under_load import SEEN_S, Scene, protected
 
-pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.long]
+pytestmark = [pytest.mark.cluster, pytest.mark.lab]
 
 ENDS_S = 240
 AWAY_S = 15  # how long what is killed stays away

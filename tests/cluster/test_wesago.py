@@ -216,7 +216,6 @@ def _exec(cluster: Cluster, pod: str, *command: str) -> str:
 
 
 @pytest.mark.lab
-@pytest.mark.long
 def test_its_cron_jobs_keep_the_rpo_under_load_and_a_restore_has_what_status_promises(
     wesago: Cluster, lab: Lab, tmp_path: Path
 ) -> None:
