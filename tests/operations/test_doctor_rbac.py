@@ -12,6 +12,7 @@ from drtool.operations.doctor.rbac import Right, rights_of, rules_of, run_rbac
 from drtool.operations.results import MissingRights
 from drtool.operations.session import Silent, World
 from drtool.policy.load import parse_policy
+from tests.sources.kubernetes.api import Api
 
 POLICY = """\
 version: 1
@@ -20,6 +21,42 @@ repository: {{url: "file:///srv"}}
 objectives: {{rpo: 15m, rto: 1h}}
 {more}volumes: [{{name: files, source: files, path: /srv/files}}]
 """
+WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def missing(folder: Path, user: str, lacks: set[str]) -> tuple[dict[str, Any], ...]:
+    """Return what doctor prints for a user who lacks the verbs on kinds that lacks says: `get pods`."""
+
+    def review(sent: dict[str, Any]) -> dict[str, Any]:
+        wanted = sent["spec"]["resourceAttributes"]
+        verb = f"{wanted['verb']} {wanted['resource']}"
+        return {"status": {"allowed": verb not in lacks}}
+
+    who = {"status": {"userInfo": {"username": user}}}
+    lacks = lacks | {"impersonate serviceaccounts"}
+    with Api({}, {WHO: who, REVIEWS: review}) as api:
+        world = World(lambda: datetime.now(UTC), {"KUBECONFIG": str(api.kubeconfig(folder))}, Silent())
+        policy = parse_policy(POLICY.format(more="kubernetes: {namespace: shop}\n"), "shop")
+        return run_rbac(policy, world, None).objects
+
+
+def test_a_second_apply_takes_no_right_of_the_first_away(tmp_path: Path) -> None:
+    first, _ = missing(tmp_path, "ann", {"get pods", "get cronjobs"})
+    second, _ = missing(tmp_path, "ann", {"get cronjobs"})
+    assert second == first
+    assert {Right("", "pods", "get"), Right("batch", "cronjobs", "get")} <= set(rights_of(first["rules"]))
+    assert missing(tmp_path, "ann", set()) == ()
+
+
+def test_each_person_and_account_has_a_role_of_its_own(tmp_path: Path) -> None:
+    users = ("ann", "ben", *(f"system:serviceaccount:{place}:drtool-backup" for place in ("shop", "other")))
+    bound = [missing(tmp_path, user, {"create events"}) for user in users]
+    assert len({role["metadata"]["name"] for role, _ in bound}) == len(users)
+    assert all(binding["roleRef"]["name"] == role["metadata"]["name"] for role, binding in bound)
+    subjects = [(subject["kind"], subject["name"]) for _, binding in bound for subject in binding["subjects"]]
+    account = ("ServiceAccount", "drtool-backup")
+    assert subjects == [("User", "ann"), ("User", "ben"), account, ("User", users[3])]
 
 
 def rule(group: str, resources: list[str], verbs: list[str], *names: str) -> dict[str, Any]:

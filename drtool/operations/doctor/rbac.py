@@ -1,12 +1,13 @@
-"""`doctor --rbac`: every right that a duty needs is asked of the API; what is missing becomes Roles to apply.
+"""`doctor --rbac`: every right that a duty needs is asked of the API; where one is missing, a Role has them all.
 
 What the service accounts need is what `render` gives them. Whoever applies that must hold it himself, and doctor looks
-at a little more. The Roles have names of their own, so that to apply them takes nothing away.
+at a little more. To apply a Role takes nothing away: its name is its subject's own, and it is the same each time.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from drtool.deploy.access import RBAC, access
@@ -31,6 +32,7 @@ _WHO: Final = Resource(
     "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
 )
 _ACCOUNT: Final = "system:serviceaccount:"
+_DIGEST_DIGITS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,10 +84,9 @@ def run_rbac(policy: Policy, world: World, context: str | None) -> MissingRights
             unasked.append(user)
             continue
         as_user = cluster if user == me else speak(user)
-        missing = sorted(right for right in rights if not right.is_held(as_user, namespace))
         asked.append(user)
-        if missing:
-            roles += _granting(missing, user, namespace)
+        if not all(right.is_held(as_user, namespace) for right in rights):
+            roles += _granting(sorted(rights), user, namespace)
     return MissingRights(policy.name, namespace, tuple(asked), tuple(unasked), tuple(roles))
 
 
@@ -137,18 +138,21 @@ def _who(cluster: Cluster) -> str:
 
 
 def _account_name(user: str, namespace: str) -> str:
-    return user.removeprefix(f"{_ACCOUNT}{namespace}:") if user.startswith(_ACCOUNT) else ""
+    """Return the name of a service account of namespace; empty for any other user."""
+    prefix = f"{_ACCOUNT}{namespace}:"
+    return user.removeprefix(prefix) if user.startswith(prefix) else ""
 
 
-def _granting(missing: list[Right], user: str, namespace: str) -> Iterator[Object]:
-    """Yield the Role of missing, and what binds it to user."""
+def _granting(rights: list[Right], user: str, namespace: str) -> Iterator[Object]:
+    """Yield the Role of rights, and what binds it to user. Of each user it is another one, and holds all of his."""
     account = _account_name(user, namespace)
-    name = f"{account or 'drtool-operator'}-missing"
+    digest = sha256(user.encode()).hexdigest()[:_DIGEST_DIGITS]
+    name = f"{account}-rights" if account else f"drtool-operator-{digest}"
     subject = {"kind": "User", "apiGroup": RBAC, "name": user or "WHO-ASKED"}
     if account:
         subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
     for made in (
-        new(f"{RBAC}/v1", "Role", name, COMMON, rules=rules_of(missing)),
+        new(f"{RBAC}/v1", "Role", name, COMMON, rules=rules_of(rights)),
         new(
             f"{RBAC}/v1",
             "RoleBinding",

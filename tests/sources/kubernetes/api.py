@@ -43,11 +43,14 @@ class Api:
     def __init__(
         self,
         collections: Mapping[str, list[Json]],
-        answers: Mapping[str, Json] | None = None,
+        answers: Mapping[str, Any] | None = None,
         tls: Path | None = None,
     ) -> None:
-        """Take what is served; tls is a file with a key and its certificate, where it is to be spoken."""
-        self.collections, self.answers = dict(collections), dict(answers or {})
+        """Take what is served: an answer to a POST may be made of what was sent.
+
+        tls is a file with a key and its certificate, where it is to be spoken.
+        """
+        self.collections, self.answers = dict(collections), dict[str, Any](answers or {})
         self.asked: list[str] = []
         self.tokens: list[str] = []
         self.created: list[Json] = []
@@ -100,7 +103,8 @@ class Api:
             return refused
         if method == "POST":
             self.created.append(json.loads(body))
-            return 201, {}, {**self.created[-1], **self.answers.get(path, {})}
+            answer = self.answers.get(path, {})
+            return 201, {}, {**self.created[-1], **(answer(self.created[-1]) if callable(answer) else answer)}
         return self._listed(path, query) if path in self.collections else self._found(path)
 
     def _ready(self) -> tuple[int, Mapping[str, str], Json]:
