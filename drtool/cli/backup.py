@@ -17,7 +17,7 @@ from drtool.operations.results import VolumeBackup
 from drtool.policy.moments import to_second
 
 
-@click.command("backup", epilog=exit_codes(3, 4, 6, *STORE))
+@click.command("backup", epilog=exit_codes(3, 4, 5, 6, *STORE))
 @click.argument("volumes", nargs=-1, metavar="[VOLUME]...", shell_complete=complete_volume)
 @click.option("--due", is_flag=True, help="Only what the policy says is due, judged by the repository.")
 @DRY_RUN

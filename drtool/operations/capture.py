@@ -38,6 +38,7 @@ OPEN_FACTS: Final = frozenset(
         *("system_identifier", "major", "server_version", "wal_segment_size", "timeline"),
         *("start_lsn", "end_lsn", "degraded"),
         *("node", "role", "lag_s", "replid", "offset", "ctime", "rdb_version", "crc", "bytes"),
+        "namespace_uid",  # so that no other cluster's namespace is taken for this one
         *("counts", "not_captured"),  # numbers and names of kinds
     }
 )

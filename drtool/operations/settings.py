@@ -9,8 +9,8 @@ from drtool.operations.session import World
 from drtool.policy.schema import Policy
 from drtool.policy.secret import SecretReference
 from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
-from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.manifests import ManifestsSource
+from drtool.sources.kubernetes.client import Cluster, is_in_pod
+from drtool.sources.kubernetes.manifests import ACCEPTED, ManifestsSource
 from drtool.sources.kubernetes.selection import Filter
 from drtool.sources.postgres.connection import PostgresSettings
 from drtool.sources.redis.capture import RedisSettings
@@ -93,7 +93,8 @@ def manifests_source(policy: Policy, volume: ManifestsVolume, world: World) -> M
         )
     cluster = Cluster.open(None, world.environment, ending=world.ending)
     chosen = Filter(volume.include, volume.exclude)
-    return ManifestsSource(cluster, policy.kubernetes.namespace, chosen, world.clock)
+    accepted = None if is_in_pod(world.environment) else world.environment.get(ACCEPTED, "")
+    return ManifestsSource(cluster, policy.kubernetes.namespace, chosen, world.clock, accepted)
 
 
 def unsupported(volume: Volume) -> UsageError:

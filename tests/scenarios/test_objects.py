@@ -133,6 +133,20 @@ def test_nothing_that_the_list_key_opens_holds_a_name_or_content_of_the_namespac
     assert seen == {"lists", "snap", "runs"}
 
 
+def test_another_cluster_s_namespace_does_not_get_into_the_repository(objects: Objects) -> None:
+    objects.backup()
+    objects.api.collections["/api/v1/namespaces"][0]["metadata"]["uid"] = "other"
+
+    said = objects.drtool("backup", code=5)
+
+    assert "has the uid other" in said.error["message"]
+    assert len(objects.points()) == 1
+    environment = {**objects.drtool.environment, "DRTOOL_NAMESPACE_UID": "other"}
+    said = Commands(objects.drtool.directory, objects.drtool.content, environment)("backup")
+    assert "is another than" in said.value["volumes"][0]["notes"][0]
+    assert objects.backup()["notes"] == []
+
+
 def test_a_large_secret_is_not_compared_by_content_and_comes_back(objects: Objects, tmp_path: Path) -> None:
     large = item("large", data={"blob": "A" * (3 * MIB // 2)})
     objects.api.collections[at("secrets")].append(large)

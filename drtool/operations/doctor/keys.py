@@ -16,10 +16,10 @@ from drtool.operations.doctor.policy import references
 from drtool.operations.results import Finding
 from drtool.operations.status import run_status
 from drtool.policy.moments import to_second
+from drtool.sources.kubernetes.client import is_in_pod
 
 AREA: Final = "keys"
 PROVEN_WITHIN: Final = timedelta(days=180)
-_POD: Final = "KUBERNETES_SERVICE_HOST"  # what kubelet gives every container
 _KEYS: Final = {
     r"DRTOOL-(?:RECOVERY|SEED)-": "a recovery key",
     r"DRTOOL-ADMIN-": "the admin's key",
@@ -65,7 +65,7 @@ def _recipients(patient: Patient) -> Iterator[Finding]:
 
 def _lying_about(patient: Patient) -> Iterator[Finding]:
     """Yield each place with a key. In a pod that is an error; on a machine of one's own, it may be meant."""
-    level = "error" if _POD in patient.world.environment else "warning"
+    level = "error" if is_in_pod(patient.world.environment) else "warning"
     for place, text in _texts(patient):
         for what in kinds_of_keys(text):
             yield Finding(AREA, place, level, f"{place} holds {what}", AWAY)  # type: ignore[arg-type]  # one of two words

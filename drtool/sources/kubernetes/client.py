@@ -21,7 +21,7 @@ from drtool.sources.kubernetes.discovery import Discovered, discover
 from drtool.sources.kubernetes.faults import Answer, ListingExpired, TooLarge, broken_connection, refusal
 from drtool.sources.kubernetes.resource import Page, Resource, fresh
 
-__all__ = ["Cluster", "Page", "Resource"]
+__all__ = ["Cluster", "Page", "Resource", "is_in_pod"]
 
 PATIENCE_S = 120.0  # how long a server that is away, or overloaded, is waited for
 READY_S = 10.0  # how long a server that does not let us ask whether it is ready is taken for one that starts
@@ -29,12 +29,16 @@ PAGE = 500  # objects asked for at once
 LONGEST = 8 * 1024 * 1024  # bytes of an answer: in memory it takes several times that
 _CONNECT_S, _READ_S = 5.0, 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-_IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"
-
+_IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"  # what kubelet gives every container
 
 REVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
 )
+
+
+def is_in_pod(environment: Mapping[str, str]) -> bool:
+    """Return whether this is a container of a pod, whose cluster is that of its service account."""
+    return bool(environment.get(_IN_A_POD))
 
 
 class Transport(Protocol):
@@ -259,7 +263,7 @@ class _Official:
         settings = client.Configuration()
         settings.retries = False
         try:
-            if self.environment.get(_IN_A_POD) and self.context is None:
+            if is_in_pod(self.environment) and self.context is None:
                 config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
             else:
                 file = self.environment.get("KUBECONFIG") or None

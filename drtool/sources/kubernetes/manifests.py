@@ -6,10 +6,11 @@ is unchanged by uid and resourceVersion since the previous point is referred to 
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
-from drtool.errors import SourceUnavailable
+from drtool.errors import Refused, SourceUnavailable
 from drtool.policy.kinds import CORE, matches_any
 from drtool.sources.base import Artifact, Captured, Json, Previous, Reference
 from drtool.sources.kubernetes.client import Cluster
@@ -19,47 +20,48 @@ from drtool.sources.kubernetes.objects import encode, path_of, stat_record
 from drtool.sources.kubernetes.resource import Resource
 from drtool.sources.kubernetes.selection import Around, Filter, is_captured, is_group_captured, why_left_out
 
+UID: Final = "namespace_uid"
+ACCEPTED: Final = (
+    "DRTOOL_NAMESPACE_UID"  # whoever captures outside of a pod says so that it may be another one
+)
 FORBIDDEN, AWAY, GONE = "may not be read", "is not served now", "is not served any more"
 _BINDINGS: Final = ("rbac.authorization.k8s.io", "ClusterRoleBinding")
 _NAMESPACE: Final = ("", "Namespace")
 _SERVICE: Final = ("", "Service")
+_BEFORE: Final = "namespace_uid_before"  # where it is another one
 
 
+@dataclass(frozen=True, slots=True)
 class ManifestsSource:
-    """Captures the objects of a namespace."""
+    """Captures the objects of a namespace: what the policy chooses of it. The clock tells the span.
 
-    kind = "manifests"
+    accepted is the uid of a namespace that may be another one than that of the point before: a name leads anywhere,
+    once the context of a kubeconfig is another. None accepts any, and notes it: a pod is where its policy is.
+    """
 
-    def __init__(
-        self, cluster: Cluster, namespace: str, chosen: Filter, clock: Callable[[], datetime]
-    ) -> None:
-        """Take the namespace, what the policy chooses of it, and the clock by which the span is told."""
-        self._cluster = cluster
-        self._namespace = namespace
-        self._chosen = chosen
-        self._clock = clock
+    cluster: Cluster
+    namespace: str
+    chosen: Filter
+    clock: Callable[[], datetime]
+    accepted: str | None = ""
+
+    kind: ClassVar = "manifests"
 
     def capture(self, previous: Previous | None) -> "ManifestsCapture":
         """Begin a capture. Contacts nothing yet."""
-        return ManifestsCapture(self._cluster, self._namespace, self._chosen, self._clock, previous)
+        return ManifestsCapture(self, previous)
 
 
 class ManifestsCapture:
     """A capture under way. Holds one page of objects, and of all of them no more than names that others ask for."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        namespace: str,
-        chosen: Filter,
-        clock: Callable[[], datetime],
-        previous: Previous | None,
-    ) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-        self._chosen = chosen
-        self._clock = clock
+    def __init__(self, source: ManifestsSource, previous: Previous | None) -> None:
+        self._source = source
+        self._cluster, self._namespace = source.cluster, source.namespace
+        self._chosen, self._clock = source.chosen, source.clock
         self._previous = previous
+        self._uid_before = previous.facts.get(UID) if previous else None
+        self._uid = self._uid_before  # where it may not be read, the next point is held to the one before
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._may: dict[tuple[str, str], bool] = {}
         self._around = Around(self._is_read, set())
@@ -78,7 +80,10 @@ class ManifestsCapture:
         pass
 
     def __iter__(self) -> Iterator[Artifact | Reference]:
-        """Yield the objects. Raises SourceUnavailable where there is no such namespace, or nothing may be read."""
+        """Yield the objects. Raises SourceUnavailable where there is no such namespace, or nothing may be read.
+
+        Raises Refused where the namespace is another one.
+        """
         self._begin = self._clock()
         self._kinds = {(each.group, each.kind): each for each in self._cluster.resources()}
         for group in self._cluster.unserved:
@@ -99,6 +104,8 @@ class ManifestsCapture:
             raise SourceUnavailable("the namespace was not read to its end")
         facts = {
             "namespace": self._namespace,
+            **({UID: self._uid} if self._uid else {}),
+            **({_BEFORE: self._uid_before} if self._uid_before not in (None, self._uid) else {}),
             "server_version": self._cluster.version(),
             "counts": dict(sorted(self._counts.items())),
             "left_out": dict(sorted(self._left_out.items())),
@@ -123,8 +130,21 @@ class ManifestsCapture:
                 f"there is no namespace {self._namespace} at {self._cluster.where}",
                 hint="Correct `kubernetes: {namespace: …}` in the policy, or the context that names the cluster.",
             )
+        self._uid = found["metadata"]["uid"]
+        self._refuse_another()
         if self._takes(resource):
             yield self._keep(resource, found)
+
+    def _refuse_another(self) -> None:
+        """Raise Refused where the namespace is not that of the point before: nothing of it was read yet."""
+        if self._uid_before in (None, self._uid) or self._source.accepted in (None, self._uid):
+            return
+        raise Refused(
+            f"namespace {self._namespace} at {self._cluster.where} has the uid {self._uid}, "
+            f"and that of the point before had {self._uid_before}",
+            hint="See whether KUBECONFIG's current context is the right cluster. "
+            f"If the namespace was made anew, set {ACCEPTED}={self._uid} for one run.",
+        )
 
     def _objects(self, resource: Resource) -> Iterator[Artifact | Reference]:
         """Yield the objects of one kind, page by page."""
@@ -230,6 +250,8 @@ def manifests_notes(facts: Mapping[str, Any]) -> Iterator[str]:
         kinds = [kind for kind, why in facts.get("not_captured", {}).items() if why == reason]
         if kinds:
             yield f"not captured, for it {reason}: {', '.join(kinds)}"
+    if _BEFORE in facts:
+        yield f"the namespace is another than that of the point before: its uid is {facts[UID]}, not {facts[_BEFORE]}"
     for pattern in facts.get("idle", ()):
         yield f"{pattern} of include or exclude names no kind of this cluster"
 

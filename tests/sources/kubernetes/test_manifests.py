@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drtool.errors import SourceUnavailable, TemporaryFailure
+from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Artifact, Captured, Json, Reference
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.manifests import ManifestsSource, manifests_notes
@@ -192,6 +192,51 @@ def test_a_namespace_that_is_not_there_is_a_failure(api: Api, cluster: Cluster) 
     api.collections = {path: [] for path in api.collections}
     with pytest.raises(SourceUnavailable, match="nothing was found in namespace shop"):
         capture(cluster)
+
+
+def test_another_namespace_of_the_same_name_is_refused_before_an_object_is_read(
+    api: Api, cluster: Cluster
+) -> None:
+    before = Memory(facts=capture(cluster).told.facts)
+    assert "uid" not in capture(cluster, before).notes
+    api.collections["/api/v1/namespaces"][0]["metadata"]["uid"] = "other"
+    api.asked.clear()
+
+    with pytest.raises(
+        Refused, match="has the uid other, and that of the point before had uid-shop"
+    ) as refused:
+        capture(cluster, before)
+    assert "DRTOOL_NAMESPACE_UID=other" in refused.value.hint
+    assert not [each for each in api.asked if "/namespaces/shop/" in each]
+
+
+@pytest.mark.parametrize("accepted", ["other", None])
+def test_another_namespace_is_taken_and_noted_in_a_pod_or_where_it_is_named(
+    api: Api, cluster: Cluster, accepted: str | None
+) -> None:
+    api.collections["/api/v1/namespaces"][0]["metadata"]["uid"] = "other"
+    before = Memory(facts={"namespace_uid": "uid-shop"})
+    source = ManifestsSource(cluster, "shop", Filter(), lambda: NOW, accepted)
+
+    with source.capture(before) as capturing:
+        assert len(list(capturing)) == len(APPLICATION | NEEDED)
+        facts = capturing.result().facts
+
+    assert facts["namespace_uid"] == "other"
+    said = "the namespace is another than that of the point before: its uid is other, not uid-shop"
+    assert list(manifests_notes(facts)) == [said]
+
+
+def test_a_namespace_whose_uid_may_not_be_read_is_held_to_the_last_that_was(
+    api: Api, cluster: Cluster
+) -> None:
+    first = capture(cluster).told.facts
+    api.forbidden.add("/api/v1/namespaces/shop")
+
+    second = capture(cluster, Memory(facts=first)).told.facts
+
+    assert first["namespace_uid"] == second["namespace_uid"] == "uid-shop"
+    assert "namespace_uid" not in capture(cluster).told.facts
 
 
 def test_what_is_unchanged_is_referred_to_and_what_changed_is_not(api: Api, cluster: Cluster) -> None:
