@@ -16,6 +16,7 @@ from drtool.operations.doctor.rbac import run_rbac
 from drtool.operations.doctor.run import Options, run_doctor
 from drtool.operations.results import Examination, Finding, MissingRights
 from drtool.policy.load import load_policy
+from drtool.sources.kubernetes.checkup import kubectl
 
 # Doctor is everybody's preflight: like each preflight that refuses, it says all causes, and nothing was touched.
 FOUND_ERRORS: Final = Refused.exit_code
@@ -37,16 +38,16 @@ def command(invocation: Invocation, *, context: str | None, rbac: bool, dry_run:
     """
     if rbac:
         missing = run_rbac(load_policy(invocation.policy_file()), invocation.world, context)
-        return _say_rights(invocation, missing)
+        return _say_rights(invocation, missing, context)
     options = Options(dry_run=dry_run, context=context)
     return invocation.say(
         answer(run_doctor(invocation.policy_file(), invocation.keys, invocation.world, options))
     )
 
 
-def _say_rights(invocation: Invocation, missing: MissingRights) -> int:
+def _say_rights(invocation: Invocation, missing: MissingRights, context: str | None) -> int:
     """Print the Roles on stdout, for `kubectl apply --filename=-`, and the verdict on stderr."""
-    said = rights_answer(missing)
+    said = rights_answer(missing, context)
     if invocation.as_json:
         return invocation.say(said)
     invocation.progress.close()
@@ -56,12 +57,12 @@ def _say_rights(invocation: Invocation, missing: MissingRights) -> int:
     return said.exit_code
 
 
-def rights_answer(missing: MissingRights) -> Answer:
+def rights_answer(missing: MissingRights, context: str | None = None) -> Answer:
     """Return what doctor says about rights."""
     roles = [each["metadata"]["name"] for each in missing.objects if each["kind"] == "Role"]
     word = f"lacks rights, which {' and '.join(roles)} would give" if roles else "lacks no right"
     advice = (
-        "Look at the Roles, and apply them: `kubectl apply --filename=-`."
+        f"Look at the Roles, and apply them: `{kubectl(context)} apply --filename=-`."
         if roles
         else "There is nothing to do."
     )

@@ -97,3 +97,9 @@ def test_whom_it_could_not_ask_for_is_said() -> None:
     said = rights_answer(MissingRights("shop", "shop", ("ann",), ("drtool-backup",), ()))
     assert (said.verdict, said.exit_code) == ("doctor: ann lacks no right", 0)
     assert said.advice.endswith("drtool-backup.")
+
+
+def test_roles_are_applied_where_they_were_asked_for() -> None:
+    role = {"kind": "Role", "metadata": {"name": "drtool-operator-1"}}
+    said = rights_answer(MissingRights("shop", "shop", ("ann",), (), (role,)), "east")
+    assert "`kubectl --context=east apply --filename=-`" in said.advice

@@ -14,7 +14,7 @@ from drtool.operations.results import Finding
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume
-from drtool.sources.kubernetes.checkup import SECRETS, SHELL, Checkup, Wanted
+from drtool.sources.kubernetes.checkup import SECRETS, SHELL, Checkup, Wanted, kubectl
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.faults import Forbidden
 
@@ -33,9 +33,10 @@ def examine_cluster(patient: Patient) -> Findings:
     except UsageError as fault:
         yield Finding(AREA, "", "warning", f"the cluster was not looked at: {fault.message}", fault.hint)
         return
-    for about, symptom in Checkup(cluster, namespace, wanted(patient.policy)):
+    looking = Checkup(cluster, namespace, wanted(patient.policy), world.clock(), patient.context)
+    for about, symptom in looking:
         yield finding(AREA, about, symptom)
-    yield from _keys_in_secrets(cluster, namespace)
+    yield from _keys_in_secrets(cluster, namespace, kubectl(patient.context, namespace))
 
 
 def wanted(policy: Policy) -> Wanted:
@@ -54,7 +55,7 @@ def wanted(policy: Policy) -> Wanted:
     )
 
 
-def _keys_in_secrets(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+def _keys_in_secrets(cluster: Cluster, namespace: str, statement: str) -> Iterator[Finding]:
     """Yield each key that who takes over the cluster must not find, in any Secret of the namespace."""
     try:
         held = [item for page in cluster.pages(SECRETS, namespace) for item in page]
@@ -65,6 +66,6 @@ def _keys_in_secrets(cluster: Cluster, namespace: str) -> Iterator[Finding]:
         for key, value in (secret.get("data") or {}).items():
             for what in kinds_of_keys(b64decode(value).decode("utf-8", "replace")):
                 patch = f"""--type=json --patch='[{{"op":"remove","path":"/data/{key}"}}]'"""
-                mend = (f"kubectl --namespace={namespace} patch secret {name} {patch}",)
+                mend = (f"{statement} patch secret {name} {patch}",)
                 said = f"key {key} of Secret {name} holds {what}"
                 yield Finding(AREA, f"Secret {name}", "error", said, AWAY, mend, SHELL)

@@ -3,15 +3,17 @@
 Every look is guarded by itself: a user who may not see one kind is told of the others.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
 from drtool.sources.base import Json, Symptom
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.faults import Forbidden
-from drtool.sources.kubernetes.pod_faults import pod_fault
+from drtool.sources.kubernetes.pod_faults import is_outdone, is_overdue, is_pending, job_of, pod_fault
 
 SHELL: Final = "shell"
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
@@ -37,11 +39,21 @@ class Wanted:
     deployments: Sequence[str] = ()
 
 
-class Checkup:
-    """One look at a namespace, through the API alone."""
+def kubectl(context: str | None, namespace: str = "") -> str:
+    """Return how a statement begins that reaches the same place as we do."""
+    options = {"context": context, "namespace": namespace}
+    return " ".join(["kubectl", *(f"--{name}={shlex.quote(said)}" for name, said in options.items() if said)])
 
-    def __init__(self, cluster: Cluster, namespace: str, wanted: Wanted) -> None:
-        self._cluster, self._namespace, self._wanted = cluster, namespace, wanted
+
+class Checkup:
+    """One look at a namespace, through the API alone, at the moment now. context is what reached the cluster."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, wanted: Wanted, now: datetime, context: str | None = None
+    ) -> None:
+        self._cluster, self._namespace, self._wanted, self._now = cluster, namespace, wanted, now
+        self._anywhere = kubectl(context)
+        self._kubectl = kubectl(context, namespace)
 
     def __iter__(self) -> Found:
         """Yield what was found. Raises what the API raises where it cannot be reached at all."""
@@ -51,7 +63,7 @@ class Checkup:
         except Forbidden:
             there = {}  # who lives in a namespace need not be allowed to look at it from outside
         if there is None:
-            mend = (f"kubectl create namespace {self._namespace}",)
+            mend = (f"{self._anywhere} create namespace {self._namespace}",)
             hint = "Look whether this is the right cluster, first."
             said = f"there is no namespace {self._namespace}"
             yield self._namespace, Symptom("error", said, hint, mend, SHELL)
@@ -94,12 +106,8 @@ class Checkup:
         manager = f"drtool-{key}"  # of its own, for else it would take away the key that was put before
         return (
             f"{made} --dry-run=client --output=yaml | "
-            f"kubectl apply --server-side --field-manager={manager} --filename=-"
+            f"{self._anywhere} apply --server-side --field-manager={manager} --filename=-"
         )
-
-    @property
-    def _kubectl(self) -> str:
-        return f"kubectl --namespace={self._namespace}"
 
     def _claim(self, name: str) -> Iterator[Symptom]:
         claim = self._cluster.get(CLAIMS, self._namespace, name)
@@ -115,7 +123,11 @@ class Checkup:
         else:
             events = self._events_of("PersistentVolumeClaim", name)
             waits = any(event.get("reason") == "WaitForFirstConsumer" for event in events)
-            why = "no pod has used it yet" if waits else _last_message(events) or "no volume fits it"
+            why = (
+                "no pod has used it yet"
+                if waits
+                else _message(events[-1] if events else None) or "no volume fits it"
+            )
             yield Symptom(
                 "warning" if waits else "error",
                 f"claim {name} is {str(phase).lower()}, not bound: {why}",
@@ -162,20 +174,33 @@ class Checkup:
             return
         status = job.get("status") or {}
         scheduled, succeeded = status.get("lastScheduleTime"), status.get("lastSuccessfulTime")
+        active = [str(each["name"]) for each in status.get("active") or []]
         said = f"last begun {scheduled or 'never'}, last ended well {succeeded or 'never'}"
         if job["spec"].get("suspend"):
             resume = f"""{self._kubectl} patch cronjob {name} --patch='{{"spec":{{"suspend":false}}}}'"""
             yield Symptom(
                 "error", f"CronJob {name} is suspended; {said}", "Let it run again.", (resume,), SHELL
             )
-        refusal = self._refused_pods("Job", name, succeeded or "")
-        if refusal:
-            yield Symptom("error", f"CronJob {name} gets no pod: {refusal}", _admission_hint(refusal))
-        elif scheduled and (succeeded or "") < scheduled and not status.get("active"):
-            logs = f"{self._kubectl} logs --selector=job-name --prefix"
-            yield Symptom("warning", f"CronJob {name} failed the last time; {said}", f"`{logs}` says why.")
+        logs = f"`{self._kubectl} logs --selector=job-name --prefix` says why."
+        refused = self._refused_pod("Job", name, succeeded or "")
+        if refused:
+            refusal = _message(refused)
+            fault = Symptom("error", f"CronJob {name} gets no pod: {refusal}", _admission_hint(refusal))
+            yield self._freeing(fault, refused["involvedObject"]["name"])
+        elif scheduled and (succeeded or "") < scheduled and not active:
+            yield Symptom("warning", f"CronJob {name} failed the last time; {said}", logs)
+        elif active and not succeeded:
+            running = f"CronJob {name} has never ended well; Job {', '.join(active)} is under way"
+            yield Symptom("warning", running, f"Look again when it has ended. If it fails, {logs}")
         elif not job["spec"].get("suspend"):
             yield Symptom("ok", f"CronJob {name}: {said}")
+
+    def _freeing(self, fault: Symptom, job: str) -> Symptom:
+        """Return the fault of a Job that may never begin its work with what lets the next Job of its volume begin."""
+        hint = f"{fault.hint} Until Job {job} has ended, no other run of its volume begins."
+        return replace(
+            fault, hint=hint, mend=(f"{self._kubectl} delete job {job}",), where=f"{SHELL}, once it is mended"
+        )
 
     def _deployment(self, name: str) -> Iterator[Symptom]:
         found = self._cluster.get(DEPLOYMENTS, self._namespace, name)
@@ -186,32 +211,52 @@ class Checkup:
             start = f"{self._kubectl} scale deployment {name} --replicas=1"
             yield Symptom("error", f"Deployment {name} is scaled to 0", "Start it.", (start,), SHELL)
         elif not (found.get("status") or {}).get("availableReplicas"):
-            refusal = self._refused_pods("ReplicaSet", name, "")
+            refusal = _message(self._refused_pod("ReplicaSet", name, ""))
             why = f": {refusal}" if refusal else "; what its pods lack is said below"
             yield Symptom("error", f"Deployment {name} has no pod that works{why}", _admission_hint(refusal))
         else:
             yield Symptom("ok", f"Deployment {name} works")
 
-    def _refused_pods(self, kind: str, owner: str, since: str) -> str:
-        """Return why the newest pod of owner was not let into the cluster after since; empty if none was refused."""
+    def _refused_pod(self, kind: str, owner: str, since: str) -> Json | None:
+        """Return the last Event since which a pod was not let into the cluster, of what a controller made for owner.
+
+        That has the name of its owner and one word more: of volume a, nothing of volume a-b.
+        """
         events = [
             event
             for event in self._events
             if event["involvedObject"].get("kind") == kind
-            and str(event["involvedObject"].get("name")).startswith(f"{owner}-")
+            and str(event["involvedObject"].get("name")).rpartition("-")[0] == owner
             and event.get("reason") == "FailedCreate"
             and _time(event) > since
         ]
-        return _last_message(events)
+        return events[-1] if events else None
 
     def _pods(self) -> Iterator[Symptom]:
-        for pod in self._all(PODS):
-            labels = pod["metadata"].get("labels") or {}
-            if labels.get("app.kubernetes.io/part-of") != "drtool":
-                continue
-            fault = pod_fault(pod, self._events_of("Pod", pod["metadata"]["name"]))
-            if fault is not None:
-                yield fault
+        label = "app.kubernetes.io/part-of"
+        ours = [
+            pod for pod in self._all(PODS) if (pod["metadata"].get("labels") or {}).get(label) == "drtool"
+        ]
+        for pod in ours:
+            fault = self._unending(pod) or pod_fault(pod, self._events_of("Pod", pod["metadata"]["name"]))
+            if fault is not None and not is_outdone(pod, ours):
+                job = job_of(pod)
+                yield self._freeing(fault, job) if job and not fault.mend and is_pending(pod) else fault
+
+    def _unending(self, pod: Json) -> Symptom | None:
+        """Return what holds up the other runs of a volume once the node of one has died."""
+        if not job_of(pod) or not is_overdue(pod, self._now):
+            return None
+        name, node = pod["metadata"]["name"], pod["spec"].get("nodeName")
+        return Symptom(
+            "error",
+            f"pod {name} was to end and did not, for its node {node} does not answer: "
+            "no other run of its volume begins before it has",
+            f"Bring {node} back, or delete it from the cluster. To end the pod by force is right only when "
+            f"{node} is really off: else two runs work at once.",
+            (f"{self._kubectl} delete pod {name} --force --grace-period=0",),
+            f"{SHELL}, only when {node} is really off",
+        )
 
     def _events_of(self, kind: str, name: str) -> list[Json]:
         """Return the Events of an object, oldest first."""
@@ -233,8 +278,8 @@ def _time(event: Json) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
-def _last_message(events: Sequence[Json]) -> str:
-    return " ".join(str(events[-1].get("message", "")).split()) if events else ""
+def _message(event: Json | None) -> str:
+    return " ".join(str((event or {}).get("message", "")).split())
 
 
 def _is_ready(node: Json) -> bool:

@@ -1,6 +1,7 @@
 """Why a pod does not do its work, in plain words, from its status and its Events. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from drtool.sources.base import Json, Symptom
@@ -21,6 +22,8 @@ _HINTS: Final = {
     "config": "Make the Secret, ConfigMap or key that is named, or apply anew what `drtool render` wrote.",
     "logs": "`kubectl logs --previous` of that pod says why.",
 }
+_SERIES: Final = ("drtool.io/volume", "app.kubernetes.io/component")
+_OVERDUE: Final = timedelta(minutes=1)  # kubelet removes a pod within seconds of the end of its grace
 _MOUNTING: Final = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 
 
@@ -32,9 +35,49 @@ def pod_fault(pod: Json, events: Sequence[Json]) -> Symptom | None:
     for fault in (_evicted(status), _unscheduled(status), _waiting(status), _killed(status)):
         if fault:
             return Symptom("error", f"pod {name} {fault[0]}", fault[1])
-    if status.get("phase") == "Pending":
+    if is_pending(pod):
         return _mounting(name, events)
     return None
+
+
+def is_pending(pod: Json) -> bool:
+    """Return whether a pod has not begun its work."""
+    return bool((pod.get("status") or {}).get("phase") == "Pending")
+
+
+def job_of(pod: Json) -> str:
+    """Return the name of the Job that a pod belongs to; empty for one of none."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    return next((str(each["name"]) for each in owners if each["kind"] == "Job"), "")
+
+
+def is_overdue(pod: Json, now: datetime) -> bool:
+    """Return whether a pod was deleted, and is there long after its grace: the kubelet of its node says nothing."""
+    end = pod["metadata"].get("deletionTimestamp")
+    return end is not None and datetime.fromisoformat(end) + _OVERDUE < now
+
+
+def is_outdone(pod: Json, others: Iterable[Json]) -> bool:
+    """Return whether a pod failed, and a later one of the same volume did the same work well."""
+    if (pod.get("status") or {}).get("phase") != "Failed":
+        return False
+    return any(
+        _series(each) == _series(pod)
+        and each["metadata"]["creationTimestamp"] > pod["metadata"]["creationTimestamp"]
+        and _is_well(each.get("status") or {})
+        for each in others
+    )
+
+
+def _series(pod: Json) -> list[str | None]:
+    labels = pod["metadata"].get("labels") or {}
+    return [labels.get(name) for name in _SERIES]
+
+
+def _is_well(status: Json) -> bool:
+    conditions = status.get("conditions") or []
+    is_ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return is_ready or status.get("phase") == "Succeeded"
 
 
 def _evicted(status: Json) -> tuple[str, str] | None:
