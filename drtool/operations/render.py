@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from drtool.deploy.overlay import SECRETS_FOLDER, Overlay, make_overlay
-from drtool.errors import DrtoolError, Refused
+from drtool.deploy.pods import POLICY_FILE
+from drtool.errors import DrtoolError, PolicyInvalid, Refused
 from drtool.policy.load import parse_policy, read_policy
 
 _HEADER: Final = "# Written by `drtool render`, which does not overwrite it once it is changed: sha256 "
@@ -53,6 +54,7 @@ def run_render(policy_file: Path, directory: Path, options: RenderOptions) -> Re
     try:
         found = _found(directory, wanted)
         if not options.force:
+            _refuse_another(directory, found.get(POLICY_FILE), policy.name)
             _refuse_changed(directory, found, wanted)
         written = tuple(name for name, content in wanted.items() if found.get(name) != content)
         removed = tuple(name for name in found if name not in wanted)
@@ -95,6 +97,19 @@ def _found(directory: Path, wanted: dict[str, str]) -> dict[str, str]:
     files |= {file.name: file for file in sorted(directory.glob("*.yaml"))}
     texts = {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.exists()}
     return {name: text for name, text in texts.items() if name in wanted or _is_untouched(text)}
+
+
+def _refuse_another(directory: Path, text: str | None, name: str) -> None:
+    """Raise Refused where directory has the overlay of another policy, whose objects have the same names."""
+    try:
+        other = parse_policy(text, POLICY_FILE).name if text is not None else name
+    except PolicyInvalid:
+        return  # nobody can say whose it is
+    if other != name:
+        raise Refused(
+            f"{directory} holds the overlay of policy {other}, not of {name}",
+            hint="Give each policy a folder and a namespace of its own: drtool's objects have the same names in each.",
+        )
 
 
 def _refuse_changed(directory: Path, found: dict[str, str], wanted: dict[str, str]) -> None:

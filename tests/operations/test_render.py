@@ -51,6 +51,20 @@ def test_a_second_render_changes_nothing(policy: Path, folder: Path) -> None:
     assert contents(folder) == before
 
 
+def test_a_folder_with_the_overlay_of_another_policy_is_refused(policy: Path, folder: Path) -> None:
+    run_render(policy, folder, OPTIONS)
+    before = contents(folder)
+    policy.write_text(TEXT.replace("name: shop", "name: forum", 1))
+
+    with pytest.raises(Refused, match="holds the overlay of policy shop, not of forum"):
+        run_render(policy, folder, OPTIONS)
+    assert contents(folder) == before
+
+    (folder / "policy.yaml").write_text("what is no policy")
+    with pytest.raises(Refused, match=r"policy\.yaml changed since"):
+        run_render(policy, folder, OPTIONS)
+
+
 def test_what_a_person_changed_is_not_overwritten_and_then_nothing_is(policy: Path, folder: Path) -> None:
     run_render(policy, folder, OPTIONS)
     changed = folder / "cronjob-media.yaml"
