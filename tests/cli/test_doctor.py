@@ -12,6 +12,7 @@ from drtool.operations.doctor.keys import kinds_of_keys
 from drtool.operations.results import Examination, Finding
 from tests.cli.conftest import POLICY, Place, Run, answer_of
 from tests.cli.test_answers import shown
+from tests.sources.kubernetes.api import Api
 
 
 def look(run: Run, place: Place, *more: object, **options: Any) -> tuple[int, list[dict[str, Any]]]:
@@ -111,6 +112,41 @@ def test_what_only_a_pod_can_read_is_a_warning_outside(run: Run, made: Place) ->
     assert (code, found["level"]) == (0, "warning")
     assert "in a pod" in found["hint"]
     assert [each["level"] for each in wrong(findings, "cluster")] == ["warning"]
+
+
+def test_a_namespace_whose_pods_work_for_another_policy_is_an_error(
+    run: Run, made: Place, tmp_path: Path
+) -> None:
+    forum = f"{made.policy.read_text()}kubernetes: {{namespace: forum}}\n"
+    made.policy.write_text(forum)
+    at = "/api/v1/namespaces/forum"
+    held: dict[str, Any] = {"metadata": {"name": "drtool-policy"}}
+    collections = {"/api/v1/namespaces": [{"metadata": {"name": "forum"}}], f"{at}/configmaps": [held]}
+    with Api({**collections, f"{at}/pods": [], f"{at}/events": [], f"{at}/secrets": []}) as api:
+        api.answers["/version"] = {"gitVersion": "v1.34.4"}
+        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+
+        def said() -> list[tuple[str, str]]:
+            _, findings = look(run, made, env=environment)
+            about = "ConfigMap drtool-policy"
+            return [(each["level"], each["message"]) for each in findings if each["about"] == about]
+
+        assert said() == []
+        held["data"] = {"policy.yaml": forum.replace("name: forum", "name: shop", 1)}
+        assert said() == [("error", "the pods in namespace forum work for policy shop, not for forum")]
+        held["data"] = {"policy.yaml": forum}
+        assert said() == []
+        held["data"] = {"policy.yaml": "no policy"}
+        assert [level for level, _ in said()] == ["warning"]
+        api.forbidden.add(f"{at}/configmaps/drtool-policy")
+        assert [level for level, _ in said()] == ["warning"]
+
+
+def test_secrets_that_nothing_uses_yet_are_not_asked_for(run: Run, made: Place) -> None:
+    there = "{url: {file: /not/there}}"
+    made.policy.write_text(f"{made.policy.read_text()}notify: [{there}]\nheartbeat: {there}\n")
+    _, findings = look(run, made)
+    assert not [each for each in findings if "/not/there" in each["message"]]
 
 
 def test_a_recovery_key_must_not_lie_where_a_writer_is(run: Run, made: Place, tmp_path: Path) -> None:

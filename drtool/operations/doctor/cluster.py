@@ -5,20 +5,23 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from drtool.deploy.names import cron_job, follower
-from drtool.errors import UsageError
+from drtool.deploy.names import POLICY_MAP, cron_job, follower
+from drtool.deploy.pods import POLICY_FILE
+from drtool.errors import PolicyInvalid, UsageError
 from drtool.operations.doctor.keys import AWAY, kinds_of_keys
 from drtool.operations.doctor.patient import Findings, Patient, finding
 from drtool.operations.doctor.policy import references
 from drtool.operations.results import Finding
+from drtool.policy.load import parse_policy
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume
 from drtool.sources.kubernetes.checkup import SECRETS, SHELL, Checkup, Wanted, kubectl
-from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.faults import Forbidden
 
 AREA: Final = "cluster"
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 
 
 def examine_cluster(patient: Patient) -> Findings:
@@ -36,6 +39,7 @@ def examine_cluster(patient: Patient) -> Findings:
     looking = Checkup(cluster, namespace, wanted(patient.policy), world.clock(), patient.context)
     for about, symptom in looking:
         yield finding(AREA, about, symptom)
+    yield from _policy_there(cluster, namespace, patient.policy.name)
     yield from _keys_in_secrets(cluster, namespace, kubectl(patient.context, namespace))
 
 
@@ -53,6 +57,22 @@ def wanted(policy: Policy) -> Wanted:
         cron_jobs=[cron_job(volume) for volume in own],
         deployments=[follower(volume) for volume in own if isinstance(volume, PostgresVolume)],
     )
+
+
+def _policy_there(cluster: Cluster, namespace: str, name: str) -> Iterator[Finding]:
+    """Yield whether the pods of the namespace work for another policy: two overwrite each other's objects."""
+    about = f"ConfigMap {POLICY_MAP}"
+    try:
+        held = cluster.get(CONFIG_MAPS, namespace, POLICY_MAP) or {}
+        text = (held.get("data") or {}).get(POLICY_FILE)
+        other = parse_policy(text, about).name if text is not None else name
+    except (Forbidden, PolicyInvalid) as fault:
+        yield Finding(AREA, about, "warning", f"whose it is cannot be told: {fault.message}", fault.hint)
+        return
+    if other != name:
+        said = f"the pods in namespace {namespace} work for policy {other}, not for {name}"
+        hint = "Give each policy a namespace of its own, and apply there what `drtool render` writes for it."
+        yield Finding(AREA, about, "error", said, hint)
 
 
 def _keys_in_secrets(cluster: Cluster, namespace: str, statement: str) -> Iterator[Finding]:

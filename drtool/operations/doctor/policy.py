@@ -1,6 +1,7 @@
 """Whether the policy can keep its word, and whether every secret that it names is there. No value is shown."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -9,6 +10,7 @@ from drtool.operations.cluster_secrets import VARIABLE
 from drtool.operations.doctor.patient import Findings, Patient
 from drtool.operations.results import Finding
 from drtool.policy.check import check_policy
+from drtool.policy.schema import Policy
 from drtool.policy.secret import (
     EnvironmentReference,
     FileReference,
@@ -18,6 +20,7 @@ from drtool.policy.secret import (
 )
 
 AREA = "policy"
+_UNUSED: Final = ("notify", "heartbeat")  # no pod holds their Secrets, for nothing speaks to them yet
 
 
 def examine_policy(patient: Patient) -> Findings:
@@ -52,6 +55,8 @@ def references(part: object, place: str = "") -> Iterator[tuple[str, Reference]]
         name = getattr(part, "name", None)
         here = name if place and isinstance(name, str) else place
         for field in type(part).model_fields:
+            if isinstance(part, Policy) and field in _UNUSED:
+                continue
             yield from references(getattr(part, field), f"{here}.{field}" if here else field)
     elif isinstance(part, tuple):
         for item in part:

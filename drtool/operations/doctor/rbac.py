@@ -11,20 +11,21 @@ from hashlib import sha256
 from typing import Final
 
 from drtool.deploy.access import RBAC, access
-from drtool.deploy.names import COMMON, Object, new
+from drtool.deploy.names import COMMON, POLICY_MAP, Object, new
 from drtool.errors import DrtoolError, UsageError
 from drtool.operations.results import MissingRights
 from drtool.operations.session import World
 from drtool.policy.schema import Policy
 from drtool.sources.kubernetes.client import Cluster, Resource
 
-# What `drtool doctor` looks at in the namespace; all but the last two make its findings plainer, and no more.
+# What `drtool doctor` looks at in the namespace; the first makes its findings plainer, and no more.
 DOCTOR: Final[tuple[Object, ...]] = (
     {
         "apiGroups": [""],
         "resources": ["secrets", "persistentvolumeclaims", "pods", "events"],
         "verbs": ["get", "list"],
     },
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": [POLICY_MAP]},
     {"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": ["get"]},
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
 )
