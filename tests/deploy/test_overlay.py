@@ -40,7 +40,7 @@ def test_a_mover_that_runs_as_root_is_named(make_policy: MakePolicy) -> None:
     policy = make_policy(with_media("    pod_security: baseline\n"))
 
     (note,) = make_overlay(policy, TEXT, "drtool:1", existing_secrets=False).notes
-    assert note.startswith("media: its mover runs as root with CHOWN")
+    assert note.startswith("media: its mover runs as root with DAC_OVERRIDE, as its policy says")
     assert make_overlay(make_policy(), TEXT, "drtool:1", existing_secrets=False).notes == ()
 
 
