@@ -89,9 +89,10 @@ def _objects(policy: Policy, image: str, namespace: str) -> Iterator[Object]:
 
 def _file(each: Object) -> str:
     """Return the name of an object's file: its kind, and what tells it from others of its kind."""
-    name = each["metadata"]["labels"].get(VOLUME_LABEL) or each["metadata"]["name"].removeprefix("drtool-")
+    volume = each["metadata"]["labels"].get(VOLUME_LABEL)
+    name = volume or each["metadata"]["name"].removeprefix("drtool").removeprefix("-")
     kind = each["kind"].lower()
-    return f"{kind}.yaml" if name == "drtool" else f"{kind}-{name}.yaml"
+    return f"{kind}-{name}.yaml" if name else f"{kind}.yaml"
 
 
 def _kustomization(namespace: str, resources: list[str], secrets: Keys) -> Object:

@@ -29,6 +29,17 @@ def test_drtool_s_own_secrets_are_made_from_files_and_those_of_the_application_n
     assert "django-secrets" not in overlay.files["kustomization.yaml"]
 
 
+@pytest.mark.parametrize("name", ["drtool", "backup", "manifests"])
+def test_no_name_of_a_volume_hides_an_object(make_policy: MakePolicy, name: str) -> None:
+    renamed = make_overlay(
+        make_policy(("name: db", f"name: {name}")), TEXT, "drtool:1", existing_secrets=False
+    )
+    plain = make_overlay(make_policy(), TEXT, "drtool:1", existing_secrets=False)
+
+    assert len(renamed.files) == len(plain.files)
+    assert "name: drtool\n" in renamed.files["networkpolicy.yaml"]
+
+
 def test_secrets_that_exist_are_left_alone(make_policy: MakePolicy) -> None:
     overlay = make_overlay(make_policy(), TEXT, "drtool:1", existing_secrets=True)
 
