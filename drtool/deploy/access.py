@@ -12,7 +12,7 @@ from drtool.deploy.names import (
     follower,
     new,
 )
-from drtool.policy.kinds import NAMESPACED, custom_groups
+from drtool.policy.kinds import NAMESPACED, OPTIONAL, custom_groups, named_groups
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import ManifestsVolume, PostgresVolume
 
@@ -34,11 +34,14 @@ def _captured(policy: Policy, namespace: str) -> Iterator[Object]:
     Not "*" of the core: that holds pods/exec. Nor more than a namespace's admin has, for whoever applies a Role must
     have all of its rights.
     """
+    included = [
+        each for volume in policy.volumes if isinstance(volume, ManifestsVolume) for each in volume.include
+    ]
     yield {**_rule("", ["namespaces"], ["get"]), "resourceNames": [namespace]}
     for group, kinds in NAMESPACED.items():
-        yield _rule(group, list(kinds.values()), ["get", "list"])
-    volumes = [volume for volume in policy.volumes if isinstance(volume, ManifestsVolume)]
-    for group in sorted({group for volume in volumes for group in custom_groups(volume.include)}):
+        if group not in OPTIONAL - named_groups(included):
+            yield _rule(group, list(kinds.values()), ["get", "list"])
+    for group in sorted(custom_groups(included)):
         yield _rule(group, ["*"], ["get", "list"])
 
 

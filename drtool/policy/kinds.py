@@ -42,6 +42,10 @@ NAMESPACED: Final = {
     },
 }
 
+# Those of which a namespace's `admin` has no right on every cluster: not before 1.34, where dynamic resources are on by
+# themselves. A Role that held them could not be applied there, so they are in it only where a policy names the group.
+OPTIONAL: Final = frozenset({"resource.k8s.io"})
+
 # What those may need beside them: read where a ClusterRole allows it, noted as not captured where none does.
 CLUSTER: Final = {
     "": {"Namespace": "namespaces", "PersistentVolume": "persistentvolumes"},
@@ -78,10 +82,15 @@ def matches_any(patterns: Iterable[str], group: str, kind: str) -> bool:
     return any(matches(pattern, group, kind) for pattern in patterns)
 
 
+def named_groups(patterns: Iterable[str]) -> set[str]:
+    """Return the groups that patterns name in full, as `traefik.io/*` does."""
+    groups = {pattern.rpartition("/")[0] for pattern in patterns}
+    return {group for group in groups if group and not _WILD.search(group)}
+
+
 def custom_groups(patterns: Iterable[str]) -> set[str]:
     """Return the groups of custom resources that patterns name in full: of those a capture wants to read all."""
-    groups = {pattern.rpartition("/")[0] for pattern in patterns}
-    return {group for group in groups if "." in group and not _WILD.search(group)} - {*NAMESPACED, *CLUSTER}
+    return {group for group in named_groups(patterns) if "." in group} - {*NAMESPACED, *CLUSTER}
 
 
 def fault_of(pattern: str) -> tuple[str, str] | None:

@@ -71,3 +71,16 @@ def test_groups_of_custom_resources_that_the_policy_names_may_be_read_too(make_p
         "verbs": ["get"],
         "resourceNames": ["shop"],
     } in rules
+
+
+def test_rights_that_not_every_admin_of_a_namespace_has_are_in_the_role_only_where_they_are_asked_for(
+    make_policy: MakePolicy,
+) -> None:
+    """Whoever applies a Role must hold all of it: until 1.34, dynamic resources are not in the ClusterRole admin."""
+    text = "    source: manifests\n"
+    asked = make_policy((text, f"{text}    include: ['*', resource.k8s.io/*]\n"))
+    claims = {"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaims", "resourceclaimtemplates"]}
+
+    assert {**claims, "verbs": ["get", "list"]} in roles(list(access(asked, "shop")))["drtool-manifests"]
+    without = roles(list(access(make_policy(), "shop")))["drtool-manifests"]
+    assert not [rule for rule in without if "resource.k8s.io" in rule["apiGroups"]]
