@@ -87,7 +87,8 @@ class _Writer:
         if short is not None:
             raise Corrupt(f"{short} came back {self.missing[short]} bytes short of its size")
         self._own(self.target.directory)  # last: nobody else enters before all is there
-        os.sync()
+        for place in (*self.target.directory.rglob("*"), self.target.directory, self.target.directory.parent):
+            _fsync(place)
         return self.hashes
 
     def _write(self, path: str, content: bytes) -> None:
@@ -108,6 +109,14 @@ class _Writer:
     def _own(self, place: Path) -> None:
         if self.target.owner is not None:
             os.chown(place, *self.target.owner, follow_symlinks=False)
+
+
+def _fsync(place: Path) -> None:
+    handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def prove(directory: Path, hashes: dict[str, bytes]) -> Iterator[Proof]:

@@ -41,6 +41,24 @@ def test_objects_come_back_a_file_each_for_nobody_else_to_read(tmp_path: Path) -
     assert all(proof.ok for proof in prove(target, hashes))
 
 
+def test_every_file_and_folder_is_on_the_disk_and_nothing_else_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def noting(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "sync", lambda: pytest.fail("the whole machine is synced"))
+    target = tmp_path / "objects"
+    restore(entries(), pieces(), Target(target))
+
+    assert set(synced) == {tmp_path, target, *target.rglob("*")}
+
+
 def test_the_files_are_given_to_who_shall_own_them(tmp_path: Path) -> None:
     owner = (os.getuid(), os.getgid()) if os.getuid() else (4321, 4322)
     restore(entries(), pieces(), Target(tmp_path / "objects", owner))
