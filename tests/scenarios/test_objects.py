@@ -133,6 +133,18 @@ def test_nothing_that_the_list_key_opens_holds_a_name_or_content_of_the_namespac
     assert seen == {"lists", "snap", "runs"}
 
 
+def test_a_point_without_any_object_restores(objects: Objects, tmp_path: Path) -> None:
+    objects.api.collections[at("ingresses", "networking.k8s.io")] = []
+    chosen = {**objects.drtool.content["volumes"][0], "include": ["Ingress"]}
+    content = {**objects.drtool.content, "volumes": [chosen]}
+    drtool = Commands(objects.drtool.directory, content, objects.drtool.environment).written()
+
+    assert drtool("backup").value["volumes"][0]["read"] == 0
+    said = drtool.restore("objects", tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    assert [proof["ok"] for proof in said.value["restore"]["proofs"]] == [True, True]
+
+
 def test_another_cluster_s_namespace_does_not_get_into_the_repository(objects: Objects) -> None:
     objects.backup()
     objects.api.collections["/api/v1/namespaces"][0]["metadata"]["uid"] = "other"

@@ -28,6 +28,7 @@ FORBIDDEN, AWAY, GONE = "may not be read", "is not served now", "is not served a
 _BINDINGS: Final = ("rbac.authorization.k8s.io", "ClusterRoleBinding")
 _NAMESPACE: Final = ("", "Namespace")
 _SERVICE: Final = ("", "Service")
+_ACCOUNT: Final = ("", "ServiceAccount")
 _BEFORE: Final = "namespace_uid_before"  # where it is another one
 
 
@@ -62,6 +63,7 @@ class ManifestsCapture:
         self._previous = previous
         self._uid_before = previous.facts.get(UID) if previous else None
         self._uid = self._uid_before  # where it may not be read, the next point is held to the one before
+        self._is_seen = False  # whether the namespace is known to be there
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._may: dict[tuple[str, str], bool] = {}
         self._around = Around(self._is_read, set())
@@ -130,7 +132,7 @@ class ManifestsCapture:
                 f"there is no namespace {self._namespace} at {self._cluster.where}",
                 hint="Correct `kubernetes: {namespace: …}` in the policy, or the context that names the cluster.",
             )
-        self._uid = found["metadata"]["uid"]
+        self._is_seen, self._uid = True, found["metadata"]["uid"]
         self._refuse_another()
         if self._takes(resource):
             yield self._keep(resource, found)
@@ -200,18 +202,23 @@ class ManifestsCapture:
         return self._may[group, kind]
 
     def _refuse_nothing(self, listed: list[Resource]) -> None:
-        """Raise when nothing at all was met: a namespace that exists holds something, if only its service account."""
+        """Raise when nothing at all was met, unless the namespace was seen, and has nothing of what the policy takes.
+
+        Of service accounts a namespace always has one.
+        """
         if self._left_out or any(self._counts[_name(each)] for each in listed):
             return
-        if any(self._not_captured.get(_name(each)) == FORBIDDEN for each in listed):
+        read = [each for each in listed if self._not_captured.get(_name(each)) != FORBIDDEN]
+        if listed and not read:
             raise SourceUnavailable(
                 f"nothing in namespace {self._namespace} may be read",
                 hint="Bind the Role that `drtool render` writes to the account that captures.",
             )
-        raise SourceUnavailable(
-            f"nothing was found in namespace {self._namespace} that the policy takes",
-            hint="Look at `kubernetes: {namespace: …}`, include and exclude in the policy.",
-        )
+        if not self._is_seen or not read or any((each.group, each.kind) == _ACCOUNT for each in read):
+            raise SourceUnavailable(
+                f"nothing was found in namespace {self._namespace} that the policy takes",
+                hint="Look at `kubernetes: {namespace: …}`, include and exclude in the policy.",
+            )
 
     def _bindings(self) -> Iterator[Artifact | Reference]:
         """Yield the ClusterRoleBindings that give rights to the namespace's service accounts."""

@@ -239,6 +239,30 @@ def test_a_namespace_whose_uid_may_not_be_read_is_held_to_the_last_that_was(
     assert "namespace_uid" not in capture(cluster).told.facts
 
 
+def test_a_namespace_without_what_the_policy_takes_is_captured_as_such_once_it_is_seen(
+    api: Api, cluster: Cluster
+) -> None:
+    api.collections[at("ingresses", "networking.k8s.io")] = []
+    ingresses = ("networking.k8s.io/Ingress",)
+    assert capture(cluster, include=ingresses).paths == set()
+
+    api.forbidden.add(at("secrets"))
+    part = capture(cluster, include=(*ingresses, "Secret"))
+    assert (part.paths, part.notes) == (set(), "not captured, for it may not be read: core/Secret")
+
+    api.forbidden.add("/api/v1/namespaces/shop")
+    with pytest.raises(SourceUnavailable, match="nothing was found in namespace shop"):
+        capture(cluster, include=ingresses)
+
+
+def test_a_namespace_that_is_seen_has_a_service_account_at_least(api: Api, cluster: Cluster) -> None:
+    api.collections |= {path: [] for path in api.collections if "/namespaces/shop/" in path}
+    with pytest.raises(SourceUnavailable, match="nothing was found in namespace shop"):
+        capture(cluster)
+    with pytest.raises(SourceUnavailable, match="nothing was found in namespace shop"):
+        capture(cluster, include=("gadgets.example/*",))
+
+
 def test_what_is_unchanged_is_referred_to_and_what_changed_is_not(api: Api, cluster: Cluster) -> None:
     first = capture(cluster)
     known = Memory({path: each.stat for path, each in first.artifacts.items()})
