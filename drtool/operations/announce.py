@@ -39,10 +39,10 @@ def announce(news: News, environment: Mapping[str, str], now: datetime) -> str |
     if kind not in OWNERS or not name or not namespace:
         return None
     try:
-        cluster = Cluster.open(None, environment, patience_s=5.0)
-        owner = cluster.get(OWNERS[kind], namespace, name)
-        if owner is not None:
-            cluster.create(EVENTS, namespace, event(news, owner, now))
+        with Cluster.open(None, environment, patience_s=5.0) as cluster:
+            owner = cluster.get(OWNERS[kind], namespace, name)
+            if owner is not None:
+                cluster.create(EVENTS, namespace, event(news, owner, now))
     except DrtoolError as fault:
         return fault.message
     return None

@@ -9,9 +9,10 @@ from drtool.operations.session import World
 from drtool.policy.schema import Policy
 from drtool.policy.secret import SecretReference
 from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
-from drtool.sources.kubernetes.client import Cluster, is_in_pod
+from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.manifests import ACCEPTED, ManifestsSource
 from drtool.sources.kubernetes.selection import Filter
+from drtool.sources.kubernetes.transport import is_in_pod
 from drtool.sources.postgres.connection import PostgresSettings
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Endpoint, Tls

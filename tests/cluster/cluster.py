@@ -41,6 +41,11 @@ class Cluster:
         made: client.ApiClient = config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call]
         return made
 
+    def close(self) -> None:
+        """Let go of the connections of `api`."""
+        if "api" in vars(self):
+            self.api.rest_client.pool_manager.clear()
+
     def kubectl(self, *arguments: str | Path, stdin: str = "", deadline_s: float = DEFAULT_WAIT_S) -> str:
         """Run kubectl and return what it printed. Raises LabFailed, with what it said, if it fails."""
         command = (self._kubectl, f"--kubeconfig={self.kubeconfig}", *arguments)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from secrets import token_hex
 
@@ -21,8 +22,13 @@ def lab() -> Lab:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster() -> Iterator[Cluster]:
     """Cluster a of the lab; outside of a lab the one of KUBECONFIG."""
+    with closing(_cluster()) as cluster:
+        yield cluster
+
+
+def _cluster() -> Cluster:
     if os.environ.get(VARIABLE):
         return Lab.here().start_cluster("a")
     kubeconfig = os.environ.get("KUBECONFIG")

@@ -66,6 +66,7 @@ class Lab:
         """End a cluster and delete all of it: the next of its name begins with nothing."""
         cluster = self._cluster(name)
         cluster.stop()
+        cluster.close()
         shutil.rmtree(cluster.folder)
         del self._known[name]
         self.write_description()

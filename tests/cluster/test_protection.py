@@ -99,23 +99,26 @@ def test_a_service_account_may_do_what_its_role_says_and_nothing_else(
 ) -> None:
     """Every verb is asked for on every kind that the cluster serves, in the namespace and outside of it."""
     environment = {"KUBECONFIG": str(protection.cluster.kubeconfig)}
-    served = Asking.open(None, environment).resources()
-    them = Asking.open(None, environment, as_user=f"system:serviceaccount:tiny:{account}")
     role = json.loads(protection.kubectl("get", "role", account, "--output=json"))
-
-    def asked(namespace: str | None) -> set[tuple[str, str, str]]:
-        return {
-            (resource.group, resource.plural, verb)
-            for resource in served
-            for verb in VERBS
-            if resource.plural not in GRANTED_TO_ALL
-            and (resource.namespaced or namespace is None)
-            and them.may(verb, resource, namespace)
-        }
-
     for_all = {
         (right.group, right.plural, right.verb) for right in rights_of(role["rules"]) if not right.name
     }
-    assert asked("tiny") == {right for right in for_all if right[1] != "namespaces"}
-    assert asked("default") == set()
-    assert asked(None) == set()
+    with (
+        Asking.open(None, environment) as us,
+        Asking.open(None, environment, as_user=f"system:serviceaccount:tiny:{account}") as them,
+    ):
+        served = us.resources()
+
+        def asked(namespace: str | None) -> set[tuple[str, str, str]]:
+            return {
+                (resource.group, resource.plural, verb)
+                for resource in served
+                for verb in VERBS
+                if resource.plural not in GRANTED_TO_ALL
+                and (resource.namespaced or namespace is None)
+                and them.may(verb, resource, namespace)
+            }
+
+        assert asked("tiny") == {right for right in for_all if right[1] != "namespaces"}
+        assert asked("default") == set()
+        assert asked(None) == set()

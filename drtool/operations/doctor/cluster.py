@@ -36,11 +36,12 @@ def examine_cluster(patient: Patient) -> Findings:
     except UsageError as fault:
         yield Finding(AREA, "", "warning", f"the cluster was not looked at: {fault.message}", fault.hint)
         return
-    looking = Checkup(cluster, namespace, wanted(patient.policy), world.clock(), patient.context)
-    for about, symptom in looking:
-        yield finding(AREA, about, symptom)
-    yield from _policy_there(cluster, namespace, patient.policy.name)
-    yield from _keys_in_secrets(cluster, namespace, kubectl(patient.context, namespace))
+    with cluster:
+        looking = Checkup(cluster, namespace, wanted(patient.policy), world.clock(), patient.context)
+        for about, symptom in looking:
+            yield finding(AREA, about, symptom)
+        yield from _policy_there(cluster, namespace, patient.policy.name)
+        yield from _keys_in_secrets(cluster, namespace, kubectl(patient.context, namespace))
 
 
 def wanted(policy: Policy) -> Wanted:

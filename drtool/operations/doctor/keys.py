@@ -16,7 +16,7 @@ from drtool.operations.doctor.policy import references
 from drtool.operations.results import Finding
 from drtool.operations.status import run_status
 from drtool.policy.moments import to_second
-from drtool.sources.kubernetes.client import is_in_pod
+from drtool.sources.kubernetes.transport import is_in_pod
 
 AREA: Final = "keys"
 PROVEN_WITHIN: Final = timedelta(days=180)

@@ -5,7 +5,8 @@ at a little more. To apply a Role takes nothing away: its name is its subject's 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -62,12 +63,25 @@ def run_rbac(policy: Policy, world: World, context: str | None) -> MissingRights
         )
     namespace = policy.kubernetes.namespace
 
-    def speak(as_user: str = "") -> Cluster:
-        return Cluster.open(
-            context, world.environment, patience_s=world.patience_s, ending=world.ending, as_user=as_user
-        )
+    with ExitStack() as held:
 
-    cluster = speak()
+        def speak(as_user: str) -> Cluster:
+            return held.enter_context(
+                Cluster.open(
+                    context,
+                    world.environment,
+                    patience_s=world.patience_s,
+                    ending=world.ending,
+                    as_user=as_user,
+                )
+            )
+
+        return _ask(policy, namespace, speak)
+
+
+def _ask(policy: Policy, namespace: str, speak: Callable[[str], Cluster]) -> MissingRights:
+    """Ask for every right of every duty. speak returns the cluster as a user sees it, as ourselves for ""."""
+    cluster = speak("")
     me = _who(cluster)
     duties = _duties(policy, namespace)
     asked: list[str] = []

@@ -1,62 +1,39 @@
-"""The one door to Kubernetes' API: plain JSON in and out, patient with a server that is away, plain about refusals.
-
-The official client knows where clusters are and how to log in; its models are left alone, for they know no kinds but
-their own, and take more room than what they hold.
-"""
+"""Kubernetes' API: plain JSON in and out, patient with a server that is away, plain about refusals."""
 
 import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 from urllib3.exceptions import HTTPError
 
-from drtool.errors import SourceUnavailable, TemporaryFailure, UsageError
+from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.discovery import Discovered, discover
-from drtool.sources.kubernetes.faults import Answer, ListingExpired, TooLarge, broken_connection, refusal
+from drtool.sources.kubernetes.faults import Answer, ListingExpired, TooLarge, refusal
 from drtool.sources.kubernetes.resource import Page, Resource, fresh
+from drtool.sources.kubernetes.transport import Official, Transport
 
-__all__ = ["Cluster", "Page", "Resource", "is_in_pod"]
+__all__ = ["Cluster", "Page", "Resource"]
 
 PATIENCE_S = 120.0  # how long a server that is away, or overloaded, is waited for
 READY_S = 10.0  # how long a server that does not let us ask whether it is ready is taken for one that starts
 PAGE = 500  # objects asked for at once
-LONGEST = 8 * 1024 * 1024  # bytes of an answer: in memory it takes several times that
-_CONNECT_S, _READ_S = 5.0, 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-_IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"  # what kubelet gives every container
 
 REVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
 )
 
 
-def is_in_pod(environment: Mapping[str, str]) -> bool:
-    """Return whether this is a container of a pod, whose cluster is that of its service account."""
-    return bool(environment.get(_IN_A_POD))
-
-
-class Transport(Protocol):
-    """How one request reaches the API server."""
-
-    where: str
-
-    def ask(self, method: str, target: str, body: Json | None) -> Answer:
-        """Return the answer to one request. Raises OSError or urllib3's HTTPError where none came."""
-        ...
-
-    def renew(self) -> None:
-        """Read the credentials again, for they may have been renewed."""
-        ...
-
-
 class Cluster:
-    """A cluster, as one user sees it. Every error of its API becomes one of ours here."""
+    """A cluster, as one user sees it. Every error of its API becomes one of ours here.
+
+    Leave the context, or call `close`, to let go of the connections.
+    """
 
     def __init__(
         self, transport: Transport, *, patience_s: float = PATIENCE_S, ending: threading.Event | None = None
@@ -81,7 +58,17 @@ class Cluster:
         A context of None is the current one. as_user is whom to impersonate. Contacts nothing yet.
         Raises UsageError where no cluster is configured.
         """
-        return cls(_Official(context, environment, as_user), patience_s=patience_s, ending=ending)
+        return cls(Official(context, environment, as_user), patience_s=patience_s, ending=ending)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections. Whoever asks again gets new ones."""
+        self._transport.close()
 
     @property
     def where(self) -> str:
@@ -241,57 +228,3 @@ class Cluster:
                 f"{self.where} does not answer like an API server", hint="Look at the address of the cluster."
             ) from cause
         return dict(value)
-
-
-@dataclass(slots=True)
-class _Official:
-    """The official client, used for what it knows best: configurations and log-ins."""
-
-    context: str | None
-    environment: Mapping[str, str]
-    as_user: str = ""
-    where: str = field(init=False, default="")
-    _api: Any = field(init=False, default=None)
-    _refused: type[Exception] = field(init=False, default=Exception)
-
-    def __post_init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        from kubernetes import client, config  # noqa: PLC0415 - takes a second to load, and few commands need it
-
-        settings = client.Configuration()
-        settings.retries = False
-        try:
-            if is_in_pod(self.environment) and self.context is None:
-                config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
-            else:
-                file = self.environment.get("KUBECONFIG") or None
-                load = config.load_kube_config
-                load(file, self.context, settings, persist_config=False)  # type: ignore[no-untyped-call]
-        except Exception as fault:
-            raise UsageError(
-                f"no cluster is configured: {' '.join(str(fault).split())}",
-                hint="Set KUBECONFIG, or name a context that is in it.",
-            ) from fault
-        self.where = settings.host
-        self._api = client.ApiClient(settings)
-        self._refused = client.ApiException
-
-    def ask(self, method: str, target: str, body: Json | None) -> Answer:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if self.as_user:
-            headers["Impersonate-User"] = self.as_user
-        request = self._api.param_serialize(
-            method, target, header_params=headers, body=body, auth_settings=["BearerToken"]
-        )
-        try:
-            response = self._api.call_api(*request, _request_timeout=(_CONNECT_S, _READ_S))
-        except self._refused as cause:  # so it tells what became of TLS
-            raise broken_connection(str(cause), self.where) from cause
-        received = {str(name).lower(): str(value) for name, value in response.getheaders().items()}
-        content = response.response.read(LONGEST + 1)
-        if len(content) > LONGEST:
-            response.response.close()
-            raise TooLarge(f"an answer of the API server {self.where} is longer than {LONGEST >> 20} MiB")
-        return Answer(response.status, received, content)

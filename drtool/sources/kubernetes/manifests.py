@@ -79,7 +79,7 @@ class ManifestsCapture:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        pass
+        self._cluster.close()
 
     def __iter__(self) -> Iterator[Artifact | Reference]:
         """Yield the objects. Raises SourceUnavailable where there is no such namespace, or nothing may be read.

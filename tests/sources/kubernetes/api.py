@@ -63,6 +63,8 @@ class Api:
         )
         self.readiness = 200
         self.patience = 60  # seconds that those who ask for what is away are told to wait
+        self._connected: set[object] = set()
+        self._changed = threading.Condition()
         self._told: deque[tuple[int, Mapping[str, str], Json]] = deque()
         self._scheme = "https" if tls else "http"
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -74,6 +76,11 @@ class Api:
     def tell(self, code: int, headers: Mapping[str, str] | None = None, message: str = "told so") -> None:
         """Have the next request that nothing was told about answered so; but not whether it is ready."""
         self._told.append((code, headers or {}, status(code, message)))
+
+    def is_left(self, within_s: float) -> bool:
+        """Return whether every client lets go of its connections within that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._connected, within_s)
 
     @property
     def url(self) -> str:
@@ -151,6 +158,17 @@ class Api:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                with api._changed:
+                    api._connected.add(self.client_address)
+
+            def finish(self) -> None:
+                super().finish()
+                with api._changed:
+                    api._connected.discard(self.client_address)
+                    api._changed.notify_all()
 
             def do_GET(self) -> None:
                 self._speak("GET")

@@ -28,11 +28,11 @@ def api() -> Iterator[Api]:
 
 def look(api: Api, folder: Path, *cron_jobs: str, context: str | None = None) -> dict[str, list[Symptom]]:
     """Return what was found wrong, by what it is about."""
-    cluster = Cluster.open("here", {"KUBECONFIG": str(api.kubeconfig(folder))}, patience_s=2)
     found: dict[str, list[Symptom]] = {}
-    for about, symptom in Checkup(cluster, "shop", Wanted(cron_jobs=cron_jobs), NOW, context):
-        if symptom.level != "ok":
-            found.setdefault(about, []).append(symptom)
+    with Cluster.open("here", {"KUBECONFIG": str(api.kubeconfig(folder))}, patience_s=2) as cluster:
+        for about, symptom in Checkup(cluster, "shop", Wanted(cron_jobs=cron_jobs), NOW, context):
+            if symptom.level != "ok":
+                found.setdefault(about, []).append(symptom)
     return found
 
 

@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from drtool.errors import SourceUnavailable, TemporaryFailure, UsageError
-from drtool.sources.kubernetes.client import LONGEST, READY_S, Cluster, Resource
+from drtool.sources.kubernetes.client import READY_S, Cluster, Resource
 from drtool.sources.kubernetes.faults import Absent, Forbidden, TooLarge, Unauthorized
+from drtool.sources.kubernetes.transport import LONGEST
 from tests.sources.kubernetes.api import Api, config_map, write_kubeconfig
+from tests.sources.kubernetes.conftest import OpenCluster
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
@@ -32,8 +34,8 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture
-def cluster(api: Api, tmp_path: Path) -> Cluster:
-    return Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=3)
+def cluster(api: Api, tmp_path: Path, open_cluster: OpenCluster) -> Cluster:
+    return open_cluster(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=3)
 
 
 def names(cluster: Cluster) -> list[str]:
@@ -101,22 +103,38 @@ def test_a_server_that_stays_busy_is_a_temporary_failure_with_its_own_words(
         names(cluster)
 
 
-def test_a_server_that_comes_back_is_waited_for(api: Api, tmp_path: Path) -> None:
+def test_a_server_that_comes_back_is_waited_for(api: Api, tmp_path: Path, open_cluster: OpenCluster) -> None:
     environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
     api.tell(500)
     api.tell(502)
 
-    assert len(names(Cluster.open("here", environment, patience_s=5))) == 5
+    assert len(names(open_cluster("here", environment, patience_s=5))) == 5
 
 
-def test_nobody_there_is_a_temporary_failure_that_names_the_address(tmp_path: Path) -> None:
+def test_no_connection_outlives_the_context_or_the_credentials(api: Api, tmp_path: Path) -> None:
+    with Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=3) as cluster:
+        first = cluster._transport._api  # type: ignore[attr-defined]  # else the collector ends what it holds
+        assert len(names(cluster)) == 5
+        assert not api.is_left(0.1)
+        api.tell(401)  # the credentials are read again
+        assert len(names(cluster)) == 5
+        assert first is not cluster._transport._api  # type: ignore[attr-defined]
+
+    assert api.is_left(5)
+    assert len(names(cluster)) == 5  # whoever asks again is answered
+    cluster.close()
+
+
+def test_nobody_there_is_a_temporary_failure_that_names_the_address(
+    tmp_path: Path, open_cluster: OpenCluster
+) -> None:
     with Api({}) as gone:
         file = gone.kubeconfig(tmp_path)
     with pytest.raises(TemporaryFailure, match=gone.url):
-        Cluster.open(None, {"KUBECONFIG": str(file)}, patience_s=1).version()
+        open_cluster(None, {"KUBECONFIG": str(file)}, patience_s=1).version()
 
 
-def test_who_is_asked_to_end_waits_no_longer(api: Api, tmp_path: Path) -> None:
+def test_who_is_asked_to_end_waits_no_longer(api: Api, tmp_path: Path, open_cluster: OpenCluster) -> None:
     ending = threading.Event()
     ending.set()
     api.tell(503)
@@ -124,7 +142,7 @@ def test_who_is_asked_to_end_waits_no_longer(api: Api, tmp_path: Path) -> None:
 
     begun = time.monotonic()
     with pytest.raises(TemporaryFailure):
-        Cluster.open(None, environment, ending=ending).version()
+        open_cluster(None, environment, ending=ending).version()
     assert time.monotonic() - begun < 5
 
 
@@ -146,9 +164,9 @@ def test_what_a_starting_server_forbids_is_asked_again_once_it_is_ready(api: Api
 
 
 def test_a_server_that_was_long_in_coming_may_still_take_a_while_to_read_its_rights(
-    api: Api, tmp_path: Path
+    api: Api, tmp_path: Path, open_cluster: OpenCluster
 ) -> None:
-    cluster = Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=60)
+    cluster = open_cluster(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=60)
     api.starting, api.denying = int(READY_S * 2) + 2, 3  # it is asked twice a second
     api.tell(403)
 
@@ -179,8 +197,8 @@ def test_who_may_not_ask_whether_it_is_ready_believes_what_is_said(api: Api, clu
     assert len(api.asked) == 3
 
 
-def test_a_token_that_was_renewed_is_read_again(api: Api, tmp_path: Path) -> None:
-    cluster = Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=1)
+def test_a_token_that_was_renewed_is_read_again(api: Api, tmp_path: Path, open_cluster: OpenCluster) -> None:
+    cluster = open_cluster(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=1)
     api.kubeconfig(tmp_path, token="second")
     api.tell(401)
 
@@ -268,22 +286,26 @@ def test_what_is_no_api_server_is_named(api: Api, cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not: [yaml"])
-def test_a_kubeconfig_without_a_cluster_is_wrong_usage(content: str, tmp_path: Path) -> None:
+def test_a_kubeconfig_without_a_cluster_is_wrong_usage(
+    content: str, tmp_path: Path, open_cluster: OpenCluster
+) -> None:
     file = tmp_path / "kubeconfig"
     file.write_text(content)
 
     with pytest.raises(UsageError, match="no cluster is configured"):
-        Cluster.open(None, {"KUBECONFIG": str(file)})
+        open_cluster(None, {"KUBECONFIG": str(file)})
 
 
-def test_a_context_that_is_not_there_is_wrong_usage(api: Api, tmp_path: Path) -> None:
+def test_a_context_that_is_not_there_is_wrong_usage(
+    api: Api, tmp_path: Path, open_cluster: OpenCluster
+) -> None:
     with pytest.raises(UsageError, match="no cluster is configured"):
-        Cluster.open("elsewhere", {"KUBECONFIG": str(api.kubeconfig(tmp_path))})
+        open_cluster("elsewhere", {"KUBECONFIG": str(api.kubeconfig(tmp_path))})
 
 
-def test_in_a_pod_without_a_token_the_missing_service_account_is_named() -> None:
+def test_in_a_pod_without_a_token_the_missing_service_account_is_named(open_cluster: OpenCluster) -> None:
     with pytest.raises(UsageError, match="no cluster is configured"):
-        Cluster.open(
+        open_cluster(
             None, {**os.environ, "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
         )
 
@@ -332,27 +354,31 @@ def test_a_short_outage_hides_no_kind(api: Api, cluster: Cluster) -> None:
     assert cluster.unserved == []
 
 
-def test_a_server_that_does_not_prove_who_it_is_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_server_that_does_not_prove_who_it_is_is_refused_at_once(
+    tmp_path: Path, open_cluster: OpenCluster
+) -> None:
     with Api({}, tls=certificate(tmp_path)) as stranger:
         begun = time.monotonic()
         with pytest.raises(SourceUnavailable, match="does not prove who it is"):
-            Cluster.open(None, {"KUBECONFIG": str(stranger.kubeconfig(tmp_path))}).version()
+            open_cluster(None, {"KUBECONFIG": str(stranger.kubeconfig(tmp_path))}).version()
     assert time.monotonic() - begun < 30
 
 
-def test_a_port_that_speaks_no_tls_is_refused_at_once(api: Api, tmp_path: Path) -> None:
+def test_a_port_that_speaks_no_tls_is_refused_at_once(
+    api: Api, tmp_path: Path, open_cluster: OpenCluster
+) -> None:
     file = write_kubeconfig(tmp_path, api.url.replace("http://", "https://"))
 
     with pytest.raises(SourceUnavailable, match="does not prove who it is"):
-        Cluster.open(None, {"KUBECONFIG": str(file)}).version()
+        open_cluster(None, {"KUBECONFIG": str(file)}).version()
 
 
-def test_a_handshake_that_breaks_off_is_tried_again(tmp_path: Path) -> None:
+def test_a_handshake_that_breaks_off_is_tried_again(tmp_path: Path, open_cluster: OpenCluster) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=hang_up, args=(server,), daemon=True).start()
         file = write_kubeconfig(tmp_path, f"https://127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(TemporaryFailure, match="does not answer as it should"):
-            Cluster.open(None, {"KUBECONFIG": str(file)}, patience_s=1).version()
+            open_cluster(None, {"KUBECONFIG": str(file)}, patience_s=1).version()
 
 
 def hang_up(server: socket.socket) -> None:

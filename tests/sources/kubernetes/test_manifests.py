@@ -14,6 +14,7 @@ from drtool.sources.kubernetes.manifests import ManifestsSource, manifests_notes
 from drtool.sources.kubernetes.objects import content_of
 from drtool.sources.kubernetes.selection import Filter
 from tests.sources.kubernetes.api import Api
+from tests.sources.kubernetes.conftest import OpenCluster
 from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item, owned, shop
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -95,8 +96,8 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture
-def cluster(api: Api, tmp_path: Path) -> Cluster:
-    return Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=2)
+def cluster(api: Api, tmp_path: Path, open_cluster: OpenCluster) -> Cluster:
+    return open_cluster(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=2)
 
 
 def capture(cluster: Cluster, previous: Memory | None = None, **chosen: tuple[str, ...]) -> Run:
@@ -124,6 +125,12 @@ def test_an_application_comes_whole_with_what_it_needs_and_without_what_is_made_
     assert run.told.facts["versions"]["core/Service"] == "7"
     assert run.told.facts["left_out"] == {"made by its owner": 3, "published by the cluster": 1}
     assert run.notes == ""
+
+
+def test_a_capture_leaves_no_connection_behind(api: Api, cluster: Cluster) -> None:
+    capture(cluster)
+
+    assert api.is_left(5)
 
 
 def test_an_object_is_kept_as_it_is_but_for_who_set_which_field(cluster: Cluster) -> None:

@@ -1,0 +1,98 @@
+"""The one door to Kubernetes' official client: where clusters are, how to log in, and one request at a time.
+
+Its models are left alone, for they know no kinds but their own, and take more room than what they hold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from drtool.errors import UsageError
+from drtool.sources.base import Json
+from drtool.sources.kubernetes.faults import Answer, TooLarge, broken_connection
+
+LONGEST = 8 * 1024 * 1024  # bytes of an answer: in memory it takes several times that
+_CONNECT_S, _READ_S = 5.0, 60.0
+_IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"  # what kubelet gives every container
+
+
+def is_in_pod(environment: Mapping[str, str]) -> bool:
+    """Return whether this is a container of a pod, whose cluster is that of its service account."""
+    return bool(environment.get(_IN_A_POD))
+
+
+class Transport(Protocol):
+    """How one request reaches the API server."""
+
+    where: str
+
+    def ask(self, method: str, target: str, body: Json | None) -> Answer:
+        """Return the answer to one request. Raises OSError or urllib3's HTTPError where none came."""
+        ...
+
+    def renew(self) -> None:
+        """Read the credentials again, for they may have been renewed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connections; the next request makes a new one."""
+        ...
+
+
+@dataclass(slots=True)
+class Official:
+    """The official client, used for what it knows best: configurations and log-ins."""
+
+    context: str | None
+    environment: Mapping[str, str]
+    as_user: str = ""
+    where: str = field(init=False, default="")
+    _api: Any = field(init=False, default=None)
+    _refused: type[Exception] = field(init=False, default=Exception)
+
+    def __post_init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        from kubernetes import client, config  # noqa: PLC0415 - takes a second to load, and few commands need it
+
+        settings = client.Configuration()
+        settings.retries = False
+        try:
+            if is_in_pod(self.environment) and self.context is None:
+                config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+            else:
+                file = self.environment.get("KUBECONFIG") or None
+                load = config.load_kube_config
+                load(file, self.context, settings, persist_config=False)  # type: ignore[no-untyped-call]
+        except Exception as fault:
+            raise UsageError(
+                f"no cluster is configured: {' '.join(str(fault).split())}",
+                hint="Set KUBECONFIG, or name a context that is in it.",
+            ) from fault
+        self.close()
+        self.where = settings.host
+        self._api = client.ApiClient(settings)
+        self._refused = client.ApiException
+
+    def close(self) -> None:
+        if self._api is not None:
+            self._api.rest_client.pool_manager.clear()  # its own close() ends threads, and no connection
+
+    def ask(self, method: str, target: str, body: Json | None) -> Answer:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if self.as_user:
+            headers["Impersonate-User"] = self.as_user
+        request = self._api.param_serialize(
+            method, target, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        try:
+            response = self._api.call_api(*request, _request_timeout=(_CONNECT_S, _READ_S))
+        except self._refused as cause:  # so it tells what became of TLS
+            raise broken_connection(str(cause), self.where) from cause
+        received = {str(name).lower(): str(value) for name, value in response.getheaders().items()}
+        content = response.response.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            response.response.close()
+            raise TooLarge(f"an answer of the API server {self.where} is longer than {LONGEST >> 20} MiB")
+        return Answer(response.status, received, content)
