@@ -1,4 +1,4 @@
-"""The guard of a slot: it never keeps drtool from ending. What it gives up stands in tests/scenarios/test_slot_limit.py."""
+"""The guard of a slot never keeps drtool from ending. What it gives up stands in tests/scenarios/test_slot_limit.py."""
 
 import os
 import signal
