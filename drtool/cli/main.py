@@ -1,5 +1,6 @@
 """Where drtool begins: the table of commands, and the one place where errors become words and exit codes."""
 
+import errno
 import os
 import signal
 import sys
@@ -114,8 +115,16 @@ def _as_error(fault: BaseException) -> DrtoolError:
         case click.Abort() | _Terminate():
             return _stopped(fault)
         case OSError(strerror=reason, filename=file) if reason:
-            return DrtoolError(f"{file}: {reason}" if file else f"the system refuses: {reason}")
+            told = f"{file}: {reason}" if file else f"the system refuses: {reason}"
+            return DrtoolError(told, hint=_room_hint(fault.errno, reason))
     return _unexpected(fault)
+
+
+def _room_hint(number: int | None, reason: str) -> str:
+    """Return what helps where a disk is full; a full scratch folder is no errno, but a sentence of Python's."""
+    if "temporary directory" in reason:
+        return "Make room there, or name another folder in TMPDIR, and run it again."
+    return "Make room there, and run it again." if number in (errno.ENOSPC, errno.EDQUOT) else ""
 
 
 def _stopped(fault: BaseException) -> DrtoolError:

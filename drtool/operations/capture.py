@@ -172,14 +172,23 @@ def _save(session: Session, volume: Volume, past: Past, capture: Capture, more: 
     marks = witness_marks(session)
     progress.phase(f"{volume.name}: capturing")
     with Writer(repository, volume.name, volume.source, past.earlier) as writer, capture:
+        ahead = _ahead(session, volume)
         writer.header({"policy": session.policy_text, "version": __version__})
         for artifact in capture:
             _save_one(writer, artifact, progress)
         captured = capture.result()
         writer.header({"facts": captured.facts})
-        name = writer.commit(captured.begin, captured.end, {**_facts(captured), **more}, marks)
+        begin, end = captured.begin - ahead, captured.end - ahead
+        name = writer.commit(begin, end, {**_facts(captured), **more}, marks)
         _refuse_late(session, volume, writer.start, name)
-        return Kept(name, captured.end, writer.totals, writer.stored, _notes(captured))
+        return Kept(name, end, writer.totals, writer.stored, _notes(captured))
+
+
+def _ahead(session: Session, volume: Volume) -> timedelta:
+    """Return by how much the clock that tells a capture's span is ahead of the store's, where that clock is ours."""
+    if isinstance(volume, FilesVolume | ManifestsVolume):
+        return session.world.clock() - session.repository.store.now()
+    return timedelta(0)
 
 
 def _save_one(writer: Writer, artifact: Artifact | Reference, progress: Progress) -> None:

@@ -19,6 +19,7 @@ from drtool.operations.session import Session, World
 from drtool.operations.settings import postgres_volume
 from drtool.operations.slot_watch import SlotWatch
 from drtool.policy.durations import brief_duration
+from drtool.repository.repository import config_number
 from drtool.sources.postgres.faults import SourceOutage
 from drtool.sources.postgres.receiver import Received
 from drtool.sources.postgres.wal import format_lsn
@@ -103,7 +104,10 @@ class _Follower:
         if self._session is None:
             self._session = self._opening()
             self._session.need_writer()
-            self._configs = _configs(self._session)
+            newest = self._session.repository.config.number
+            self._configs = frozenset(
+                name for name in _configs(self._session) if (config_number(name) or 0) <= newest
+            )  # not one that came while we opened
         return self._session
 
     def _is_outdated(self, session: Session) -> bool:

@@ -5,7 +5,7 @@ before stays, with the time at which the store received it.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from drtool.errors import DrtoolError
@@ -17,6 +17,7 @@ from drtool.repository.runs import newest_run, run_kind
 from drtool.repository.storage.probe import probe_store
 
 _EVERY: Final = timedelta(days=1)
+_STALE: Final = timedelta(days=30)  # credentials and the bucket's rules may have changed since
 
 
 def probe_daily(session: Session) -> None:
@@ -35,13 +36,16 @@ def probe_daily(session: Session) -> None:
         session.world.progress.note(f"whether history is protected could not be probed: {fault.message}")
 
 
-def protection_of(runs: Sequence[Record]) -> Protection:
-    """Return what the newest probe says; what it does not say is unknown."""
+def protection_of(runs: Sequence[Record], now: datetime) -> Protection:
+    """Return what the newest probe says; what it does not say, or said too long ago, is unknown."""
     probes = [run for run in runs if run_kind(run) == "probe" and run.role == "writer"]
     newest = max(probes, key=lambda run: run.received, default=None)
     findings = newest.value.get("findings") if newest else None
     if newest is None or not isinstance(findings, list):
         return Protection("unknown", ("no backup has probed the store yet",))
+    if now - newest.received > _STALE:
+        reason = f"no backup has probed the store for {_STALE.days} days: look at the notes of the last one"
+        return Protection("unknown", (reason,), newest.received)
     guards = [each for each in findings if isinstance(each, dict) and each.get("guards") is True]
     failed = [each for each in findings if isinstance(each, dict) and each.get("ok") is not True]
     reasons = tuple(

@@ -1,10 +1,11 @@
 """Proofs of a recovered PostgreSQL: what its source proves by itself, and what the policy asks."""
 
-from drtool.errors import DrtoolError, UsageError
+from drtool.errors import DrtoolError
 from drtool.operations.restore_job import Job
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.reader import Contents
 from drtool.sources.base import Proof
+from drtool.sources.postgres.authid import superuser_names
 from drtool.sources.postgres.binaries import Binaries
 from drtool.sources.postgres.prove import (
     SqlProof,
@@ -21,7 +22,7 @@ def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: 
     policy = job.policy(contents)
     volume = policy.volume(job.request.volume) if policy else None
     try:
-        user = find_superuser(recovery.instance, _roles(job, volume))
+        user = find_superuser(recovery.instance, superuser_names(recovery.instance.directory))
     except DrtoolError as refused:
         return [
             Proof("a role to prove with", ok=False, expected="initdb's superuser", actual=refused.message)
@@ -40,20 +41,3 @@ def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: 
         ]
         proofs += prove_sql(recovery.instance, named, user=user)
     return proofs
-
-
-def _roles(job: Job, volume: object) -> list[str]:
-    """Return roles that may exist in the restored server, the likeliest first."""
-    roles = ["postgres"]
-    if isinstance(volume, PostgresVolume) and isinstance(volume.user, str):
-        roles.append(volume.user)
-    elif isinstance(volume, PostgresVolume):
-        roles += _resolved(job, volume)
-    return roles
-
-
-def _resolved(job: Job, volume: PostgresVolume) -> list[str]:
-    try:
-        return [job.session.world.secret(volume.user) or ""]
-    except UsageError:
-        return []  # the Secret died with the cluster; the proof asks as postgres

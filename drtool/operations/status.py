@@ -38,7 +38,7 @@ def run_status(session: Session) -> Status:
         session.repository.records, now - _RUNS_SINCE, now - _OFTEN_SINCE, _all_backed_up(session)
     )
     policy, policy_of = _policy_in_force(session, runs)
-    protection = protection_of(runs)
+    protection = protection_of(runs, now)
     seen = [_volume_status(session, policy, volume, runs, now) for volume in policy.volumes]
     volumes = tuple(replace(volume, history=protection.state) for volume, _ in seen)
     late = [each for _, found in seen for each in found]

@@ -231,7 +231,7 @@ def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Chain:
     found: dict[int, tuple[bytes, Config]] = {}
     faults: dict[int, Corrupt] = {}
     for stored in stored_objects(store, "config/"):
-        number = _config_number(stored.name)
+        number = config_number(stored.name)
         for version in stored.versions if number is not None else ():
             value = store.get(stored.name, version.version)
             try:
@@ -256,7 +256,8 @@ def _keep_config(found: dict[int, tuple[bytes, Config]], number: int, value: byt
     found[number] = (value, config)
 
 
-def _config_number(name: str) -> int | None:
+def config_number(name: str) -> int | None:
+    """Return which config an object's name says that it is; None for a name that somebody made up."""
     number = name.removeprefix("config/").partition("-")[0]
     return int(number) if number.isdigit() else None
 

@@ -149,7 +149,16 @@ def demo_raises(monkeypatch: pytest.MonkeyPatch) -> Fail:
         (WrongKey("not this key", hint="Look."), 5, "error: not this key\nhint: Look.\n"),
         (NoRecoveryPoint("none"), 8, "error: none\n"),
         (StoreOutage("away"), 75, "error: away\n"),
-        (OSError(28, "No space left on device", "/x/y"), 1, "error: /x/y: No space left on device\n"),
+        (
+            OSError(28, "No space left on device", "/x/y"),
+            1,
+            "error: /x/y: No space left on device\nhint: Make room there, and run it again.\n",
+        ),
+        (
+            OSError(2, "No usable temporary directory found in ['/tmp']"),
+            1,
+            "refuses: No usable temporary directory found in ['/tmp']\nhint: Make room there, or name another folder",
+        ),
         (OSError(24, "Too many open files"), 1, "error: the system refuses: Too many open files\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],

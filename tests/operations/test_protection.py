@@ -51,13 +51,13 @@ def probes(stage: Stage) -> list[Record]:
 
 
 def test_nobody_knows_before_a_backup_has_probed(stage: Stage) -> None:
-    found = protection_of(probes(stage))
+    found = protection_of(probes(stage), stage.clock())
     assert (found.state, found.probed) == ("unknown", None)
 
 
 def test_a_store_that_lets_its_writer_delete_does_not_protect_and_says_what(stage: Stage) -> None:
     probe_daily(session_of(stage))
-    found = protection_of(probes(stage))
+    found = protection_of(probes(stage), stage.clock())
     assert found.state == "not protected"
     assert found.probed is not None
     assert any("destroy versions for good" in reason for reason in found.reasons)
@@ -68,10 +68,22 @@ def test_a_store_that_lets_its_writer_delete_does_not_protect_and_says_what(stag
 def test_a_store_that_refuses_it_protects(stage: Stage) -> None:
     stage.store.__class__ = Narrow
     probe_daily(session_of(stage))
-    found = protection_of(probes(stage))
+    found = protection_of(probes(stage), stage.clock())
     assert found.state == "protected", found
     assert found.weaknesses == ()
     assert "no stored object can be deleted: it is refused" in found.reasons
+
+
+def test_what_was_found_a_month_ago_is_not_known_of_today(stage: Stage) -> None:
+    stage.store.__class__ = Narrow
+    probe_daily(session_of(stage))
+    stage.clock.leap(days=29)
+    assert protection_of(probes(stage), stage.clock()).state == "protected"
+    stage.clock.leap(days=2)
+    found = protection_of(probes(stage), stage.clock())
+    assert found.state == "unknown"
+    assert found.reasons[0].startswith("no backup has probed the store for 30 days")
+    assert found.probed is not None
 
 
 def test_it_is_probed_once_a_day(stage: Stage) -> None:
@@ -79,7 +91,7 @@ def test_it_is_probed_once_a_day(stage: Stage) -> None:
         stage.clock.leap(**step)
         probe_daily(session_of(stage))
         assert len(probes(stage)) == expected
-    assert protection_of(probes(stage)).probed == max(each.received for each in probes(stage))
+    assert protection_of(probes(stage), stage.clock()).probed == max(each.received for each in probes(stage))
 
 
 def test_a_probe_that_fails_is_a_note_and_no_failure(stage: Stage) -> None:
@@ -99,7 +111,7 @@ def test_a_probe_that_fails_is_a_note_and_no_failure(stage: Stage) -> None:
 )
 def test_a_record_that_says_nothing_of_use_protects_nothing(stage: Stage, findings: object) -> None:
     put_run(stage.writer().records, "probe", stage.clock(), {"findings": findings})
-    assert protection_of(probes(stage)).state != "protected"
+    assert protection_of(probes(stage), stage.clock()).state != "protected"
 
 
 def test_who_is_no_writer_cannot_say_that_history_is_protected(stage: Stage) -> None:
@@ -107,6 +119,6 @@ def test_who_is_no_writer_cannot_say_that_history_is_protected(stage: Stage) -> 
     put_run(
         stage.records_of("operator", stage.created.operator_seed), "probe", stage.clock(), {"findings": good}
     )
-    assert protection_of(probes(stage)).state == "unknown"
+    assert protection_of(probes(stage), stage.clock()).state == "unknown"
     put_run(stage.writer().records, "probe", stage.clock(), {"findings": good})
-    assert protection_of(probes(stage)).state == "protected"
+    assert protection_of(probes(stage), stage.clock()).state == "protected"

@@ -3,6 +3,7 @@
 Nothing is half-written, and earlier points stay: the fixtures look.
 """
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -140,3 +141,12 @@ def test_a_server_without_a_free_slot_is_asked_again_later(system: System) -> No
 
 def slots(server: PostgresServer) -> list[str]:
     return [name for (name,) in server.sql("select slot_name from pg_replication_slots")]
+
+
+def test_a_backup_needs_no_room_on_any_disk_of_its_own(system: System) -> None:
+    """Nothing may be written to any file, as on a full scratch disk, and both volumes are backed up all the same."""
+    process = system.drtool.start("backup")
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, 0))
+    said = system.drtool.end(process)
+    assert said.code == 0, said.err
+    assert [each["outcome"] for each in said.value["volumes"]] == ["done", "done"]

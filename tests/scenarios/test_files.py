@@ -15,6 +15,7 @@ import pytest
 from drtool.operations.session import KeyFiles, Session, Silent, World, open_session
 from drtool.repository.format.names import family
 from drtool.repository.snapshot import Snapshot, read_snapshots
+from drtool.sources.files.entries import NS_PER_S
 from drtool.sources.files.trailer import SIZE
 from tests.conftest import S3Server
 from tests.scenarios.commands import Commands, s3_repository
@@ -72,7 +73,10 @@ def settle(tree: Path) -> None:
 
 
 @pytest.fixture(params=["a directory", "S3"])
-def files(request: pytest.FixtureRequest, tmp_path: Path, s3_server: S3Server) -> Iterator[Files]:
+def files(
+    request: pytest.FixtureRequest, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Files]:
+    monkeypatch.setattr("drtool.sources.files.entries.UNSETTLED_NS", 3 * NS_PER_S)  # nothing is mapped here
     if request.param == "S3":
         s3 = s3_server.at(s3_server.plain)
         assert s3.credentials

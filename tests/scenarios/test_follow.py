@@ -3,10 +3,12 @@
 The judge is a ledger of acknowledged commits with their LSNs, and the names of the objects in the store.
 """
 
+import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +17,15 @@ import pytest
 
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.demo.servers.process import wait_until
+from drtool.operations.follow import run_follow
+from drtool.operations.session import KeyFiles, Session, Silent, World, open_session
+from drtool.operations.slot_watch import SlotWatch
+from drtool.policy.load import load_policy
+from drtool.repository.config import Epoch
+from drtool.repository.kit import parse_seed
+from drtool.repository.repository import open_epoch, put_config
 from drtool.repository.storage.s3 import S3Store
+from drtool.repository.wal import lineages
 from tests.conftest import S3Server
 from tests.faults.proxy import Answer, FaultProxy, error
 from tests.scenarios.commands import Commands, s3_repository
@@ -31,10 +41,11 @@ from tests.scenarios.following import (
 )
 from tests.scenarios.scene import play
 from tests.scenarios.stage import Stage, rows_of
-from tests.sources.postgres.standins import standby_of
+from tests.sources.postgres.standins import in_background, standby_of
 
 CLOCK = timedelta(seconds=1)  # S3 tells its time to the second
 UPLOAD = timedelta(seconds=5)
+MIB = 1 << 20
 
 
 @contextmanager
@@ -197,6 +208,37 @@ def test_a_store_that_is_away_is_waited_out_with_the_connection_alive(stage: Sta
         assert stage.drtool.end(process).code == 0
 
 
+def test_a_store_that_is_away_costs_no_memory_however_much_is_written(stage: Stage) -> None:
+    with follower(stage.drtool) as process:
+        wait_until(lambda: is_streaming(stage.server), "it follows", deadline_s=90)
+        wait_until_durable(stage.server, stage.store)
+        before = _largest(process.pid)
+        stage.proxy.inject(Answer(503, error("SlowDown")), times=None)
+        try:
+            stage.server.sql(
+                "create table bulk as select repeat(md5(n::text), 250) x from generate_series(1, 30000) n"
+            )
+            stage.server.sql("alter table bulk alter x set storage external")
+            stage.server.sql("insert into bulk select x || x from bulk limit 20000")
+            sent = "select sent_lsn - flush_lsn from pg_stat_replication where application_name = 'drtool'"
+            wait_until(
+                lambda: stage.server.sql(sent)[0][0] > 32 * MIB, "more than it holds is sent", deadline_s=60
+            )
+            assert _largest(process.pid) - before < 100 * MIB
+        finally:
+            stage.proxy.clear()
+        wait_until_durable(stage.server, stage.store, deadline_s=120)
+        assert _largest(process.pid) - before < 100 * MIB
+
+
+def _largest(pid: int) -> int:
+    """Return the largest resident set that a process ever had, in bytes."""
+    [line] = [
+        each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith("VmHWM")
+    ]
+    return int(line.split()[1]) * 1024
+
+
 def test_a_follower_that_is_started_while_the_store_is_away_waits_for_it(stage: Stage) -> None:
     stage.proxy.inject(Answer(503, error("SlowDown")), times=None)
     with follower(stage.drtool) as process:
@@ -274,3 +316,55 @@ def _fail_over(stage: Stage, standby: PostgresServer) -> None:
         point["end"] for point in drtool("points", "postgres").value["points"] if point["state"] == "listed"
     }
     assert datetime.fromisoformat(newest) > load.rows[-1].moment
+
+
+def test_each_newer_config_is_followed_into_the_epoch_that_it_opens(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One comes while the follower opens the repository, another one while it is at work."""
+    monkeypatch.setattr("drtool.operations.follow.CONFIG_EVERY_S", 0.2)
+    drtool = stage.drtool
+    world = World(lambda: datetime.now(UTC), {**os.environ, **drtool.environment}, Silent())
+    keys = KeyFiles(bundle=drtool.bundle)
+    opened: list[int] = []
+
+    def opening() -> Session:
+        session = open_session(drtool.policy, None, keys, world)
+        opened.append(session.repository.config.number)
+        if len(opened) == 1:
+            open_next_epoch(stage, session)
+        return session
+
+    with SlotWatch(load_policy(drtool.policy), "postgres", keys, world) as watch:
+        run = in_background(lambda: run_follow(opening, world, "postgres", watch))
+        try:
+            wait_until(lambda: epochs(stage) == {1, 2}, "the second epoch is received", deadline_s=60)
+            with closing(open_session(drtool.policy, None, keys, world)) as session:
+                open_next_epoch(stage, session)
+            wait_until(lambda: epochs(stage) == {1, 2, 3}, "the third epoch is received", deadline_s=60)
+            wait_until_durable(stage.server, stage.store)
+        finally:
+            world.ending.set()
+        assert run.result(30).lineage.endswith("-3")
+    assert opened == [0, 1, 2]
+
+
+def open_next_epoch(stage: Stage, session: Session) -> None:
+    """Put a config that opens another epoch, as the admin does."""
+    repository = session.repository
+    config = replace(
+        repository.config, number=repository.config.number + 1, previous=repository.config_sha256.hex()
+    )
+    [known] = {
+        (label.volume, label.system, label.major) for label in lineages(repository.records, "postgres")
+    }
+    sheet = stage.drtool.kit.with_name(f"{stage.drtool.kit.name}.admin").read_text()
+    put_config(
+        repository.store,
+        open_epoch(config, Epoch(*known, epoch=config.number + 1)),
+        parse_seed(sheet, "ADMIN"),
+    )
+
+
+def epochs(stage: Stage) -> set[int]:
+    return {int(found.name.split("/")[2].rsplit("-", 1)[1]) for found in stage.store.list("tail/postgres/")}

@@ -12,7 +12,9 @@ from drtool.sources.files.names import to_text
 from drtool.sources.files.walk import Seen
 
 NS_PER_S: Final = 1_000_000_000
-_UNSETTLED_NS: Final = 3 * NS_PER_S  # file systems and servers count time in steps of up to two seconds
+# File systems and servers count time in steps of up to two seconds. And who writes to a mapped file leaves no new time
+# while the page is still on its way to the disk: for 30 seconds, where nobody changed vm.dirty_expire_centisecs.
+UNSETTLED_NS: Final = 60 * NS_PER_S
 _STAT = struct.Struct(">QqqQ")
 
 # What belongs to the machine that the file lies on, and not to the file.
@@ -46,12 +48,20 @@ def describe(seen: Seen, handle: int | None = None) -> Json:
     entry = describe_status(seen.status)
     kind, status = entry["type"], seen.status
     if kind == "symlink":
-        target = os.readlink(seen.name, dir_fd=seen.folder)
-        entry["target"] = to_text(os.fsencode(target))
+        entry["target"] = to_text(os.fsencode(_target(seen)))
     elif kind in DEVICES:
         entry["device"] = [os.major(status.st_rdev), os.minor(status.st_rdev)]
     add_attributes(entry, seen, handle)
     return entry
+
+
+def _target(seen: Seen) -> str:
+    try:
+        return os.readlink(seen.name, dir_fd=seen.folder)
+    except OSError as cause:
+        if cause.errno == errno.EINVAL:  # by now it is no link
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO)) from cause
+        raise
 
 
 def describe_status(status: os.stat_result) -> Json:
@@ -81,19 +91,21 @@ def read_attributes(place: str | int, *, follow_symlinks: bool = True) -> dict[s
     """Return the extended attributes of what lies at place, or of the open file that it is, as base64."""
     try:
         names = os.listxattr(place, follow_symlinks=follow_symlinks)
-        if not names:
-            return {}
-        return {
-            to_text(os.fsencode(name)): base64.b64encode(
-                os.getxattr(place, name, follow_symlinks=follow_symlinks)
-            ).decode()
-            for name in sorted(names)
-            if name not in _LOCAL_ATTRIBUTES
-        }
     except OSError as cause:
         if cause.errno in _NO_ATTRIBUTES:
             return {}
         raise
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        if name not in _LOCAL_ATTRIBUTES:
+            try:
+                value = os.getxattr(place, name, follow_symlinks=follow_symlinks)
+            except OSError as cause:
+                if cause.errno in _NO_ATTRIBUTES:  # it is gone by now, or is shown and never given
+                    continue
+                raise
+            found[to_text(os.fsencode(name))] = base64.b64encode(value).decode()
+    return found
 
 
 def stat_record(status: os.stat_result) -> bytes:
@@ -102,5 +114,5 @@ def stat_record(status: os.stat_result) -> bytes:
 
 
 def is_settled(status: os.stat_result, now_ns: int) -> bool:
-    """Return whether a change after now would show: a file written to a moment ago may be again, in the same tick."""
-    return status.st_ctime_ns < now_ns - _UNSETTLED_NS
+    """Return whether a change after now would show: a file written to a moment ago may be again, and look the same."""
+    return status.st_ctime_ns < now_ns - UNSETTLED_NS

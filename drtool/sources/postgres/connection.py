@@ -4,6 +4,7 @@ Both leave in drtool's own errors. A role with nothing but LOGIN and REPLICATION
 """
 
 import select
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
@@ -13,7 +14,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from drtool.errors import Refused, SourceUnavailable
+from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.faults import command_fault, connection_fault
 from drtool.sources.postgres.wal import parse_lsn
 
@@ -106,6 +107,7 @@ class Replication:
         self._readable = select.poll()
         self._readable.register(self._pgconn.socket, select.POLLIN)
         self._command = ""
+        self._deadline: float | None = None
         self.notices: list[str] = []
 
     def __enter__(self) -> Self:
@@ -116,6 +118,18 @@ class Replication:
 
     def close(self) -> None:
         self._connection.close()
+
+    def hurry(self, seconds: float) -> None:
+        """Wait for the server no longer than so many seconds from now on; then TemporaryFailure is raised."""
+        self._deadline = time.monotonic() + seconds
+
+    def _wait_readable(self) -> None:
+        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000
+        if not self._readable.poll(left):
+            raise TemporaryFailure(
+                f"PostgreSQL at {self._settings.who} did not end the stream",
+                hint="It hangs, or the network does; what was acknowledged stands. Look at the server.",
+            )
 
     def _keep_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
@@ -172,7 +186,7 @@ class Replication:
         """Wait for the next result and return it, None after the last. Raises what the server refuses."""
         try:
             while self._pgconn.is_busy():
-                self._readable.poll()
+                self._wait_readable()
                 self._pgconn.consume_input()
             result = self._pgconn.get_result()
         except psycopg.OperationalError as cause:
@@ -193,7 +207,7 @@ class Replication:
         message, looked = self.take(), False
         while message is not None and not message:
             if looked:  # more is most often here already: the first look waits for nothing
-                self._readable.poll()
+                self._wait_readable()
             self.consume()
             message, looked = self.take(), True
         return message

@@ -10,12 +10,12 @@ import psycopg
 
 from drtool.errors import DrtoolError
 from drtool.sources.base import Proof
+from drtool.sources.postgres.authid import BOOTSTRAP_ROLE
 from drtool.sources.postgres.binaries import Binaries
 from drtool.sources.postgres.instance import Instance, read_control
 from drtool.sources.postgres.layout import TABLESPACE_MAP
 
 SHOWN = 2_000  # characters of a tool's complaint that a proof repeats
-_BOOTSTRAP_ROLE = 10  # pg_authid.dat: the superuser that initdb made, whatever its name
 
 _DATABASES: LiteralString = """
     select datname, pg_database_collation_actual_version(oid) from pg_database where datallowconn order by 1"""
@@ -62,12 +62,12 @@ def prove_pages(binaries: Binaries, directory: Path) -> Iterator[Proof]:
 
 def find_superuser(instance: Instance, known: Iterable[str]) -> str:
     """Return the name of the superuser that initdb made; known are roles to ask as, some of which may exist."""
-    problem = DrtoolError("no role to connect as was named")
+    problem = DrtoolError("no role to connect as is known")
     for user in known:
         try:
             with instance.connect(user=user) as connection:
                 rows = connection.execute(
-                    "select rolname from pg_roles where oid = %s", (_BOOTSTRAP_ROLE,)
+                    "select rolname from pg_roles where oid = %s", (BOOTSTRAP_ROLE,)
                 ).fetchall()
                 return str(rows[0][0])
         except DrtoolError as refused:

@@ -17,6 +17,7 @@ from drtool.sources.postgres.connection import PostgresSettings, connect
 
 LOOK_EVERY_S = 5.0
 SHARE_PERCENT = 80  # of max_slot_wal_keep_size
+PATIENCE_S = 10.0  # with a server that hangs, when the guard is to end
 _TERMINATE_MS = 5000
 
 _BACKLOG: LiteralString = """
@@ -69,7 +70,7 @@ class SlotGuard:
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_S)  # what it asked last may never be answered; it ends with the process
 
     def _run(self) -> None:
         while not self._stop.is_set():

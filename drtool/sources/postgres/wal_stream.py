@@ -157,6 +157,7 @@ class WalStream:
                 pass
             if self._closing:
                 self._send_status()
+                self._replication.hurry(ANSWER_LIMIT_S)
                 self._replication.end_copy()
                 while self._replication.copy_data() is not None:
                     pass

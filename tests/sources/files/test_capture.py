@@ -1,9 +1,12 @@
 """A capture: what is read and what is not, what changes meanwhile, what may not be read."""
 
+import base64
 import hashlib
+import mmap
 import os
 import socket
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -308,3 +311,46 @@ def test_nothing_stays_open(tree: Path) -> None:
     with FilesSource(tree, later).capture(None) as run:
         next(iter(run))
     assert open_handles() == before
+
+
+def test_a_change_by_memory_is_seen_though_its_page_was_stamped_long_before(tmp_path: Path) -> None:
+    """The kernel stamps a mapped file when a page of it is written to first, and again once the disk has that page."""
+    path = tmp_path / "database"
+    path.write_bytes(bytes(4096))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[0] = 1
+        first = capture(tmp_path, now=lambda: clock() + timedelta(seconds=20))
+        memory[1] = 1
+        second = capture(tmp_path, first)
+    assert data(second, "database") == b"\1\1" + bytes(4094)
+
+
+def test_a_link_that_becomes_a_file_before_it_is_read_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "link"
+    path.symlink_to("nowhere")
+    read = os.readlink
+
+    def meddled(name: str, *, dir_fd: int) -> str:
+        path.unlink()
+        path.write_bytes(b"x")
+        return read(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "readlink", meddled)
+    kept = capture(tmp_path)
+    assert list(kept.artifacts) == ["."]
+    assert kept.facts["named"] == {"vanished": ["link"]}
+
+
+def test_an_attribute_that_cannot_be_had_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    os.setxattr(path, "user.b", b"kept")
+    names = os.listxattr
+    monkeypatch.setattr(os, "listxattr", lambda *place, **how: ["user.a", *names(*place, **how)])
+    assert capture(tmp_path).artifacts["file"].entry["xattrs"] == {
+        "user.b": base64.b64encode(b"kept").decode()
+    }

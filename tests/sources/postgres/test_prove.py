@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer, private_directory
 from drtool.errors import DrtoolError
 from drtool.sources.base import Proof
+from drtool.sources.postgres.authid import superuser_names
 from drtool.sources.postgres.facts import read_facts
 from drtool.sources.postgres.instance import Instance
 from drtool.sources.postgres.pitr import choose_recovery
@@ -158,6 +160,35 @@ def test_the_superuser_is_found_through_any_role(proven: Proven) -> None:
     assert find_superuser(instance, ["nobody-here", "app"]) == "postgres"
     with pytest.raises(DrtoolError, match="nobody-here"):
         find_superuser(instance, ["nobody-here"])
+
+
+def test_the_superuser_is_found_in_the_data_whatever_it_is_called(proven: Proven) -> None:
+    """Renamed, and its catalogue moved into another file: as who restores with a kit alone may meet it."""
+    instance = proven.recovery.instance
+    assert find_superuser(instance, superuser_names(instance.directory)) == "postgres"
+    with instance.connect(user="postgres") as connection:
+        connection.execute("create role other superuser login")
+    with instance.connect(user="other") as connection:
+        connection.execute("alter role postgres rename to chief")
+        try:
+            connection.execute("checkpoint")
+            assert find_superuser(instance, superuser_names(instance.directory)) == "chief"
+            connection.execute("vacuum full pg_authid")
+            connection.execute("checkpoint")
+            assert superuser_names(instance.directory) == ["chief"]
+        finally:
+            connection.execute("alter role chief rename to postgres")
+    with instance.connect(user="postgres") as connection:
+        connection.execute("drop role other")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(8192), b"x" * 8192])
+def test_files_of_another_layout_name_no_superuser(tmp_path: Path, content: bytes) -> None:
+    assert superuser_names(tmp_path) == []
+    (tmp_path / "global").mkdir()
+    (tmp_path / "global" / "pg_filenode.map").write_bytes(bytes(512))
+    (tmp_path / "global" / "1260").write_bytes(content)
+    assert superuser_names(tmp_path) == []
 
 
 def test_a_role_that_may_not_read_the_roles_is_no_traceback(proven: Proven) -> None:

@@ -1,5 +1,7 @@
 """The receiver on real servers: WAL arrives whole and in order, and only what is durable is acknowledged."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -444,3 +446,24 @@ def test_a_store_that_stays_away_lets_the_server_go(
     sink.gate.set()
     with pytest.raises(TemporaryFailure, match="could not be made durable"):
         run.result(10)
+
+
+def test_a_server_that_hangs_does_not_keep_who_wants_to_end(
+    small: PostgresServer, sink: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_stream, "ANSWER_LIMIT_S", 1.0)
+    stopping: list[bool] = []
+    start = start_of(small)
+    run = in_background(
+        lambda: Receiver(small.settings, SLOT, start, sink).follow(0.1, lambda: bool(stopping))
+    )
+    eventually(lambda: len(sink.tails) > 1)
+    [(pid, _)] = receiving(small)
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        stopping.append(True)
+        with pytest.raises(TemporaryFailure, match="did not end the stream"):
+            run.result(10)
+    finally:
+        os.kill(pid, signal.SIGCONT)
