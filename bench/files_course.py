@@ -38,6 +38,7 @@ class FilesCourse:
     def run(self, number: int) -> FilesRound:
         """Measure every step once for every side."""
         found = FilesRound()
+        self._tree.settle()
         for side in self._sides:
             side.fresh()
         self._step(found, "first", number, lambda side: side.backup())

@@ -5,6 +5,7 @@ Sizes are log-normal, as those of most trees are: half of the files are smaller 
 
 import os
 import random
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bench.words import prose
 
 _SEED = 15
 _SPREAD = 1.8  # sigma of the logarithm of a size
+_SETTLED_S = 65  # after this, drtool knows a file that was not written to as unchanged
 _LARGEST = 64 * 1024 * 1024
 _PER_FOLDER = 100
 _FOLDERS = ("uploads", "avatars", "exports", "mail", "cache")
@@ -36,12 +38,17 @@ class FileTree:
         self._prose = prose(self._chance, _PROSE_BYTES)
         self._sizes = _sizes(self._chance, count, size)
         self._files = [_place(number) for number in range(count)]
+        self._written = time.monotonic()
 
     def fill(self) -> None:
         """Write all files, and make them durable."""
         for path, size in zip(self._files, self._sizes, strict=True):
             self._write(path, size)
         os.sync()
+
+    def settle(self) -> None:
+        """Return once all files are as old as those of most trees: what is quite new is read again by the next run."""
+        time.sleep(max(0.0, self._written + _SETTLED_S - time.monotonic()))
 
     def change(self, count: int) -> Changed:
         """Write count files anew, spread over the tree; every call takes others by chance."""
@@ -51,6 +58,7 @@ class FileTree:
         return Changed(count, sum(self._sizes[number] for number in chosen))
 
     def _write(self, path: str, size: int) -> None:
+        self._written = time.monotonic()
         place = self.root / path
         place.parent.mkdir(parents=True, exist_ok=True)
         if self._chance.random() < 0.5:
