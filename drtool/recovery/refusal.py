@@ -1,0 +1,11 @@
+"""Why a plan cannot be: one reason, about one thing, with what to do."""
+
+from typing import NamedTuple
+
+
+class Refusal(NamedTuple):
+    """message goes on where about ends; hint is a sentence. Neither holds a byte of a Secret."""
+
+    about: str
+    message: str
+    hint: str
