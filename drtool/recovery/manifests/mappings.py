@@ -5,7 +5,7 @@ Mapped, wherever Kubernetes itself gives the text that meaning:
   webhooks' and definitions' Services, selectors by the label kubernetes.io/metadata.name;
 - in texts, where `.OLD.svc` leaves no doubt: env values, commands and arguments of containers, externalName, and the
   data of ConfigMaps, all of which the diff of a plan shows;
-- storage class: claims, templates of StatefulSets, keys of quotas;
+- storage class: claims, templates of StatefulSets, keys of quotas; an empty name is that of claims without one;
 - image registry: images of all containers; docker.io is what an image without a registry means;
 - host: rules and TLS of Ingresses, with all that lie below it.
 
@@ -177,8 +177,9 @@ def _map_classes(item: Json, classes: Mapping[str, str]) -> None:
         if each.get("ephemeral")
     ]
     for each in specs:
-        if each.get("storageClassName") in classes:
-            each["storageClassName"] = classes[each["storageClassName"]]
+        name = each.get("storageClassName", "")
+        if name in classes:
+            each["storageClassName"] = classes[name]
     hard = part(spec, "hard")
     for key in list(hard):
         name, mark, rest = key.partition(".storageclass.storage.k8s.io/")

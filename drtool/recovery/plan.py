@@ -1,0 +1,106 @@
+"""The plan: from policy, points, objects and target to ordered steps, or to all the reasons why not. Pure.
+
+It is data: the same input makes the same plan, which can be shown, kept and read back. It names objects, and holds
+nothing of what Secrets and ConfigMaps hold: who does a step prepares its objects again, from the same point.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from drtool.policy.schema import Policy
+from drtool.recovery.compare import Change
+from drtool.recovery.manifests.prepare import Preparation
+from drtool.recovery.points import Choice, VolumePoint
+from drtool.recovery.preflight import notes, refuse
+from drtool.recovery.refusal import Refusal
+from drtool.recovery.steps import Phase, Step, phases_of
+from drtool.recovery.target import TargetCluster, TargetFacts
+from drtool.recovery.wishes import Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a plan is asked for, and when. namespace is (captured, restored); version is the captured cluster's."""
+
+    wishes: Wishes
+    now: datetime
+    namespace: tuple[str, str]
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One way back. missed says which promise it cannot keep, notes what a person should look at."""
+
+    version: Literal[1]
+    policy: str
+    made: datetime
+    target: TargetCluster
+    namespace: tuple[str, str]
+    wishes: Wishes
+    volumes: tuple[VolumePoint, ...]
+    skew: timedelta
+    size: int
+    phases: tuple[Phase, ...]
+    missed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, in an order in which they can be done one after the other."""
+        return tuple(step for phase in self.phases for step in phase.steps)
+
+
+def make_plan(
+    policy: Policy,
+    request: Request,
+    choice: Choice,
+    preparation: Preparation,
+    changes: tuple[Change, ...],
+    facts: TargetFacts,
+) -> Plan | tuple[Refusal, ...]:
+    """Return the plan, else every reason against it.
+
+    choice is from `choose_points`, preparation from `prepare`, changes from `compare`, of each prepared object.
+    """
+    against = (*choice.refusals, *refuse(policy, request.namespace[1], preparation, changes, facts))
+    if against:
+        return against
+    names = {each.ref.name for each in preparation.objects}
+    unknown = [name for tier in policy.recovery.tiers for name in tier if name not in names]
+    return Plan(
+        version=1,
+        policy=policy.name,
+        made=request.now,
+        target=facts.cluster,
+        namespace=request.namespace,
+        wishes=request.wishes,
+        volumes=choice.volumes,
+        skew=choice.skew,
+        size=sum(each.size for each in choice.volumes),
+        phases=phases_of(policy, preparation.objects, changes, choice.volumes),
+        missed=choice.missed,
+        notes=(
+            *notes(preparation, changes, facts, request.version),
+            *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
+        ),
+    )
+
+
+@cache
+def _adapter() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)
+
+
+def to_json(plan: Plan) -> bytes:
+    """Return a plan as JSON, the same bytes for the same plan."""
+    return _adapter().dump_json(plan)
+
+
+def from_json(data: bytes) -> Plan:
+    """Return the plan that to_json made data of. Raises ValueError for anything else."""
+    return _adapter().validate_json(data)

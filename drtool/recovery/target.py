@@ -1,0 +1,40 @@
+"""What is known of the target cluster before a plan is made: plain data, gathered by operations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from drtool.recovery.manifests.objects import Json, Ref
+from drtool.recovery.manifests.versions import Served
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCluster:
+    """Which cluster. uid is that of its namespace kube-system, by which it is told from all others; "" if hidden."""
+
+    context: str
+    where: str
+    version: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What the target has and allows, as far as it decides on a plan.
+
+    phase is that of the namespace, "" where it is not there. live are the objects that are there already of those
+    that come back. storage_classes maps names to provisioners; drivers are those of CSI. users are the pods that use
+    each claim of the namespace. lacking are verbs by kind that may not be done there, each as in "create secrets".
+    """
+
+    cluster: TargetCluster
+    served: Served = field(repr=False)
+    phase: str = ""
+    live: Mapping[Ref, Json] = field(default_factory=dict, repr=False)
+    storage_classes: Mapping[str, str] = field(default_factory=dict)
+    default_class: str | None = None
+    drivers: frozenset[str] = frozenset()
+    ingress_classes: frozenset[str] = frozenset()
+    priority_classes: frozenset[str] = frozenset()
+    quotas: Sequence[Json] = ()
+    users: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lacking: Sequence[str] = ()

@@ -1,0 +1,27 @@
+"""What a person asks a plan for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+IfExists = Literal["refuse", "keep", "replace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """at is UTC; without it, and not aligned, each volume comes back to its newest. No volumes are all of them.
+
+    classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
+    already, and that differ.
+    """
+
+    at: datetime | None = None
+    aligned: bool = False
+    volumes: tuple[str, ...] = ()
+    namespace: str | None = None
+    classes: Mapping[str, str] = field(default_factory=dict)
+    registries: Mapping[str, str] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    if_exists: IfExists = "refuse"
+    with_jobs: bool = False
