@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "doctor": "Say whether everything is there that a backup needs, and print what mends the rest.",
     "status": "Say what would be lost now, volume by volume.",
     "points": "List the recovery points.",
+    "plan": "Say how everything would come back into a cluster, and what speaks against it.",
     "restore": "Bring one volume back into a directory.",
     "verify": "Read the repository back and prove it.",
     "render": "Write what runs a policy on Kubernetes, as a folder of kustomize.",

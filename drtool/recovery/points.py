@@ -2,8 +2,8 @@
 
 Without a wish each volume takes its newest point. With a moment: the newest point not after it, PostgreSQL exactly
 it, a volume marked `at: after` the first that began at or after it. Aligned: the newest moment to which all data can
-be brought, which is the oldest of the newest. The objects of a namespace are no data: they follow, and neither hold
-the others back nor count for the skew.
+be brought, which is the oldest of the newest. The objects of a namespace are no data: they follow, if need be with
+their oldest point after it, and neither hold the others back nor count for the skew.
 """
 
 from collections.abc import Sequence
@@ -78,6 +78,8 @@ def choose_points(policy: Policy, candidates: Sequence[Candidate], wishes: Wishe
     for volume in wanted:
         points = by_volume[volume.name]
         chosen = _choose(volume, points, at)
+        if isinstance(chosen, Refusal) and wishes.aligned and points and isinstance(volume, ManifestsVolume):
+            chosen = min(points, key=_newest)
         if isinstance(chosen, Refusal):
             refusals.append(chosen)
         else:

@@ -16,7 +16,7 @@ from drtool.recovery.target import TargetFacts
 
 _CLAIM: Final = ("", "PersistentVolumeClaim")
 _BY_HAND: Final = "kubernetes.io/no-provisioner"
-_MAP: Final = "Map it: --storage-class {}={}."
+_MAP: Final = "Map it to one that is: --storage-class {}=NEW, where NEW is {}."
 
 
 def refuse(
@@ -68,7 +68,7 @@ def _classes(preparation: Preparation, claims: Sequence[Prepared], facts: Target
         if not spec_of(claim.item).get("volumeName"):
             asking[spec_of(claim.item).get("storageClassName")].append(claim.ref.name)
     there = _provided(preparation, facts)
-    names = " | ".join(sorted(there)) or "CLASS"
+    names = " or ".join(sorted(there)) or "yet to be made"
     for name, who in sorted(asking.items(), key=lambda pair: pair[0] or ""):
         asked = f"which {', '.join(sorted(who))} {'asks' if len(who) == 1 else 'ask'} for"
         if name is None:
@@ -83,7 +83,7 @@ def _classes(preparation: Preparation, claims: Sequence[Prepared], facts: Target
 
 def _provided(preparation: Preparation, facts: TargetFacts) -> set[str]:
     """Return the classes of which the target makes volumes: its own, and captured ones that it has a driver for."""
-    known = {*facts.storage_classes.values(), *facts.drivers} - {_BY_HAND}
+    known = {*facts.storage_classes.values(), *facts.drivers} - {_BY_HAND, ""}
     captured = {
         each.ref.name: each.item.get("provisioner")
         for each in preparation.objects

@@ -93,6 +93,13 @@ def prepare(
     )
 
 
+def with_namespace(captured: Sequence[Json], name: str) -> list[Json]:
+    """Return captured with its namespace, a bare one where it could not be captured: everything else lives in it."""
+    if any(kind_of(each) == ("", "Namespace") for each in captured):
+        return list(captured)
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, *captured]
+
+
 def _change(item: Json, around: Around, mappings: Mappings, taken: dict[int, str]) -> list[str]:
     """Strip and map item; return what to say of it."""
     unhold(item)

@@ -1,0 +1,167 @@
+"""`drtool plan`: how everything would come back into a cluster, and what speaks against it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+import click
+
+from drtool.cli.exits import STORE, exit_codes
+from drtool.cli.options import AT, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.output import Answer
+from drtool.cli.table import Table
+from drtool.cli.units import NONE, counted, size, took, when
+from drtool.errors import Refused, UsageError
+from drtool.operations.plan import PlanResult, run_plan
+from drtool.policy.moments import to_second
+from drtool.recovery.steps import Step
+from drtool.recovery.wishes import Wishes
+
+_SHOWN = 3  # objects of a step that its line names
+
+
+@click.command("plan", epilog=exit_codes(4, 6, 8, *STORE))
+@click.argument("volumes", nargs=-1, metavar="[VOLUME]...", shell_complete=complete_volume)
+@click.option(
+    "--to-cluster", "context", required=True, metavar="CONTEXT", help="A context of the kubeconfig."
+)
+@click.option("--namespace", metavar="NAME", help="Another namespace than the captured one.")
+@AT
+@click.option("--aligned", is_flag=True, help="The newest moment that all data can be brought to.")
+@click.option(
+    "--storage-class",
+    "classes",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Another storage class; without OLD: for claims that name none.",
+)
+@click.option(
+    "--image-registry", "registries", multiple=True, metavar="OLD=NEW", help="Where images come from instead."
+)
+@click.option(
+    "--host", "hosts", multiple=True, metavar="OLD=NEW", help="Another host for Ingresses, with all below it."
+)
+@click.option(
+    "--if-exists",
+    type=click.Choice(["refuse", "keep", "replace"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of objects that are there already, and differ.",
+)
+@click.option("--with-jobs", is_flag=True, help="Bring Jobs and pods of nobody back, too: they run again.")
+@common(PLACE, RECOVERY_KEY)
+def command(invocation: Invocation, *, context: str, **given: Any) -> int:
+    """Say how everything would come back into a cluster, and what speaks against it.
+
+    Reads the points and the captured objects with the recovery key, and looks at the cluster; nothing is written.
+    Shows for each volume its point and what would be lost, the steps in their order, and what would change in the
+    cluster, with no value of a Secret. Ends with 5 and all the reasons at once where it cannot be. Executing the plan
+    is not there yet.
+    """
+    wishes = Wishes(
+        **{
+            **given,
+            "at": invocation.moment(given["at"]),
+            "classes": parse_names("--storage-class", given["classes"], may_be_empty=True),
+            "registries": parse_names("--image-registry", given["registries"]),
+            "hosts": parse_names("--host", given["hosts"]),
+        }
+    )
+    return invocation.say(answer(run_plan(invocation.session(), context, wishes), invocation.now))
+
+
+def parse_names(option: str, texts: Iterable[str], *, may_be_empty: bool = False) -> dict[str, str]:
+    """Return OLD=NEW pairs as a mapping; may_be_empty lets OLD be no name. Raises UsageError."""
+    names: dict[str, str] = {}
+    for text in texts:
+        old, sign, new = text.partition("=")
+        if not (sign and new and (old or may_be_empty)) or old in names:
+            raise UsageError(
+                f"{option} {text} does not say what becomes what", hint="Write each once, as OLD=NEW."
+            )
+        names[old] = new
+    return names
+
+
+def answer(result: PlanResult, now: datetime) -> Answer:
+    """Return what a plan says: the verdict, the volumes, the steps, and what would change."""
+    where = f"{result.target.context}, namespace {result.namespace}"
+    if result.plan is None:
+        count = len(result.refusals)
+        speaks = "reason speaks" if count == 1 else "reasons speak"
+        verdict = f"plan: {result.policy} cannot come back into {where}: {count} {speaks} against it"
+        advice = "Nothing was touched. Each reason says what to do; then plan again."
+    else:
+        verdict = (
+            f"plan: {result.policy} would come back into {where}: "
+            f"{counted(len(result.plan.steps), 'step')}, {size(result.plan.size)} of data"
+        )
+        advice = (
+            "Nothing was touched. This version does not execute it yet: `drtool restore` brings volumes back."
+        )
+    return Answer(
+        command="plan",
+        verdict=verdict,
+        advice=advice,
+        facts={"plan": result},
+        lines=[*_lines(result, now)],
+        exit_code=0 if result.plan else Refused.exit_code,
+        alarm=bool(result.missed),
+    )
+
+
+def _lines(result: PlanResult, now: datetime) -> Iterator[str | Table]:
+    cluster = result.target
+    yield ""
+    yield f"cluster  {cluster.where}, {cluster.version}, uid {cluster.uid or 'not to be seen'}"
+    for refusal in result.refusals:
+        yield from ("", f"error: {refusal.about} {refusal.message}", f"hint: {refusal.hint}")
+    yield _volumes(result, now)
+    if result.volumes:
+        yield from ("", f"skew     {took(result.skew.total_seconds())}")
+    yield from (f"MISSED   {text}" for text in result.missed)
+    if result.plan is not None:
+        rows = [(phase.name, step.id, _what(step)) for phase in result.plan.phases for step in phase.steps]
+        yield Table(("PHASE", "STEP", "WHAT"), rows)
+    yield from _changes(result)
+    yield from (f"note: {note}" for note in result.notes)
+
+
+def _volumes(result: PlanResult, now: datetime) -> Table:
+    rows = [
+        (
+            each.volume,
+            when(each.moment, now),
+            took(each.loss.total_seconds()),
+            took(each.cost.total_seconds()) if each.cost else NONE,
+            size(each.size),
+            each.point.rpartition("-")[2][:8],
+        )
+        for each in result.volumes
+    ]
+    return Table(("VOLUME", "COMES BACK TO", "LOSES", "MORE THAN NEWEST", "SIZE", "POINT"), rows)
+
+
+def _what(step: Step) -> str:
+    """Return to what a step is done."""
+    if step.moment is not None:
+        return f"{size(step.size)} as of {to_second(step.moment)}"
+    names = [name.rpartition("/")[2] for name in step.objects]
+    more = f", … {len(names)} in all" if len(names) > _SHOWN else ""
+    deleted = f"; deleted before: {len(step.replaced)}" if step.replaced else ""
+    return f"{', '.join(names[:_SHOWN])}{more}{deleted}" or step.what
+
+
+def _changes(result: PlanResult) -> Iterator[str]:
+    """Yield how the objects stand against the target: in numbers, and each that differs with its diff."""
+    if not result.changes and not result.left_out:
+        return
+    counts = Counter(each.state for each in result.changes)
+    said = [f"{counts[state]} {state}" for state in ("new", "changed", "equal") if counts[state]]
+    yield from ("", f"objects  {', '.join(said) or 'none'}")
+    for reason, count in result.left_out.items():
+        yield f"left out {count}: {reason}"
+    for each in result.changes:
+        if each.state == "changed":
+            yield from ("", f"{each.object}: {each.action}", *(f"  {line}" for line in each.diff))

@@ -1,0 +1,236 @@
+"""`plan`: how a system would come back into a cluster, from repository and recovery key alone. Writes nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from difflib import unified_diff
+from typing import Final
+
+from drtool.deploy.yaml_text import to_yaml
+from drtool.errors import UsageError
+from drtool.operations.marks import loss_of
+from drtool.operations.plan_objects import load_objects
+from drtool.operations.plan_target import TargetLook
+from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.results import Point
+from drtool.operations.session import Session
+from drtool.policy.load import parse_policy
+from drtool.policy.schema import Policy
+from drtool.policy.volumes import FilesVolume
+from drtool.recovery.compare import Action, Change, State, compare
+from drtool.recovery.manifests.mappings import Mappings
+from drtool.recovery.manifests.prepare import Preparation, prepare, with_namespace
+from drtool.recovery.plan import Plan, Request, make_plan
+from drtool.recovery.points import Candidate, Choice, VolumePoint, choose_points
+from drtool.recovery.refusal import Refusal
+from drtool.recovery.steps import label
+from drtool.recovery.target import TargetCluster
+from drtool.recovery.wishes import Wishes
+from drtool.repository.records import Record
+from drtool.repository.runs import read_runs_that_tell
+from drtool.sources.base import Json
+from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.manifests import manifests_notes
+from drtool.sources.postgres.pitr import choose_recovery
+
+_RUNS_SINCE: Final = timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """One object of the point against the target. diff is of YAML, from what is there to what would be."""
+
+    object: str
+    state: State
+    action: Action
+    diff: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """A plan, or why there is none; and either way what each volume and each object would come back to.
+
+    left_out counts the objects that do not come back, by reason.
+    """
+
+    policy: str
+    target: TargetCluster
+    namespace: str
+    volumes: tuple[VolumePoint, ...]
+    skew: timedelta
+    missed: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+    changes: tuple[ObjectChange, ...]
+    left_out: Mapping[str, int]
+    notes: tuple[str, ...]
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """The objects that were captured, and what is known of the cluster that they were in."""
+
+    namespace: str
+    version: str = ""
+    objects: Sequence[Json] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
+    """Return the plan for context, a name in the kubeconfig, or all that speaks against it.
+
+    Raises UsageError, Corrupt, and what cluster and store raise where they cannot be read.
+    """
+    world, now = session.world, session.world.clock()
+    if wishes.at is not None and wishes.aligned:
+        raise UsageError(
+            "--at is one moment for all volumes already", hint="Leave out one of --at and --aligned."
+        )
+    world.progress.phase("choosing the points")
+    policy = _policy(session, now)
+    inventories = {each.name: take_inventory(session, each.name, wishes.at) for each in policy.volumes}
+    choice = _choose(session, policy, inventories, wishes, now)
+    world.progress.phase("reading the captured objects")
+    captured = _captured(session, policy, inventories, choice)
+    world.progress.phase("looking at the target")
+    cluster = Cluster.open(context, world.environment, ending=world.ending)
+    namespace = wishes.namespace or captured.namespace
+    look = TargetLook(cluster, context, namespace)
+    preparation = _prepare(captured, wishes, namespace, look)
+    claims = {each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"}
+    verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
+    facts = look.facts(preparation.objects, claims | set(_claims(policy, choice.volumes)), verbs)
+    changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
+    request = Request(wishes, now, (captured.namespace, namespace), captured.version)
+    made = make_plan(policy, request, choice, preparation, changes, facts)
+    plan = made if isinstance(made, Plan) else None
+    return PlanResult(
+        policy=policy.name,
+        target=facts.cluster,
+        namespace=namespace,
+        volumes=choice.volumes,
+        skew=choice.skew,
+        missed=choice.missed,
+        refusals=() if isinstance(made, Plan) else made,
+        changes=tuple(_told(change) for change in changes),
+        left_out=preparation.left_out,
+        notes=(*captured.notes, *(plan.notes if plan else preparation.notes)),
+        plan=plan,
+    )
+
+
+def _policy(session: Session, now: datetime) -> Policy:
+    """Return the policy that was given; else the newest that a writer's run told."""
+    if session.policy is not None:
+        return session.policy
+
+    def tells(run: Record) -> bool:
+        return run.role == "writer" and bool(run.value.get("policy"))
+
+    since = now - _RUNS_SINCE
+    told = [run for run in read_runs_that_tell(session.repository.records, since, since, tells) if tells(run)]
+    if not told:
+        raise UsageError(
+            "no policy was given, and no run in the repository tells one", hint="Give --policy FILE."
+        )
+    newest = max(told, key=lambda run: run.received)
+    return parse_policy(str(newest.value["policy"]), f"the policy of {newest.name}")
+
+
+def _choose(
+    session: Session, policy: Policy, inventories: Mapping[str, Inventory], wishes: Wishes, now: datetime
+) -> Choice:
+    points = {name: list(points_of(each)) for name, each in inventories.items()}
+    candidates = [
+        Candidate(point.volume, point.source, point.name, point.begin, point.end, point.size)
+        for found in points.values()
+        for point in found
+        if point.state == "listed"
+    ]
+    choice = choose_points(policy, candidates, wishes, now)
+    doubts = [
+        doubt
+        for each in choice.volumes
+        for doubt in (
+            *_unreadable(each, points[each.volume], wishes.at),
+            *_lost(session, each, inventories[each.volume]),
+        )
+    ]
+    return replace(choice, refusals=(*choice.refusals, *doubts))
+
+
+def _unreadable(chosen: VolumePoint, points: Iterable[Point], at: datetime | None) -> Iterator[Refusal]:
+    """Yield the points that would have been chosen, could they be read."""
+    for point in points:
+        if point.state == "unreadable" and chosen.moment < point.end and (at is None or point.end <= at):
+            said = f"has {point.name}, newer than {chosen.point}, which cannot be read: {point.detail}"
+            yield Refusal(f"volume {chosen.volume}", said, "Take the older point with --at.")
+
+
+def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterator[Refusal]:
+    """Yield the WAL that somebody saw durable, and that is not in the store any more."""
+    if chosen.source != "postgres" or chosen.target is not None:
+        return
+    bases = [base for base in inventory.bases if inventory.snapshots[base.id].chosen]
+    wal = {lineage: held.wal for lineage, held in inventory.held.items()}
+    recovery = choose_recovery(bases, wal)
+    loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
+    if loss is not None:
+        hint = "The store lost WAL or shows an old state: ask `drtool verify --level L0`, or take a moment with --at."
+        yield Refusal(f"volume {chosen.volume}", loss, hint)
+
+
+def _captured(
+    session: Session, policy: Policy, inventories: Mapping[str, Inventory], choice: Choice
+) -> Captured:
+    """Return the objects of the chosen points. Raises UsageError where nothing tells the namespace."""
+    chosen = [
+        inventories[each.volume].snapshots[each.point]
+        for each in choice.volumes
+        if each.source == "manifests"
+    ]
+    if not chosen:
+        if policy.kubernetes is None:
+            raise UsageError(
+                "nothing says to which namespace the volumes belong",
+                hint="Set `kubernetes: {namespace: …}` in the policy.",
+            )
+        return Captured(policy.kubernetes.namespace)
+    loaded = [load_objects(session.repository, snapshot) for snapshot in chosen]
+    facts = loaded[0][0]
+    return Captured(
+        namespace=str(facts["namespace"]),
+        version=str(facts["server_version"]),
+        objects=[item for _, objects in loaded for item in objects],
+        notes=tuple(note for each, _ in loaded for note in manifests_notes(each)),
+    )
+
+
+def _prepare(captured: Captured, wishes: Wishes, namespace: str, look: TargetLook) -> Preparation:
+    if not captured.objects:
+        return Preparation()
+    mappings = Mappings((captured.namespace, namespace), wishes.classes, wishes.registries, wishes.hosts)
+    services = [each["metadata"]["name"] for each in captured.objects if each["kind"] == "Service"]
+    return prepare(
+        with_namespace(captured.objects, captured.namespace),
+        mappings,
+        look.served,
+        with_jobs=wishes.with_jobs,
+        taken_ports=look.taken_ports(services),
+    )
+
+
+def _claims(policy: Policy, volumes: Iterable[VolumePoint]) -> Iterator[str]:
+    """Yield the claims into which files come back."""
+    for each in volumes:
+        volume = policy.volume(each.volume)
+        if isinstance(volume, FilesVolume) and volume.claim is not None:
+            yield volume.claim
+
+
+def _told(change: Change) -> ObjectChange:
+    lines = unified_diff(
+        to_yaml(change.before).splitlines(), to_yaml(change.after).splitlines(), lineterm="", n=1
+    )
+    diff = tuple(lines)[2:] if change.state == "changed" else ()  # without the names of files
+    return ObjectChange(label(change.ref), change.state, change.action, diff)

@@ -1,0 +1,166 @@
+"""A look at the target cluster before a plan is made: nothing is written, and a right that is missing is noted."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from drtool.recovery.manifests.objects import Json, Ref, part, spec_of
+from drtool.recovery.manifests.prepare import Prepared
+from drtool.recovery.target import TargetCluster, TargetFacts
+from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.faults import Forbidden
+
+_STORAGE: Final = "storage.k8s.io"
+_DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
+_ALL: Final = Resource("*", "", "*", "", namespaced=False)
+_ENDED: Final = ("Succeeded", "Failed")
+
+
+class TargetLook:
+    """One look at a cluster: first at what it serves, then at what stands in the way of prepared objects."""
+
+    def __init__(self, cluster: Cluster, context: str, namespace: str) -> None:
+        self._cluster, self._context, self._namespace = cluster, context, namespace
+        self._kinds = {(each.group, each.kind): each for each in cluster.resources()}
+        self.served = self._versions()
+        self._lacking: dict[str, None] = {}
+
+    def _versions(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Return the versions of each kind, the preferred one first."""
+        found = {kind: [resource.version] for kind, resource in self._kinds.items()}
+        for group in self._cluster.ask("GET", "/apis", "list the API groups")["groups"]:
+            name = group["name"]
+            if name in self._cluster.unserved or len(group["versions"]) == 1:
+                continue
+            for version in [each["version"] for each in group["versions"]]:
+                doing = f"list the kinds of {name}/{version}"
+                kinds = self._cluster.ask("GET", f"/apis/{name}/{version}", doing, absent=True)
+                for each in kinds.get("resources", ()):
+                    versions = found.get((name, each["kind"]))
+                    if versions is not None and version not in versions and "/" not in each["name"]:
+                        versions.append(version)
+        return {kind: tuple(versions) for kind, versions in found.items()}
+
+    def taken_ports(self, mine: Iterable[str]) -> dict[int, str]:
+        """Return the node ports of all Services, but of those of the namespace that are called as in mine."""
+        own = {(self._namespace, name) for name in mine}
+        return {
+            port["nodePort"]: f"{metadata['name']} in namespace {metadata['namespace']}"
+            for service in self._list("", "Service", None)
+            if ((metadata := service["metadata"])["namespace"], metadata["name"]) not in own
+            for port in spec_of(service).get("ports") or []
+            if port.get("nodePort")
+        }
+
+    def facts(self, prepared: Sequence[Prepared], claims: Iterable[str], verbs: Sequence[str]) -> TargetFacts:
+        """Return what decides on a plan. claims are those that get data; verbs are what is done to the objects."""
+        self._note_rights(prepared, verbs)
+        classes = list(self._list(_STORAGE, "StorageClass", None))
+        default = [
+            each["metadata"]["name"]
+            for each in classes
+            if part(each, "metadata", "annotations").get(_DEFAULT) == "true"
+        ]
+        namespace = next(self._each("", "Namespace", [self._namespace]), None)
+        facts = TargetFacts(
+            cluster=self.cluster(),
+            served=self.served,
+            phase=part(namespace, "status").get("phase", "Active") if namespace else "",
+            live=self._live(prepared),
+            storage_classes={each["metadata"]["name"]: each.get("provisioner", "") for each in classes},
+            default_class=min(default, default=None),
+            drivers=self._names(_STORAGE, "CSIDriver"),
+            ingress_classes=self._names("networking.k8s.io", "IngressClass"),
+            priority_classes=self._names("scheduling.k8s.io", "PriorityClass"),
+            quotas=tuple(self._list("", "ResourceQuota", self._namespace)),
+            users=self._users(set(claims)),
+        )
+        return replace(facts, lacking=tuple(self._lacking))
+
+    def cluster(self) -> TargetCluster:
+        """Return which cluster this is."""
+        system = self._kinds["", "Namespace"]
+        try:
+            uid = str(part(self._cluster.get(system, None, "kube-system") or {}, "metadata").get("uid", ""))
+        except Forbidden:
+            uid = ""
+        return TargetCluster(self._context, self._cluster.where, self._cluster.version(), uid)
+
+    def _live(self, prepared: Sequence[Prepared]) -> dict[Ref, Json]:
+        """Return those of the prepared objects that are there, as the version that is applied has them."""
+        wanted: dict[tuple[str, str, str], dict[str, Prepared]] = defaultdict(dict)
+        for each in prepared:
+            wanted[(*each.ref[:2], each.item["apiVersion"].rpartition("/")[2])][each.ref.name] = each
+        found: dict[Ref, Json] = {}
+        for (group, kind, version), objects in wanted.items():
+            if all(each.is_namespaced for each in objects.values()):
+                items = self._list(group, kind, self._namespace, version)
+            else:
+                items = self._each(group, kind, objects)
+            for item in items:
+                if item["metadata"]["name"] in objects:
+                    found[objects[item["metadata"]["name"]].ref] = item
+        return found
+
+    def _users(self, claims: set[str]) -> Mapping[str, Sequence[str]]:
+        """Return the pods that use one of claims, and have not ended."""
+        users: dict[str, list[str]] = defaultdict(list)
+        for pod in self._list("", "Pod", self._namespace) if claims else ():
+            if part(pod, "status").get("phase") in _ENDED:
+                continue
+            for volume in spec_of(pod).get("volumes") or []:
+                claim = part(volume, "persistentVolumeClaim").get("claimName")
+                if claim in claims:
+                    users[claim].append(pod["metadata"]["name"])
+        return users
+
+    def _note_rights(self, prepared: Sequence[Prepared], verbs: Sequence[str]) -> None:
+        """Note what may not be done to each kind. An administrator is asked for once."""
+        if self._cluster.may("*", _ALL, None):
+            return
+        for group, kind, is_namespaced in sorted({(*each.ref[:2], each.is_namespaced) for each in prepared}):
+            resource = self._kinds.get((group, kind))
+            where = self._namespace if is_namespaced else None
+            if resource is None:  # it will be served once its definition is there
+                continue
+            missing = [verb for verb in verbs if not self._cluster.may(verb, resource, where)]
+            if missing:
+                self._note(" and ".join(missing), resource, where)
+
+    def _names(self, group: str, kind: str) -> frozenset[str]:
+        return frozenset(each["metadata"]["name"] for each in self._list(group, kind, None))
+
+    def _list(self, group: str, kind: str, namespace: str | None, version: str = "") -> Iterator[Json]:
+        """Yield the objects of a kind; none where it is not served, and where they may not be seen, which is noted."""
+        resource = self._resource(group, kind, version)
+        if resource is not None:
+            try:
+                for page in self._cluster.pages(resource, namespace):
+                    yield from page
+            except Forbidden:
+                self._note("list", resource, namespace)
+
+    def _each(self, group: str, kind: str, names: Iterable[str]) -> Iterator[Json]:
+        """Yield the objects of the cluster that are called so, and are there."""
+        resource = self._resource(group, kind)
+        if resource is None:
+            return
+        for name in sorted(names):
+            try:
+                found = self._cluster.get(resource, None, name)
+            except Forbidden:
+                self._note("get", resource, None)
+                return
+            if found:
+                yield found
+
+    def _note(self, verbs: str, resource: Resource, namespace: str | None) -> None:
+        everywhere = " in all namespaces" if resource.namespaced else ""
+        self._lacking[
+            f"{verbs} {resource.name}{f' in namespace {namespace}' if namespace else everywhere}"
+        ] = None
+
+    def _resource(self, group: str, kind: str, version: str = "") -> Resource | None:
+        found = self._kinds.get((group, kind))
+        return replace(found, version=version) if found and version else found

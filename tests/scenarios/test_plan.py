@@ -1,0 +1,306 @@
+"""The way back into a cluster, planned from the command line: out of one API server of the tests, into another."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from drtool.cli.main import drtool as command
+from drtool.operations.plan import run_plan
+from drtool.operations.session import KeyFiles, Silent, Where, World, open_session
+from drtool.recovery.plan import from_json, to_json
+from drtool.recovery.wishes import Wishes
+from tests.scenarios.commands import Commands, Said
+from tests.sources.files.trees import clock
+from tests.sources.kubernetes.api import Api, Json
+from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item, shop
+
+SECRET, OTHER = b64encode(b"a telling content").decode(), b64encode(b"another content").decode()
+CLASSES = at("storageclasses", "storage.k8s.io", namespaced=False)
+CLAIMS = at("persistentvolumeclaims")
+WIDGET = {
+    "spec": {
+        "group": "example.com",
+        "names": {"kind": "Widget"},
+        "versions": [{"name": "v1", "served": True}],
+    }
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A system that was captured, the cluster that it shall come back into, and what says how."""
+
+    target: Api
+    drtool: Commands
+    kubeconfig: str
+
+    def __call__(self, *arguments: object, text: bool = False, code: int = 0) -> Said:
+        """Run plan with the kit alone: no policy, and nothing of the captured cluster."""
+        url = self.drtool.content["repository"]["url"]
+        form = [] if text else ["--json"]
+        keys = {
+            "DRTOOL_POLICY": None,
+            "DRTOOL_BUNDLE": None,
+            "DRTOOL_RECOVERY_KEY_FILE": str(self.drtool.kit),
+        }
+        found = CliRunner().invoke(
+            command,
+            ["plan", "--to-cluster", "here", "--repository", url, *map(str, arguments), *form],
+            prog_name="drtool",
+            env={"KUBECONFIG": self.kubeconfig, **keys},
+        )
+        said = Said(found.exit_code, found.stdout, found.stderr)
+        assert said.code == code, f"{said.code}\n{said.out}\n{said.err}"
+        assert not [each for each in (SECRET, OTHER, "telling") if each in said.out + said.err]
+        return said
+
+    def plan(self, *arguments: object, code: int = 0) -> dict[str, Any]:
+        value: dict[str, Any] = self(*arguments, code=code).value["plan"]
+        return value
+
+    def reasons(self, *arguments: object) -> list[str]:
+        found = self.plan(*arguments, code=5)
+        assert found["plan"] is None
+        return [f"{each['about']} {each['message']}" for each in found["refusals"]]
+
+
+def storage_class(name: str, provisioner: str = "driver") -> Json:
+    found = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass"}
+    return {**found, **item(name, provisioner=provisioner, metadata={"namespace": None})}
+
+
+def put(api: Api, path: str, *objects: Json) -> None:
+    """Have objects in a collection instead of those of the same names."""
+    names = {each["metadata"]["name"] for each in objects}
+    rest = [each for each in api.collections[path] if each["metadata"]["name"] not in names]
+    api.collections[path] = [*rest, *objects]
+
+
+def captured() -> Api:
+    """Return the captured cluster: the shop, with what makes a way back interesting."""
+    api = shop()
+    put(api, at("secrets"), item("password", type="Opaque", data={"password": SECRET}))
+    definitions = at("customresourcedefinitions", "apiextensions.k8s.io", namespaced=False)
+    api.collections[definitions][0] |= WIDGET
+    requests = {"resources": {"requests": {"storage": "1Gi"}}}
+    put(api, CLAIMS, item("media", spec={"storageClassName": "fast", "volumeName": "pv-1", **requests}))
+    pod = {"containers": [{"name": "web", "image": "web:1"}]}
+    put(api, at("deployments", "apps"), item("web", spec={"replicas": 2, "template": {"spec": pod}}))
+    put(api, at("widgets", "example.com"), item("gear", spec={"odd": True}))
+    for path, objects in api.collections.items():
+        for each in objects if "/namespaces/" not in path else ():
+            each["metadata"].pop("namespace", None)
+    return api
+
+
+def empty() -> Api:
+    """Return a cluster with the same kinds, in which only another application lives."""
+    api = shop()
+    for path in list(api.collections):
+        if "/namespaces/shop/" in path or path.endswith(
+            ("clusterroles", "clusterrolebindings", "definitions")
+        ):
+            api.collections[path] = []
+    other = item("theirs", spec={"ports": [{"nodePort": 30080}]}, metadata={"namespace": "other"})
+    api.collections["/api/v1/services"] = [other]
+    system = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "kube-system", "uid": "uid-of-new"},
+    }
+    api.collections["/api/v1/namespaces"] = [system]
+    api.collections["/api/v1/persistentvolumes"] = []
+    put(api, CLASSES, storage_class("fast"), storage_class("mine"))
+    return api
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    for name in ("repository", "media"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "media/song.ogg").write_bytes(b"la" * 1000)
+    policy = {
+        "version": 1,
+        "name": "shop",
+        "repository": {"url": f"file://{tmp_path}/repository"},
+        "objectives": {"rpo": "15m", "rto": "1h"},
+        "kubernetes": {"namespace": "shop"},
+        "volumes": [
+            {"name": "media", "source": "files", "path": f"{tmp_path}/media"},
+            {"name": "objects", "source": "manifests"},
+        ],
+    }
+    with captured() as api:
+        drtool = Commands(
+            tmp_path / "commands", policy, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        ).written()
+        drtool.init()
+        drtool("backup")
+    with empty() as target:
+        (tmp_path / "new").mkdir()
+        yield Stage(target, drtool, str(target.kubeconfig(tmp_path / "new")))
+
+
+def test_from_the_kit_and_the_store_alone_everything_is_planned(stage: Stage) -> None:
+    found = stage.plan()
+
+    assert found["target"] == {
+        "context": "here",
+        "where": stage.target.url,
+        "version": "v1.34.4",
+        "uid": "uid-of-new",
+    }
+    assert [step["id"] for phase in found["plan"]["phases"] for step in phase["steps"]] == [
+        *("apply apiextensions.k8s.io/CustomResourceDefinition", "apply core/Namespace"),
+        *(f"apply {RBAC}/ClusterRole", f"apply {RBAC}/Role", "apply core/ServiceAccount"),
+        *("apply core/ConfigMap", "apply core/Secret"),
+        *(f"apply {RBAC}/ClusterRoleBinding", f"apply {RBAC}/RoleBinding"),
+        *("apply core/Service", "apply core/Endpoints", "apply apps/Deployment", "apply example.com/Widget"),
+        *("apply core/PersistentVolumeClaim", "restore media", "prove media"),
+        *("start tier 1", "apply networking.k8s.io/Ingress"),
+    ]
+    assert found["left_out"] == {"its claim gets a new volume": 1}
+    assert [each["volume"] for each in found["volumes"]] == ["media", "objects"]
+    assert [(each["object"], each["action"]) for each in found["changes"] if each["state"] != "new"] == [
+        *(
+            ("networking.k8s.io/IngressClass/traefik", "nothing"),
+            ("storage.k8s.io/StorageClass/fast", "nothing"),
+        ),
+    ]
+
+
+def test_nothing_is_written_but_questions_about_rights(stage: Stage) -> None:
+    stage("--if-exists", "replace")
+
+    assert {each.split()[0] for each in stage.target.asked} == {"GET", "POST"}
+    assert {each["kind"] for each in stage.target.created} == {"SelfSubjectAccessReview"}
+
+
+def test_the_plan_is_the_same_plan_when_it_is_read_again(stage: Stage) -> None:
+    world = World(clock, {"KUBECONFIG": stage.kubeconfig}, Silent())
+    where = Where(stage.drtool.content["repository"]["url"])
+    session = open_session(None, where, KeyFiles(recovery=stage.drtool.kit), world)
+    plans = [run_plan(session, "here", Wishes()).plan for _ in range(2)]
+
+    assert plans[0] is not None
+    assert plans[0].phases == plans[1].phases  # type: ignore[union-attr]  # there are two
+    assert from_json(to_json(plans[0])) == plans[0]
+
+
+def test_a_person_sees_the_verdict_the_loss_and_what_differs(stage: Stage) -> None:
+    put(stage.target, at("configmaps"), item("settings", data={"a": "2"}))
+    put(stage.target, at("secrets"), item("password", type="Opaque", data={"password": OTHER}))
+    lines = stage("--if-exists", "replace", text=True).out.splitlines()
+
+    assert lines[0].startswith("plan: shop would come back into here, namespace shop: 18 steps, ")
+    assert "does not execute it yet" in lines[1]
+    place = lines.index("core/ConfigMap/settings: update")
+    assert lines[place + 1 : place + 5] == [
+        "  @@ -2,3 +2,3 @@",
+        "   data:",
+        '  -  a: "2"',
+        '  +  a: "1"',
+    ]
+    assert any("(hidden, differs)" in line for line in lines)
+
+
+def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) -> None:
+    put(stage.target, at("configmaps"), item("settings", data={"a": "2"}))
+    put(stage.target, CLASSES, storage_class("fast", "kubernetes.io/no-provisioner"))
+    put(stage.target, CLAIMS, item("other", spec={}))
+    stage.target.answers[REVIEWS] = {"status": {"allowed": False}}
+    stage.target.forbidden.add("/api/v1/services")
+    reasons = stage.reasons()
+
+    assert reasons[:2] == [
+        "ConfigMap settings is there already, and differs",
+        "storage class fast is not there, which media asks for",
+    ]
+    assert "here does not let you create and patch secrets in namespace shop" in reasons
+    assert "here does not let you create and patch clusterroles.rbac.authorization.k8s.io" in reasons
+    assert "here does not let you list services in all namespaces" in reasons
+    lines = stage(text=True, code=5).out.splitlines()
+    assert lines[0].endswith(f"{len(reasons)} reasons speak against it")
+    assert "hint: Map it to one that is: --storage-class fast=NEW, where NEW is mine." in lines, "\n".join(
+        lines
+    )
+
+
+def test_mappings_make_a_plan_of_a_refusal(stage: Stage) -> None:
+    put(stage.target, CLASSES, storage_class("fast", "kubernetes.io/no-provisioner"))
+
+    assert stage.reasons() == ["storage class fast is not there, which media asks for"]
+    found = stage.plan(
+        "--storage-class", "fast=mine", "--image-registry", "docker.io=mirror", "--host", "a.b=c.d"
+    )
+    assert found["plan"]["wishes"]["classes"] == {"fast": "mine"}
+
+
+def test_another_namespace_is_a_new_one(stage: Stage) -> None:
+    for path in [path for path in stage.target.collections if "/namespaces/shop/" in path]:
+        stage.target.collections[path.replace("/shop/", "/shop-dr/")] = []
+    found = stage.plan("--namespace", "shop-dr")
+
+    assert found["namespace"] == "shop-dr"
+    assert "core/Namespace/shop-dr" in {each["object"] for each in found["changes"]}
+
+
+def test_data_is_never_planned_below_a_running_workload(stage: Stage) -> None:
+    volume = {"name": "x", "persistentVolumeClaim": {"claimName": "media"}}
+    running = item("web-1", spec={"volumes": [volume, {"name": "y"}]}, status={"phase": "Running"})
+    ended = item("old-1", spec={"volumes": [volume]}, status={"phase": "Succeeded"})
+    put(stage.target, at("pods"), running, ended)
+
+    assert stage.reasons() == ["claim media is in use by web-1"]
+
+
+def test_a_kind_that_only_an_older_version_has_is_asked_for_in_it(stage: Stage) -> None:
+    groups = stage.target.answers["/apis"]["groups"]
+    [apps] = [each for each in groups if each["name"] == "apps"]
+    apps.update(preferredVersion={"version": "v2"}, versions=[{"version": "v2"}, {"version": "v1"}])
+    stage.target.answers["/apis/apps/v2"] = json.loads(json.dumps(stage.target.answers["/apis/apps/v1"]))
+    stage.plan()
+
+    assert any(
+        each.startswith("GET /apis/apps/v1/namespaces/shop/deployments") for each in stage.target.asked
+    )
+
+
+def test_one_volume_can_be_planned_alone_and_another_is_wrong_usage(stage: Stage) -> None:
+    found = stage.plan("media")
+
+    assert [step["id"] for phase in found["plan"]["phases"] for step in phase["steps"]] == [
+        "restore media",
+        "prove media",
+    ]
+    assert "has no volume meida" in stage("meida", code=2).error["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--storage-class", "fast"], "does not say what becomes what"),
+        (["--host", "=new"], "does not say what becomes what"),
+        (["--host", "a=b", "--host", "a=c"], "does not say what becomes what"),
+        (["--aligned", "--at", "1h ago"], "one moment for all volumes already"),
+    ],
+)
+def test_wrong_usage_is_said(stage: Stage, arguments: list[str], why: str) -> None:
+    assert why in stage(*arguments, code=2).error["message"]
+
+
+def test_a_moment_before_all_points_is_refused_by_the_name_of_each_volume(stage: Stage) -> None:
+    assert [each.partition(" cannot")[0] for each in stage.reasons("--at", "2020-01-01T00:00:00Z")] == [
+        *("volume media", "volume objects"),
+    ]
+    assert stage("--aligned").code == 0
+
+
+def test_a_context_that_is_not_there_is_wrong_usage(stage: Stage) -> None:
+    assert "no cluster is configured" in stage("--to-cluster", "elsewhere", code=2).error["message"]
