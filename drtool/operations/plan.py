@@ -16,7 +16,7 @@ from drtool.operations.results import Point
 from drtool.operations.session import Session
 from drtool.policy.load import parse_policy
 from drtool.policy.schema import Policy
-from drtool.policy.volumes import FilesVolume
+from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.compare import Action, Change, State, compare
 from drtool.recovery.manifests.mappings import Mappings
 from drtool.recovery.manifests.prepare import Preparation, prepare, with_namespace
@@ -97,9 +97,12 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
     namespace = wishes.namespace or captured.namespace
     look = TargetLook(cluster, context, namespace)
     preparation = _prepare(captured, wishes, namespace, look)
-    claims = {each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"}
+    claims = {
+        *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
+        *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
+    }
     verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
-    facts = look.facts(preparation.objects, claims | set(_claims(policy, choice.volumes)), verbs)
+    facts = look.facts(preparation.objects, claims, verbs)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
     request = Request(wishes, now, (captured.namespace, namespace), captured.version)
     made = make_plan(policy, request, choice, preparation, changes, facts)
@@ -114,7 +117,7 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
         refusals=() if isinstance(made, Plan) else made,
         changes=tuple(_told(change) for change in changes),
         left_out=preparation.left_out,
-        notes=(*captured.notes, *(plan.notes if plan else preparation.notes)),
+        notes=(*captured.notes, *_unseen(policy, choice), *(plan.notes if plan else preparation.notes)),
         plan=plan,
     )
 
@@ -220,12 +223,23 @@ def _prepare(captured: Captured, wishes: Wishes, namespace: str, look: TargetLoo
     )
 
 
-def _claims(policy: Policy, volumes: Iterable[VolumePoint]) -> Iterator[str]:
-    """Yield the claims into which files come back."""
-    for each in volumes:
+def _claims(volume: Volume, look: TargetLook) -> set[str]:
+    """Return the claims on which a volume lies in the target, as far as its policy tells."""
+    match volume:
+        case FilesVolume(claim=str(claim)):
+            return {claim}
+        case PostgresVolume(host=str(host)) | RedisVolume(host=str(host)):
+            return look.claims_behind(host)
+    return set()
+
+
+def _unseen(policy: Policy, choice: Choice) -> Iterator[str]:
+    """Yield the databases whose claims the policy does not tell: nobody looked whether they are in use."""
+    for each in choice.volumes:
         volume = policy.volume(each.volume)
-        if isinstance(volume, FilesVolume) and volume.claim is not None:
-            yield volume.claim
+        if isinstance(volume, PostgresVolume | RedisVolume) and not isinstance(volume.host, str):
+            how = "a Secret names its host" if volume.host else "Sentinel tells its host"
+            yield f"volume {volume.name}: {how}; see that nothing runs on its claims in the target"
 
 
 def _told(change: Change) -> ObjectChange:

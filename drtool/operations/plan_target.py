@@ -53,6 +53,22 @@ class TargetLook:
             if port.get("nodePort")
         }
 
+    def claims_behind(self, host: str) -> set[str]:
+        """Return the claims of the pods that answer to host, the name of a Service or of a pod of a StatefulSet."""
+        name = host.partition(".")[0]
+        selectors = [
+            spec_of(each).get("selector") or {}
+            for each in self._list("", "Service", self._namespace)
+            if each["metadata"]["name"] == name
+        ]
+        return {
+            claim
+            for pod in self._list("", "Pod", self._namespace)
+            for claim in _claims_of(pod)
+            if pod["metadata"]["name"] == name
+            or any(each and each.items() <= part(pod, "metadata", "labels").items() for each in selectors)
+        }
+
     def facts(self, prepared: Sequence[Prepared], claims: Iterable[str], verbs: Sequence[str]) -> TargetFacts:
         """Return what decides on a plan. claims are those that get data; verbs are what is done to the objects."""
         self._note_rights(prepared, verbs)
@@ -109,10 +125,8 @@ class TargetLook:
         for pod in self._list("", "Pod", self._namespace) if claims else ():
             if part(pod, "status").get("phase") in _ENDED:
                 continue
-            for volume in spec_of(pod).get("volumes") or []:
-                claim = part(volume, "persistentVolumeClaim").get("claimName")
-                if claim in claims:
-                    users[claim].append(pod["metadata"]["name"])
+            for claim in _claims_of(pod) & claims:
+                users[claim].append(pod["metadata"]["name"])
         return users
 
     def _note_rights(self, prepared: Sequence[Prepared], verbs: Sequence[str]) -> None:
@@ -164,3 +178,8 @@ class TargetLook:
     def _resource(self, group: str, kind: str, version: str = "") -> Resource | None:
         found = self._kinds.get((group, kind))
         return replace(found, version=version) if found and version else found
+
+
+def _claims_of(pod: Json) -> set[str]:
+    volumes = spec_of(pod).get("volumes") or []
+    return {part(each, "persistentVolumeClaim").get("claimName", "") for each in volumes} - {""}

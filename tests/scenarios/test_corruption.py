@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from drtool.sources.redis.connection import Connection
 from tests.faults.stores import flipped
 from tests.scenarios.commands import Commands
 from tests.scenarios.conftest import System
+from tests.scenarios.targets import empty, run_plan
 
 Keys = dict[bytes, object]
 
@@ -192,6 +193,19 @@ def test_what_a_restore_needs_and_is_gone_is_missed_and_nothing_is_restored(
     else:
         assert rotten.verify("L0") == {name}
         assert name in rotten.refuses(volume, 7)
+
+
+@pytest.mark.parametrize("family", WAL)
+def test_a_plan_misses_the_wal_that_a_restore_misses(rotten: Rotten, tmp_path: Path, family: str) -> None:
+    (rotten.store / rotten.sound.newest(family)).unlink()
+    content = {**rotten.drtool.content, "kubernetes": {"namespace": "shop"}}
+    with empty() as target:
+        environment = {**rotten.drtool.environment, "KUBECONFIG": str(target.kubeconfig(tmp_path))}
+        drtool = replace(rotten.drtool, content=content, environment=environment).written()
+        keys = {"DRTOOL_POLICY": str(drtool.policy), "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
+        said = run_plan({**environment, **keys}, "postgres", "--json", code=5)
+    [refusal] = said.value["plan"]["refusals"]
+    assert "saw it durable up to" in refusal["message"]
 
 
 def test_a_hole_in_the_wal_is_missed_and_nothing_is_restored_unless_that_loss_is_accepted(

@@ -3,25 +3,25 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from drtool.cli.main import drtool as command
-from drtool.operations.plan import run_plan
+from drtool.operations import plan as operation
 from drtool.operations.session import KeyFiles, Silent, Where, World, open_session
 from drtool.recovery.plan import from_json, to_json
 from drtool.recovery.wishes import Wishes
 from tests.scenarios.commands import Commands, Said
+from tests.scenarios.conftest import System
+from tests.scenarios.targets import CLASSES, empty, put, run_plan, storage_class
 from tests.sources.files.trees import clock
-from tests.sources.kubernetes.api import Api, Json
+from tests.sources.kubernetes.api import Api
 from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item, shop
 
 SECRET, OTHER = b64encode(b"a telling content").decode(), b64encode(b"another content").decode()
-CLASSES = at("storageclasses", "storage.k8s.io", namespaced=False)
 CLAIMS = at("persistentvolumeclaims")
 WIDGET = {
     "spec": {
@@ -43,20 +43,9 @@ class Stage:
     def __call__(self, *arguments: object, text: bool = False, code: int = 0) -> Said:
         """Run plan with the kit alone: no policy, and nothing of the captured cluster."""
         url = self.drtool.content["repository"]["url"]
+        environment = {"KUBECONFIG": self.kubeconfig, "DRTOOL_RECOVERY_KEY_FILE": str(self.drtool.kit)}
         form = [] if text else ["--json"]
-        keys = {
-            "DRTOOL_POLICY": None,
-            "DRTOOL_BUNDLE": None,
-            "DRTOOL_RECOVERY_KEY_FILE": str(self.drtool.kit),
-        }
-        found = CliRunner().invoke(
-            command,
-            ["plan", "--to-cluster", "here", "--repository", url, *map(str, arguments), *form],
-            prog_name="drtool",
-            env={"KUBECONFIG": self.kubeconfig, **keys},
-        )
-        said = Said(found.exit_code, found.stdout, found.stderr)
-        assert said.code == code, f"{said.code}\n{said.out}\n{said.err}"
+        said = run_plan(environment, "--repository", url, *arguments, *form, code=code)
         assert not [each for each in (SECRET, OTHER, "telling") if each in said.out + said.err]
         return said
 
@@ -68,18 +57,6 @@ class Stage:
         found = self.plan(*arguments, code=5)
         assert found["plan"] is None
         return [f"{each['about']} {each['message']}" for each in found["refusals"]]
-
-
-def storage_class(name: str, provisioner: str = "driver") -> Json:
-    found = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass"}
-    return {**found, **item(name, provisioner=provisioner, metadata={"namespace": None})}
-
-
-def put(api: Api, path: str, *objects: Json) -> None:
-    """Have objects in a collection instead of those of the same names."""
-    names = {each["metadata"]["name"] for each in objects}
-    rest = [each for each in api.collections[path] if each["metadata"]["name"] not in names]
-    api.collections[path] = [*rest, *objects]
 
 
 def captured() -> Api:
@@ -96,27 +73,6 @@ def captured() -> Api:
     for path, objects in api.collections.items():
         for each in objects if "/namespaces/" not in path else ():
             each["metadata"].pop("namespace", None)
-    return api
-
-
-def empty() -> Api:
-    """Return a cluster with the same kinds, in which only another application lives."""
-    api = shop()
-    for path in list(api.collections):
-        if "/namespaces/shop/" in path or path.endswith(
-            ("clusterroles", "clusterrolebindings", "definitions")
-        ):
-            api.collections[path] = []
-    other = item("theirs", spec={"ports": [{"nodePort": 30080}]}, metadata={"namespace": "other"})
-    api.collections["/api/v1/services"] = [other]
-    system = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": "kube-system", "uid": "uid-of-new"},
-    }
-    api.collections["/api/v1/namespaces"] = [system]
-    api.collections["/api/v1/persistentvolumes"] = []
-    put(api, CLASSES, storage_class("fast"), storage_class("mine"))
     return api
 
 
@@ -186,7 +142,7 @@ def test_the_plan_is_the_same_plan_when_it_is_read_again(stage: Stage) -> None:
     world = World(clock, {"KUBECONFIG": stage.kubeconfig}, Silent())
     where = Where(stage.drtool.content["repository"]["url"])
     session = open_session(None, where, KeyFiles(recovery=stage.drtool.kit), world)
-    plans = [run_plan(session, "here", Wishes()).plan for _ in range(2)]
+    plans = [operation.run_plan(session, "here", Wishes()).plan for _ in range(2)]
 
     assert plans[0] is not None
     assert plans[0].phases == plans[1].phases  # type: ignore[union-attr]  # there are two
@@ -304,3 +260,78 @@ def test_a_moment_before_all_points_is_refused_by_the_name_of_each_volume(stage:
 
 def test_a_context_that_is_not_there_is_wrong_usage(stage: Stage) -> None:
     assert "no cluster is configured" in stage("--to-cluster", "elsewhere", code=2).error["message"]
+
+
+def test_a_newer_point_that_cannot_be_read_is_no_reason_to_take_the_older_one_silently(
+    stage: Stage, tmp_path: Path
+) -> None:
+    with captured() as api:
+        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        replace(stage.drtool, environment=environment)("backup", "objects")
+    store = Path(stage.drtool.content["repository"]["url"].removeprefix("file://"))
+    older, newest = sorted(store.glob("snap/objects/*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+
+    [reason] = stage.reasons()
+    assert f"{newest.name}, newer than snap/objects/{older.name}, which cannot be read" in reason
+
+
+def test_a_policy_that_is_given_is_heeded_and_claims_of_files_are_looked_at(
+    stage: Stage, tmp_path: Path
+) -> None:
+    media = {"name": "media", "source": "files", "claim": "media"}
+    content = {**stage.drtool.content, "volumes": [media, stage.drtool.content["volumes"][1]]}
+    policy = tmp_path / "given.yaml"
+    policy.write_text(json.dumps(content))
+    volume = {"name": "x", "persistentVolumeClaim": {"claimName": "media"}}
+    put(stage.target, at("pods"), item("web-1", spec={"volumes": [volume]}))
+
+    assert stage.reasons("media", "--policy", policy) == ["claim media is in use by web-1"]
+    content = {key: value for key, value in content.items() if key != "kubernetes"}
+    content["volumes"] = [{**media, "claim": None, "path": "/srv"}]
+    policy.write_text(json.dumps(content))
+    assert "to which namespace" in stage("--policy", policy, code=2).error["message"]
+
+
+def plan_of(drtool: Commands, *arguments: object, code: int = 0) -> dict[str, Any]:
+    """Return what is planned with a policy and the kit."""
+    keys = {"DRTOOL_POLICY": str(drtool.policy), "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
+    said = run_plan({**drtool.environment, **keys}, *arguments, "--json", code=code)
+    drtool.said.append(said.out + said.err)
+    found: dict[str, Any] = said.value["plan"]
+    return found
+
+
+def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
+    system: System, tmp_path: Path
+) -> None:
+    within = system.drtool.but("repository")
+    volume = {"name": "x", "persistentVolumeClaim": {"claimName": "data-db-0"}}
+    labels = {"app": "db", "role": "x"}
+    with empty() as target:
+        kubeconfig = str(target.kubeconfig(tmp_path))
+        drtool = replace(
+            within,
+            content={**within.content, "kubernetes": {"namespace": "shop"}},
+            environment={**within.environment, "KUBECONFIG": kubeconfig},
+        ).written()
+        newest = plan_of(drtool)
+        earlier = plan_of(drtool, "--at", system.when_filled.isoformat())
+        put(target, at("pods"), item("db-0", spec={"volumes": [volume]}, metadata={"labels": labels}))
+        put(target, at("services"), item("db", spec={"selector": {"app": "db"}}), item("none", spec={}))
+        busy = plan_of(drtool.but("postgres", host="db.shop.svc", port=1), code=5)
+        sentinel = drtool.but("redis", host=None, sentinel={"service": "s", "master": "m"})
+        unseen = plan_of(sentinel, "redis")
+
+    assert [each["volume"] for each in newest["volumes"]] == ["postgres", "redis"]
+    assert newest["volumes"][0]["target"] is None
+    [refusal] = busy["refusals"]
+    assert (refusal["about"], refusal["message"]) == ("claim data-db-0", "is in use by db-0")
+    assert unseen["notes"] == [
+        "volume redis: Sentinel tells its host; see that nothing runs on its claims in the target"
+    ]
+    postgres, redis = earlier["volumes"]
+    assert (postgres["moment"], postgres["loss_seconds"]) == (postgres["target"], 0.0)
+    assert datetime.fromisoformat(postgres["moment"]) == system.when_filled
+    assert datetime.fromisoformat(redis["moment"]) <= system.when_filled
+    assert earlier["skew_seconds"] == pytest.approx(redis["loss_seconds"])
