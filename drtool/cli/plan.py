@@ -153,13 +153,18 @@ def _what(step: Step) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}{deleted}" or step.what
 
 
-def _changes(result: PlanResult) -> Iterator[str]:
-    """Yield how the objects stand against the target: in numbers, and each that differs with its diff."""
+def _changes(result: PlanResult) -> Iterator[str | Table]:
+    """Yield how the objects stand against the target: each by name, and those that differ with their diff."""
     if not result.changes and not result.left_out:
         return
     counts = Counter(each.state for each in result.changes)
     said = [f"{counts[state]} {state}" for state in ("new", "changed", "equal") if counts[state]]
     yield from ("", f"objects  {', '.join(said) or 'none'}")
+    yield Table(
+        ("OBJECT", "IN THE TARGET", "ACTION"),
+        [(each.object, each.state, each.action) for each in result.changes],
+    )
+    yield from [""] if result.left_out else []
     for reason, count in result.left_out.items():
         yield f"left out {count}: {reason}"
     for each in result.changes:

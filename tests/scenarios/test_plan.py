@@ -171,7 +171,13 @@ def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) ->
     put(stage.target, CLASSES, storage_class("fast", "kubernetes.io/no-provisioner"))
     put(stage.target, CLAIMS, item("other", spec={}))
     stage.target.answers[REVIEWS] = {"status": {"allowed": False}}
-    stage.target.forbidden.add("/api/v1/services")
+    stage.target.forbidden |= {
+        "/api/v1/services",
+        "/api/v1/namespaces/kube-system",
+        "/api/v1/namespaces/shop",
+    }
+    groups = stage.target.answers["/apis"]["groups"]
+    groups[:] = [each for each in groups if each["name"] != "example.com"]
     reasons = stage.reasons()
 
     assert reasons[:2] == [
@@ -181,7 +187,10 @@ def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) ->
     assert "here does not let you create and patch secrets in namespace shop" in reasons
     assert "here does not let you create and patch clusterroles.rbac.authorization.k8s.io" in reasons
     assert "here does not let you list services in all namespaces" in reasons
+    assert "here does not let you get namespaces" in reasons
+    assert not [each for each in reasons if "widget" in each.lower()]  # the point brings its definition along
     lines = stage(text=True, code=5).out.splitlines()
+    assert lines[3].endswith("uid not to be seen")
     assert lines[0].endswith(f"{len(reasons)} reasons speak against it")
     assert "hint: Map it to one that is: --storage-class fast=NEW, where NEW is mine." in lines, "\n".join(
         lines
@@ -256,6 +265,16 @@ def test_a_moment_before_all_points_is_refused_by_the_name_of_each_volume(stage:
         *("volume media", "volume objects"),
     ]
     assert stage("--aligned").code == 0
+
+
+def test_a_repository_without_a_run_tells_no_policy(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "unused").mkdir()
+    content = {**stage.drtool.content, "repository": {"url": f"file://{tmp_path}/unused"}}
+    unused = Commands(tmp_path / "second", content, {}).written()
+    unused.init()
+
+    said = replace(stage, drtool=unused)(code=2)
+    assert "no run in the repository tells one" in said.error["message"]
 
 
 def test_a_context_that_is_not_there_is_wrong_usage(stage: Stage) -> None:

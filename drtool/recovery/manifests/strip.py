@@ -132,6 +132,17 @@ def _job(item: Json, _around: Around) -> list[str]:
     return ["it runs again"]
 
 
+def _set(item: Json, _around: Around) -> None:
+    for template in spec_of(item).get("volumeClaimTemplates") or []:
+        template.pop("status", None)
+        template["metadata"] = _metadata(template["metadata"])
+
+
+def _cron_job(item: Json, _around: Around) -> None:
+    template = part(item, "spec", "jobTemplate")
+    _keep(template, "metadata", _metadata(part(template, "metadata")))
+
+
 def _namespace(item: Json, _around: Around) -> None:
     item.pop("spec", None)  # finalizers, which its own end needs
 
@@ -188,7 +199,9 @@ def _bare(_item: Json, _around: Around) -> list[str]:
 
 _SPECIAL: Final = {
     ("", "Pod"): _bare,
+    ("apps", "StatefulSet"): _set,
     ("batch", "Job"): _job,
+    ("batch", "CronJob"): _cron_job,
     ("", "Namespace"): _namespace,
     ("", "Secret"): _secret,
     ("", "ServiceAccount"): _account,

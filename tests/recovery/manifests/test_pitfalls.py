@@ -84,6 +84,15 @@ POD = captured("v1", "Pod", "bare", spec={
 
 KEPT: dict[str, tuple[Json, Check]] = {
     "1-metadata-of-the-server": (DEPLOYMENT, lambda it: it["metadata"] == {"name": "web", "namespace": "shop"}),
+    "2-status-of-claims-to-be": (
+        workload("StatefulSet", "db", volumeClaimTemplates=[
+            {"metadata": {"name": "data", "creationTimestamp": None}, "spec": {}, "status": {"phase": "Pending"}}]),
+        lambda it: it["spec"]["volumeClaimTemplates"] == [{"metadata": {"name": "data"}, "spec": {}}],
+    ),
+    "2-status-of-jobs-to-be": (
+        captured("batch/v1", "CronJob", "c", spec={"jobTemplate": {"metadata": {"creationTimestamp": None}}}),
+        lambda it: it["spec"] == {"jobTemplate": {}},
+    ),
     "2-status": (DEPLOYMENT, lambda it: "status" not in it),
     "3-owners-with-old-uids": (
         captured("v1", "Secret", "s", metadata={"ownerReferences": [{"uid": "x", "kind": "Certificate",
