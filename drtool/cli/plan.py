@@ -21,7 +21,7 @@ from drtool.recovery.wishes import Wishes
 _SHOWN = 3  # objects of a step that its line names
 
 
-@click.command("plan", epilog=exit_codes(4, 6, 8, *STORE))
+@click.command("plan", epilog=exit_codes(4, 6, *STORE))
 @click.argument("volumes", nargs=-1, metavar="[VOLUME]...", shell_complete=complete_volume)
 @click.option(
     "--to-cluster", "context", required=True, metavar="CONTEXT", help="A context of the kubeconfig."

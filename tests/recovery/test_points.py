@@ -79,6 +79,13 @@ def test_aligned_is_the_newest_moment_that_all_data_can_be_brought_to() -> None:
     assert points_of(chosen(Wishes(aligned=True), at="after"))["redis"] == "redis@11"
 
 
+def test_objects_follow_an_aligned_moment_but_not_one_that_somebody_named() -> None:
+    newer = [point("objects", 3), point("objects", 2), *(each for each in POINTS if each.volume != "objects")]
+
+    assert points_of(choose_points(policy(), newer, Wishes(aligned=True), NOW))["objects"] == "objects@3"
+    assert choose_points(policy(), newer, Wishes(at=ago(30)), NOW).refusals[0].about == "volume objects"
+
+
 def test_volumes_can_be_named_and_an_unknown_one_is_wrong_usage() -> None:
     assert list(points_of(chosen(Wishes(volumes=("redis",))))) == ["redis"]
     assert list(points_of(chosen(Wishes(), more="recovery: {order: [objects, media, redis, postgres]}"))) == [

@@ -31,6 +31,7 @@ _NEVER: Final = (
 )
 # What a controller made and nobody can make again: passwords, certificates, data.
 _PRECIOUS: Final = frozenset({("", "Secret"), ("", "ConfigMap"), ("", "PersistentVolumeClaim")})
+_LEADER: Final = "control-plane.alpha.kubernetes.io/leader"  # old programs elect one of them by a ConfigMap
 _PUBLISHED: Final = frozenset(
     {
         "kube-root-ca.crt",
@@ -147,7 +148,9 @@ def _secret(item: Json, _around: Around) -> str | None:
 
 
 def _config_map(item: Json, _around: Around) -> str | None:
-    return "published by the cluster" if item["metadata"]["name"] in _PUBLISHED else None
+    if item["metadata"]["name"] in _PUBLISHED:
+        return "published by the cluster"
+    return "a lock" if _LEADER in annotations_of(item) else None
 
 
 def _volume(item: Json, around: Around) -> str | None:

@@ -283,6 +283,10 @@ LEFT_OUT: dict[str, tuple[Json, str]] = {
         captured("apiregistration.k8s.io/v1", "APIService", "v1.x", spec={"service": {"name": "x"}}),
         "its own server answers for it"),
     "44-orders": (captured("acme.cert-manager.io/v1", "Order", "o"), "made anew by the cluster"),
+    "52-locks": (
+        captured("v1", "ConfigMap", "l", metadata=annotated(**{"control-plane.alpha.kubernetes.io/leader": "x"})),
+        "a lock",
+    ),
     "53-leases": (captured("coordination.k8s.io/v1", "Lease", "l"), "made anew by the cluster"),
     "54-charts-of-k3s": (captured("helm.cattle.io/v1", "HelmChart", "traefik"), "made anew by the cluster"),
     "56-longhorn": (captured("longhorn.io/v1beta2", "Volume", "v"), "made anew by the cluster"),
