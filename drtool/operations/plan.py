@@ -93,16 +93,16 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
     world.progress.phase("reading the captured objects")
     captured = _captured(session, policy, inventories, choice)
     world.progress.phase("looking at the target")
-    cluster = Cluster.open(context, world.environment, ending=world.ending)
     namespace = wishes.namespace or captured.namespace
-    look = TargetLook(cluster, context, namespace)
-    preparation = _prepare(captured, wishes, namespace, look)
-    claims = {
-        *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
-        *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
-    }
-    verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
-    facts = look.facts(preparation.objects, claims, verbs)
+    with Cluster.open(context, world.environment, ending=world.ending) as cluster:
+        look = TargetLook(cluster, context, namespace)
+        preparation = _prepare(captured, wishes, namespace, look)
+        claims = {
+            *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
+            *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
+        }
+        verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
+        facts = look.facts(preparation.objects, claims, verbs)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
     request = Request(wishes, now, (captured.namespace, namespace), captured.version)
     made = make_plan(policy, request, choice, preparation, changes, facts)

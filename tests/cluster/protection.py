@@ -161,18 +161,35 @@ class Protection:
         """Apply the overlay, as it is now."""
         self.cluster.apply(self.overlay)
 
-    def drtool(self, *arguments: str | Path, secrets: Path | None = None) -> Answer:
-        """Run drtool in the machine room, on the policy, and return its answer. Raises LabFailed if it fails."""
+    def plan(self, target: Cluster, *arguments: str, code: int = 0) -> Answer:
+        """Return how all of it would come back into target, as an operator with the kit sees it."""
+        where = ("--to-cluster", target.name, "--recovery-key-file", self.kit)
+        secrets = self.credentials_of("operator")
+        said = self.drtool(
+            "plan", *where, *arguments, secrets=secrets, kubeconfig=target.kubeconfig, code=code
+        )
+        answer: Answer = said["plan"]
+        return answer
+
+    def drtool(
+        self,
+        *arguments: str | Path,
+        secrets: Path | None = None,
+        kubeconfig: Path | None = None,
+        code: int = 0,
+    ) -> Answer:
+        """Run drtool in the machine room, on the policy, and return its answer. Raises LabFailed at another end."""
         environment = {
             **os.environ,
             "DRTOOL_POLICY": str(self.policy),
             "DRTOOL_SECRETS": str(secrets or self.secrets),
+            "KUBECONFIG": str(kubeconfig or self.cluster.kubeconfig),
         }
         command = [sys.executable, "-m", "drtool", *map(str, arguments), "--json"]
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=RUN_S, check=False
         )
-        if done.returncode:
+        if done.returncode != code:
             raise LabFailed(f"drtool {arguments[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
         answer: Answer = json.loads(done.stdout)
         return answer

@@ -122,3 +122,21 @@ def test_a_service_account_may_do_what_its_role_says_and_nothing_else(
         assert asked("tiny") == {right for right in for_all if right[1] != "namespaces"}
         assert asked("default") == set()
         assert asked(None) == set()
+
+
+def test_the_way_back_is_planned_on_a_real_cluster_and_nothing_is_touched(
+    protection: Protection, cluster: Cluster, second_cluster: Cluster
+) -> None:
+    protection.wait_for_points("objects", *VOLUMES, deadline_s=FIRE_S)
+
+    refused = protection.plan(cluster, code=5)
+    assert refused["plan"] is None
+    assert [each for each in refused["refusals"] if "PersistentVolumeClaim" in each["about"]]
+
+    found = protection.plan(second_cluster)
+    assert found["refusals"] == []
+    assert [volume["volume"] for volume in found["volumes"]] == ["postgres", "redis", "files", "objects"]
+    steps = [step["id"] for phase in found["plan"]["phases"] for step in phase["steps"]]
+    assert [step for step in steps if "StatefulSet" in step]
+    namespaces = second_cluster.kubectl("get", "namespaces", "--output=name").split()
+    assert "namespace/tiny" not in namespaces
