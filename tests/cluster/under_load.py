@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tests.cluster.cluster import Cluster
 from tests.cluster.lab import Lab
 from tests.cluster.load.generator import Generator
+from tests.cluster.load.inventory import ask_site
 from tests.cluster.load.ledger import Kind, LedgerFile
 from tests.cluster.oracle import Oracle
 from tests.cluster.process import LabFailed, wait_until
@@ -31,12 +32,16 @@ UPLOAD_TAKES_S = 1.5
 
 @dataclass(frozen=True)
 class Scene:
-    """A system under load, protected. store stands between drtool and MinIO, and lets everything through until told."""
+    """A system under load, protected. store stands between drtool and MinIO, and lets everything through until told.
+
+    before holds what the system had before the load, which is not in its ledger.
+    """
 
     protection: Protection
     store: FaultProxy
     load: Generator
     oracle: Oracle
+    before: frozenset[str]
 
     def wait(self, condition: Callable[[], bool], what: str, deadline_s: float) -> None:
         """Return once condition holds. Raises LabFailed with what is to be seen of the backups."""
@@ -65,7 +70,8 @@ class Scene:
         """Assert that what status promises is what a restore brings: posts, and the files of volume uploads."""
         for found in (self.oracle.posts(), self.oracle.uploads(uploads)):
             assert found.acknowledged > 0
-            assert (found.missing, found.altered, found.foreign) == ((), (), ()), found.kind
+            foreign = sorted(set(found.foreign) - self.before)
+            assert (found.missing, found.altered, foreign) == ((), (), []), found.kind
 
     def names(self, volume: str) -> set[str]:
         """Return the names of the points of a volume that are listed."""
@@ -90,14 +96,16 @@ def protected(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Itera
     address = str(urlsplit(lab.minio.endpoint).hostname)
     make = policy_of(system.name)
     with FaultProxy(lab.minio.endpoint, address=address) as store, LedgerFile(folder / "ledger") as ledger:
-        load = Generator(system.site(cluster), system.session(cluster), ledger, PACE)
+        site = system.site(cluster)
+        before = frozenset(each.id for kind in ("posts", "uploads") for each in ask_site(site, kind))
+        load = Generator(site, system.session(cluster), ledger, PACE)
         load.start()
         try:
             protection = Protection.install(
                 cluster, lab, system, lambda bucket, _: make(bucket, store.endpoint), folder
             )
             try:
-                yield Scene(protection, store, load, Oracle(protection, folder / "ledger", folder))
+                yield Scene(protection, store, load, Oracle(protection, folder / "ledger", folder), before)
             finally:
                 store.clear()
                 protection.remove()
