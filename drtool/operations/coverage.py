@@ -15,7 +15,7 @@ from drtool.operations.witnesses import Witnesses, signed_facts
 from drtool.repository.format.names import parse_json_time
 from drtool.repository.records import Records
 from drtool.repository.snapshot import Snapshot
-from drtool.repository.unwrap import RunKeys
+from drtool.repository.unwrap import HeadKeys
 from drtool.repository.wal import Lineage as WalLineage
 from drtool.repository.wal import StoredWal as WalEntry
 from drtool.repository.wal import WalStore, lineages
@@ -50,11 +50,11 @@ class Held:
             signed_facts(self.store, entry) is not None for entry in self.segments.get((timeline, start), ())
         )
 
-    def read_history(self, timeline: int, keys: RunKeys) -> bytes:
+    def read_history(self, timeline: int, keys: HeadKeys) -> bytes:
         """Return a timeline's history file, authenticated. Raises Corrupt, ObjectMissing, WrongKey."""
         return self._read(self.histories[timeline], keys, None)
 
-    def read_segment(self, plan: SegmentPlan, keys: RunKeys) -> list[tuple[int, bytes]]:
+    def read_segment(self, plan: SegmentPlan, keys: HeadKeys) -> list[tuple[int, bytes]]:
         """Return the parts (LSN, bytes) of a segment, in rising order and up to plan.until, each authenticated.
 
         That is the complete segment, or else its tails, whatever the plan expected by their names. Raises Corrupt
@@ -70,7 +70,7 @@ class Held:
         return self._read_tails(plan, keys, fault)
 
     def _read_tails(
-        self, plan: SegmentPlan, keys: RunKeys, fault: Corrupt | ObjectMissing | None
+        self, plan: SegmentPlan, keys: HeadKeys, fault: Corrupt | ObjectMissing | None
     ) -> list[tuple[int, bytes]]:
         end = plan.start + self.wal.segment_size
         ours = (tail for tail in self.tails if tail.timeline == plan.timeline)
@@ -90,7 +90,7 @@ class Held:
                 fault = fault or error
         return parts
 
-    def _read(self, entries: Sequence[WalEntry], keys: RunKeys, size: int | None) -> bytes:
+    def _read(self, entries: Sequence[WalEntry], keys: HeadKeys, size: int | None) -> bytes:
         """Return the plain bytes of the first of entries that authenticates, and holds size bytes where it is given."""
         faults: list[Corrupt | ObjectMissing] = []
         for entry in entries:

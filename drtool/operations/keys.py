@@ -67,7 +67,7 @@ def reader_bundle(session: Session) -> Bundle:
         admin=bytes.fromhex(config.admin),
         config_number=config.number,
         config_sha256=repository.config_sha256.hex(),
-        list_keys=tuple(repository.records.keys.list_keys),
+        list_keys=tuple(key for key in repository.records.keys.list_keys if isinstance(key, bytes)),
     )
 
 

@@ -25,7 +25,7 @@ def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Expected:
     needed = len(choice.segments) * choice.base.wal_segment_size
     _check_room(staged.parent, needed)
     clear_staging(staged)
-    keys = job.session.repository.run_keys()
+    keys = job.session.repository.head_keys()
     for timeline in choice.histories:
         stage_history(staged, timeline, held.read_history(timeline, keys))
     for plan in choice.segments:

@@ -49,7 +49,7 @@ def rewrap_runs(repository: Repository, admin: SigningKey, recipient: Recipient,
         seal = head.commitment.hex()
         if recipient.fingerprint not in head.wraps and seal not in wraps:
             info = wrap_info(head.repository, volume, head.run)
-            wraps[seal] = recipient.wrap(keys.open(head, volume), info)
+            wraps[seal] = recipient.wrap(keys.open_run(head, volume), info)
     return put_rewrap(repository.records, admin, recipient, wraps, now) if wraps else None
 
 

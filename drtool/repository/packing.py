@@ -17,6 +17,7 @@ from drtool.repository.format.pack import (
     check_id,
     commitment,
     encode_head,
+    pack_key,
     private_id_key,
     sealed_size,
     wrap_info,
@@ -75,7 +76,7 @@ class Pack:
         """Begin a pack of about size bytes."""
         salt = random_bytes(SALT_SIZE)
         self._run = run
-        self._seal = ChunkSeal(run.key, salt, run.repository, run.volume)
+        self._seal = ChunkSeal(pack_key(run.key, salt), salt, run.repository, run.volume)
         self._head = encode_head(run.head(salt))
         self._size = size
         self._end = len(self._head)

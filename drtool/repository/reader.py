@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from drtool.errors import Corrupt, ObjectMissing, WrongKey
 from drtool.repository.fetch import Fetched, fetch, fetch_whole
 from drtool.repository.format.crypto import keyed_id
-from drtool.repository.format.pack import CONTENT, ChunkSeal, Head, private_id_key
+from drtool.repository.format.pack import CONTENT, ChunkSeal, Head
 from drtool.repository.format.places import PackRef, Place, path_id
 from drtool.repository.format.record import Json
 from drtool.repository.lists import read_list
@@ -42,12 +42,12 @@ class Contents:
 
 
 class Reader:
-    """Reads snapshots with a recovery key."""
+    """Reads snapshots with a recovery key, or with a grant."""
 
     def __init__(self, repository: Repository, workers: int = 3) -> None:
         self._repository = repository
         self._records = repository.records
-        self._keys = repository.run_keys()
+        self._keys = repository.head_keys()
         self._workers = workers
 
     def read_contents(self, snapshot: Snapshot) -> Contents:
@@ -194,12 +194,11 @@ class Reader:
     ) -> Iterator[tuple[Place, bytes]]:
         head = fetched.head
         self._check_head(snapshot, ref, head)
-        key = self._keys.open(head, snapshot.volume)
-        seal = ChunkSeal(key, head.salt, head.repository, snapshot.volume)
-        private = private_id_key(key)
+        keys = self._keys.open(head, snapshot.volume)
+        seal = ChunkSeal(keys.pack, head.salt, head.repository, snapshot.volume)
         for place in places:
             plain = seal.unseal(place.number, place.kind, place.plain_size, fetched.sealed(place))
-            self._check_id(private, place, plain)
+            self._check_id(keys.private_id, place, plain)
             yield place, plain
 
     def _check_head(self, snapshot: Snapshot, ref: PackRef, head: Head) -> None:

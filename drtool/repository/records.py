@@ -16,6 +16,7 @@ from drtool.repository.format.crypto import SigningKey, sha256
 from drtool.repository.format.names import family, split_hash
 from drtool.repository.format.record import (
     Json,
+    ListKey,
     Place,
     Signed,
     check_signed,
@@ -32,7 +33,7 @@ _REMEMBERED: Final = 10_000  # records of a few KB
 class Keys:
     """What this process holds. The first list key is the own one, by which new records are sealed."""
 
-    list_keys: Sequence[bytes] = field(default=(), repr=False)
+    list_keys: Sequence[ListKey] = field(default=(), repr=False)
     id_keys: Sequence[bytes] = field(default=(), repr=False)
     signing: SigningKey | None = None
     role: str = "reader"
@@ -141,6 +142,8 @@ class Records:
                 return unseal_record(value, list_key, self.place(prefix))
             except Corrupt as error:
                 fault = error
+            except WrongKey as error:
+                raise WrongKey(f"{name}: {error.message}", hint=error.hint) from error
         raise Corrupt(f"{name}: {fault}", hint="No list key of this repository opens it.") from fault
 
     def check_signer(self, signed: Signed, name: str, received: datetime) -> str:

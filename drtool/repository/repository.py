@@ -22,19 +22,19 @@ from drtool.repository.format.record import cut_public, peek_json
 from drtool.repository.kit import Bundle, RecoveryLine, trust_of
 from drtool.repository.records import Keys, Records, check_name_fits, stored_objects
 from drtool.repository.storage.base import ObjectStore
-from drtool.repository.unwrap import RunKeys
+from drtool.repository.unwrap import HeadKeys, RunKeys
 from drtool.repository.writer_keys import open_writer_keys, wrap_writer_keys
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """One repository as one holder of keys sees it. unwrap is there only with a recovery key."""
+    """One repository as one holder of keys sees it. unwrap is there only with a recovery key or a grant."""
 
     store: ObjectStore
     config: Config
     config_sha256: bytes
     records: Records
-    unwrap: RunKeys | None = None
+    unwrap: HeadKeys | None = None
 
     @property
     def id_key(self) -> bytes:
@@ -45,14 +45,24 @@ class Repository:
             )
         return self.records.keys.id_keys[0]
 
-    def run_keys(self) -> RunKeys:
-        """Return what opens the keys of runs. Raises WrongKey without a recovery key."""
+    def head_keys(self) -> HeadKeys:
+        """Return what opens packs and WAL objects. Raises WrongKey without a recovery key or a grant."""
         if self.unwrap is None:
-            raise WrongKey(
-                "reading the data takes a recovery key",
-                hint="Give the file that holds the DRTOOL-RECOVERY- line of the kit: --recovery-key-file FILE.",
-            )
+            raise _no_recovery_key()
         return self.unwrap
+
+    def run_keys(self) -> RunKeys:
+        """Return what opens the keys of runs. Raises WrongKey without a recovery key: a grant opens no run."""
+        if not isinstance(self.unwrap, RunKeys):
+            raise _no_recovery_key()
+        return self.unwrap
+
+
+def _no_recovery_key() -> WrongKey:
+    return WrongKey(
+        "reading the data takes a recovery key",
+        hint="Give the file that holds the DRTOOL-RECOVERY- line of the kit: --recovery-key-file FILE.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

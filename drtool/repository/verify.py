@@ -230,7 +230,7 @@ def _named(fault: DrtoolError, snapshot: str) -> str:
 
 
 def _check_wal_bodies(repository: Repository, volume: str, found: Found, share: Share, tick: Tick) -> None:
-    keys = repository.run_keys()
+    keys = repository.head_keys()
     for lineage in lineages(repository.records, volume):
         store = WalStore(repository.records, lineage)
         for entry in (*store.segments(), *store.tails()):

@@ -23,7 +23,7 @@ from drtool.repository.format.names import lineage_prefix, split_hash
 from drtool.repository.format.record import Json
 from drtool.repository.format.wal_object import MAX_FACTS, WalFacts, WalKeys
 from drtool.repository.records import Records, Stored, fetch_named, stored_objects
-from drtool.repository.unwrap import RunKeys
+from drtool.repository.unwrap import HeadKeys
 
 FOLD_AFTER: Final = 64  # tails of one segment: the next holds the segment from its first byte
 _RANGED: Final = MAX_FACTS + 32 * 1024  # head, facts and the beginning of the sealed bytes
@@ -156,7 +156,11 @@ class WalStore:
             return False
 
     def facts(self, stored: Stored) -> Json:
-        """Return the signed facts of a WAL object, by one small ranged GET of its oldest good version.
+        """Return the signed facts of a WAL object. Raises as `open_facts`."""
+        return self.open_facts(stored).signed.value
+
+    def open_facts(self, stored: Stored) -> WalFacts:
+        """Return the head and the signed facts of a WAL object, by one small ranged GET of its oldest good version.
 
         Raises Corrupt or ObjectMissing when no version is good.
         """
@@ -164,18 +168,18 @@ class WalStore:
         for version in stored.versions:
             try:
                 value = self._records.store.get(stored.name, version.version, start=0, length=_RANGED)
-                return self._parse(stored, value).signed.value
+                return self._parse(stored, value)
             except (Corrupt, ObjectMissing) as error:
                 fault = error
         raise fault
 
-    def read(self, stored: Stored, keys: RunKeys) -> bytes:
+    def read(self, stored: Stored, keys: HeadKeys) -> bytes:
         """Return the plain bytes of a WAL object, authenticated. Raises Corrupt, ObjectMissing, WrongKey."""
         value = fetch_named(self._records.store, stored.name)
         facts = self._parse(stored, value)
         try:
             return wal_object.unseal(
-                value, facts, keys.open(facts.head, self.lineage.volume), self.lineage.volume
+                value, facts, keys.open(facts.head, self.lineage.volume).pack, self.lineage.volume
             )
         except Corrupt as fault:
             raise Corrupt(f"{stored.name}: {fault.message}", hint=fault.hint) from fault
@@ -189,6 +193,8 @@ class WalStore:
             except Corrupt as error:
                 fault = error
                 continue
+            except WrongKey as error:
+                raise WrongKey(f"{stored.name}: {error.message}", hint=error.hint) from error
             self._records.check_signer(facts.signed, stored.name, stored.versions[0].modified)
             return facts
         raise Corrupt(f"{stored.name}: {fault}", hint="Restore another point.") from fault

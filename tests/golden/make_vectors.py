@@ -85,7 +85,7 @@ def _head(recipient: Recipient) -> pack.Head:
 
 def _chunk(frame: bytes) -> bytes:
     target = bytearray(len(frame) + 16)
-    seal = pack.ChunkSeal(RUN_KEY, SALT, REPOSITORY, VOLUME)
+    seal = pack.ChunkSeal(pack.pack_key(RUN_KEY, SALT), SALT, REPOSITORY, VOLUME)
     seal.seal_into(7, pack.CONTENT, len(PLAIN), frame, memoryview(target))
     return bytes(target)
 

@@ -74,7 +74,7 @@ def test_a_head_is_the_same_byte_for_byte() -> None:
 
 
 def test_a_chunk_is_sealed_to_the_same_bytes_and_opens() -> None:
-    seal = pack.ChunkSeal(made.RUN_KEY, made.SALT, made.REPOSITORY, made.VOLUME)
+    seal = pack.ChunkSeal(pack.pack_key(made.RUN_KEY, made.SALT), made.SALT, made.REPOSITORY, made.VOLUME)
     target = bytearray(len(value("chunk")))
     seal.seal_into(7, pack.CONTENT, len(made.PLAIN), value("chunk", "frame"), memoryview(target))
     assert target == value("chunk")
@@ -88,4 +88,6 @@ def test_a_wal_object_opens() -> None:
     info = pack.wrap_info(made.REPOSITORY, made.VOLUME, made.RUN)
     recovery = RecoveryKey(made.SEED)
     key = recovery.unwrap(facts.head.wraps[recovery.recipient.fingerprint], info)
-    assert wal_object.unseal(told, facts, key, made.VOLUME) == value("wal_object", "plain")
+    assert wal_object.unseal(told, facts, pack.pack_key(key, facts.head.salt), made.VOLUME) == value(
+        "wal_object", "plain"
+    )

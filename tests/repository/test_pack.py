@@ -19,7 +19,7 @@ def head(recipients: int) -> pack.Head:
 def seal(
     key: bytes = KEY, salt: bytes = SALT, repository: bytes = REPOSITORY, volume: str = "v"
 ) -> pack.ChunkSeal:
-    return pack.ChunkSeal(key, salt, repository, volume)
+    return pack.ChunkSeal(pack.pack_key(key, salt), salt, repository, volume)
 
 
 def sealed(plain: bytes, number: int = 3, kind: int = pack.CONTENT) -> bytes:

@@ -7,7 +7,15 @@ import pytest
 from drtool.errors import Corrupt, StoreUnavailable
 from drtool.repository.format import compress
 from drtool.repository.format.crypto import SALT_SIZE, RecoveryKey, keyed_id, sha256
-from drtool.repository.format.pack import CONTENT, PRIVATE, ChunkSeal, encode_head, parse_head, sealed_size
+from drtool.repository.format.pack import (
+    CONTENT,
+    PRIVATE,
+    ChunkSeal,
+    encode_head,
+    pack_key,
+    parse_head,
+    sealed_size,
+)
 from drtool.repository.packing import Pack, PackSender, RunKey
 from drtool.repository.storage.memory import MemoryStore
 from tests.repository.counting import Noting
@@ -48,7 +56,7 @@ def test_a_packs_chunks_open_where_it_says_they_lie(run: RunKey, sender: PackSen
     ]
     value = bytes(pack.seal(bytearray()))
     head = parse_head(value)
-    seal = ChunkSeal(run.key, head.salt, REPOSITORY, "files")
+    seal = ChunkSeal(pack_key(run.key, head.salt), head.salt, REPOSITORY, "files")
     for row, plain in zip(packed, plains, strict=True):
         assert (
             seal.unseal(row.number, CONTENT, len(plain), value[row.position : row.position + row.sealed_size])

@@ -99,19 +99,24 @@ def commitment(key: bytes) -> bytes:
     return derive(key, "commit")
 
 
+def pack_key(run_key: bytes, salt: bytes) -> bytes:
+    """Return the key of the one pack, or WAL object, that has this salt."""
+    return derive(run_key, "pack", salt)
+
+
 def private_id_key(run_key: bytes) -> bytes:
     """Return the key of the ids that only this run can compute."""
     return derive(run_key, "private id")
 
 
 class ChunkSeal:
-    """Seals and unseals the chunks of one pack."""
+    """Seals and unseals the chunks of one pack, under its own key."""
 
-    def __init__(self, run_key: bytes, salt: bytes, repository: bytes, volume: str) -> None:
+    def __init__(self, key: bytes, salt: bytes, repository: bytes, volume: str) -> None:
         if len(salt) != SALT_SIZE:
             raise ValueError(f"a salt has {SALT_SIZE} bytes, not {len(salt)}")
         encoded = volume.encode()
-        self._sealer = Sealer(derive(run_key, "pack", salt))
+        self._sealer = Sealer(key)
         self._bound = repository + bytes([len(encoded)]) + encoded + salt
 
     def seal_into(self, number: int, kind: int, plain_size: int, frame: bytes, target: memoryview) -> None:

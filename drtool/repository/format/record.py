@@ -11,6 +11,7 @@ repository and name prefix. So a record cannot be moved to another name, kind or
 import json
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from drtool.repository.format.crypto import (
 )
 
 Json = dict[str, Any]
+# A list key, or what has only some of the keys that are derived from it, by kind and salt, and raises for the others.
+ListKey = bytes | Callable[[str, bytes], bytes]
 
 SEALED_MAGIC: Final = b"DRR1"
 PUBLIC_MAGIC: Final = b"DRC1"
@@ -100,21 +103,30 @@ def _parse(text: bytes) -> Json:
     return value
 
 
-def seal_record(body: bytes, list_key: bytes, place: Place, salt: bytes | None = None) -> bytes:
+def record_key(list_key: ListKey, kind: str, salt: bytes) -> bytes:
+    """Return the key of the one record of that kind that has this salt."""
+    return list_key(kind, salt) if callable(list_key) else derive(list_key, f"record {kind}", salt)
+
+
+def record_salt(value: bytes) -> bytes:
+    """Return the salt of a sealed record. Raises Corrupt."""
+    check_head(value, SEALED_MAGIC)
+    return value[_HEAD.size : _HEAD.size + SALT_SIZE]
+
+
+def seal_record(body: bytes, list_key: ListKey, place: Place, salt: bytes | None = None) -> bytes:
     """Return a sealed record. salt is random unless a test vector gives it."""
     salt = salt or random_bytes(SALT_SIZE)
-    sealer = Sealer(derive(list_key, f"record {place.kind}", salt))
+    sealer = Sealer(record_key(list_key, place.kind, salt))
     sealed = sealer.seal(0, compress.compress(body), _associated(place))
     return _HEAD.pack(SEALED_MAGIC, SUITE) + salt + sealed
 
 
-def unseal_record(value: bytes, list_key: bytes, place: Place) -> bytes:
+def unseal_record(value: bytes, list_key: ListKey, place: Place) -> bytes:
     """Return the body of a sealed record. Raises Corrupt; a wrong list_key cannot be told from damage."""
-    check_head(value, SEALED_MAGIC)
-    start = _HEAD.size + SALT_SIZE
-    salt = value[_HEAD.size : start]
-    sealer = Sealer(derive(list_key, f"record {place.kind}", salt))
-    return compress.decompress(sealer.unseal(0, value[start:], _associated(place)), MAX_RECORD)
+    sealer = Sealer(record_key(list_key, place.kind, record_salt(value)))
+    sealed = value[_HEAD.size + SALT_SIZE :]
+    return compress.decompress(sealer.unseal(0, sealed, _associated(place)), MAX_RECORD)
 
 
 def _associated(place: Place) -> bytes:
