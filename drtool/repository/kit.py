@@ -87,6 +87,62 @@ def parse_recipient(text: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class RunnerLine:
+    """The private key of a runner, to which grants are sealed; and the trust that it holds them against, if any."""
+
+    seed: bytes = field(repr=False)
+    trust: bytes | None = None
+
+    @property
+    def key(self) -> RecoveryKey:
+        """The private key of the seed."""
+        return RecoveryKey(self.seed)
+
+    def text(self) -> str:
+        """Return the lines of the runner's key file."""
+        lines = [
+            encode_key("RUNNERSEED", self.seed),
+            *([encode_key("TRUST", self.trust)] if self.trust else []),
+        ]
+        return "".join(f"{line}\n" for line in lines)
+
+    def public_text(self) -> str:
+        """Return the line to which a grant is made."""
+        return encode_key("RUNNER", self.key.recipient.public)
+
+    def check(self, repository: bytes, admin: bytes) -> None:
+        """Return when this repository and admin are those that the runner trusts, or it trusts any. Raises WrongKey."""
+        if self.trust is not None and self.trust != trust_of(repository, admin):
+            raise WrongKey(
+                "the grant is of another repository than the one that this runner trusts",
+                hint="Ask who sent it; a runner for another repository has a key file of its own.",
+            )
+
+
+def parse_runner(text: str) -> RunnerLine:
+    """Return the runner's key that stands in text. Raises UsageError."""
+    keys = find_keys(text)
+    seed, trust = keys.get("RUNNERSEED", b""), keys.get("TRUST")
+    if len(seed) != KEY_SIZE or (trust is not None and len(trust) != TRUST_SIZE):
+        raise UsageError(
+            "there is no runner's key in what was given",
+            hint="It is the line that begins with DRTOOL-RUNNERSEED-; `drtool keys runner` makes one.",
+        )
+    return RunnerLine(seed, trust)
+
+
+def parse_runner_public(text: str) -> bytes:
+    """Return the public key of a runner. Raises UsageError."""
+    value = find_keys(text).get("RUNNER")
+    if value is None or len(value) != KEY_SIZE:
+        raise UsageError(
+            "there is no runner's public key in what was given",
+            hint="It begins with DRTOOL-RUNNER-; `drtool keys runner` prints one.",
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """What one role holds on its machine: pinned repository and config, and the keys of its duties. A secret."""
 

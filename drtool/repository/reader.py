@@ -86,17 +86,28 @@ class Reader:
         if any(reached.values()):
             raise Corrupt(f"{snapshot.name}: the lists hold an artifact that has no entry")
 
-    def _marked(self, snapshot: Snapshot, contents: Contents) -> list[tuple[StoredEntry, bytes]]:
-        """Return the entries with their path ids, under the id key of the writer that made the snapshot."""
-        keys = self._records.keys.id_keys
+    def id_key(self, snapshot: Snapshot, contents: Contents) -> bytes:
+        """Return the id key of the writer that made the snapshot. Raises Corrupt when we hold none that fits."""
         listed = {
             path for name in snapshot.streams.content[:1] for path in read_list(self._records, name).paths
         }
-        for key in keys:
-            marked = [(entry, path_id(key, entry.path)) for entry in contents.entries]
-            if not listed or any(mark in listed for _, mark in marked):
-                return marked
+        for key in self._records.keys.id_keys:
+            if not listed or any(path_id(key, entry.path) in listed for entry in contents.entries):
+                return key
         raise Corrupt(f"{snapshot.name}: no id key of this repository made its path ids")
+
+    def _marked(self, snapshot: Snapshot, contents: Contents) -> list[tuple[StoredEntry, bytes]]:
+        """Return the entries with their path ids."""
+        key = self.id_key(snapshot, contents)
+        return [(entry, path_id(key, entry.path)) for entry in contents.entries]
+
+    def head_of(self, snapshot: Snapshot, ref: PackRef, place: Place) -> Head:
+        """Return the head of a pack, once the chunk at place has opened under it. Raises Corrupt, ObjectMissing."""
+        fetched, ranged = self._fetched(snapshot, ref, f"packs/{snapshot.volume}/{ref.name}", [place])
+        if ranged is None:
+            for _ in self._cut(snapshot, ref, fetched, [place]):
+                pass
+        return fetched.head
 
     def read(self, snapshot: Snapshot, contents: Contents, take: Callable[[str, int, bytes], None]) -> None:
         """Hand every piece of every artifact to take(path, offset, bytes), from several threads, in any order."""
@@ -176,10 +187,17 @@ class Reader:
     def _cut_once(
         self, snapshot: Snapshot, ref: PackRef, name: str, places: Sequence[Place]
     ) -> Iterator[tuple[Place, bytes]]:
-        """Yield each place's plain bytes once.
+        """Yield each place's plain bytes once."""
+        fetched, ranged = self._fetched(snapshot, ref, name, places)
+        yield from self._cut(snapshot, ref, fetched, places) if ranged is None else ranged
 
-        Ranges are not known to be those of the name until they open: none is yielded before all of them did, and
-        where one does not, all are cut from a whole pack of any version.
+    def _fetched(
+        self, snapshot: Snapshot, ref: PackRef, name: str, places: Sequence[Place]
+    ) -> tuple[Fetched, list[tuple[Place, bytes]] | None]:
+        """Return what was fetched of a pack, and all places' plain bytes where ranges were.
+
+        Ranges are not known to be those of the name until they open: where one does not, a whole pack of any version
+        that fits is returned.
         """
         store = self._repository.store
         try:
@@ -187,7 +205,7 @@ class Reader:
             ranged = None if fetched.whole else list(self._cut(snapshot, ref, fetched, places))
         except (Corrupt, ObjectMissing, WrongKey):
             fetched, ranged = fetch_whole(store, name), None
-        yield from self._cut(snapshot, ref, fetched, places) if ranged is None else ranged
+        return fetched, ranged
 
     def _cut(
         self, snapshot: Snapshot, ref: PackRef, fetched: Fetched, places: Sequence[Place]

@@ -4,10 +4,11 @@ python -m tests.golden.make_vectors
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drtool.repository.format import compress, pack, places, record, wal_object
+from drtool.repository.format import compress, grant, pack, places, record, wal_object
 from drtool.repository.format.crypto import Recipient, RecoveryKey, SigningKey, derive, keyed_id
 from drtool.repository.format.text import encode_key
 
@@ -17,6 +18,18 @@ VOLUME = "postgres"
 PREFIX = "snap/postgres/20260302T080000.000000Z-"
 PLAIN = b"forty-two bytes of plain text, more or less"
 VALUE = {"volume": VOLUME, "umlaut": "ä", "list": [1, None, True]}
+
+POINT = PREFIX + "cd" * 32
+GRANT = grant.Grant(
+    admin="ad" * 32,
+    made="2026-03-02T08:00:00.000000Z",
+    objects={POINT: [[None, "2026-03-02T08:00:00.000000Z", 123]]},
+    records={SALT.hex(): record.record_key(LIST_KEY, "snap", SALT).hex()},
+    packs={SALT.hex(): pack.pack_key(RUN_KEY, SALT).hex()},
+    private_ids={pack.commitment(RUN_KEY).hex(): pack.private_id_key(RUN_KEY).hex()},
+    id_keys=[ID_KEY.hex()],
+    told={"at": None},
+)
 
 
 def make() -> dict[str, Any]:
@@ -70,6 +83,12 @@ def make() -> dict[str, Any]:
             "plain": PLAIN.hex(),
             "prefix": _wal_place().prefix,
             "is": _wal(recipient, signing).hex(),
+        },
+        "grant": {
+            "seed": SEED.hex(),
+            "point": POINT,
+            "json": asdict(GRANT),
+            "is": grant.seal_grant(GRANT, (REPOSITORY, POINT), signing, recipient).hex(),
         },
     }
 

@@ -1,10 +1,11 @@
 """Fixed keys and salts give the bytes that they gave when format 1 was made."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drtool.repository.format import compress, pack, places, record, wal_object
+from drtool.repository.format import compress, grant, pack, places, record, wal_object
 from drtool.repository.format.crypto import RecoveryKey, SigningKey, derive, keyed_id
 from drtool.repository.format.text import encode_key, find_keys
 from tests.golden import make_vectors as made
@@ -91,3 +92,11 @@ def test_a_wal_object_opens() -> None:
     assert wal_object.unseal(told, facts, pack.pack_key(key, facts.head.salt), made.VOLUME) == value(
         "wal_object", "plain"
     )
+
+
+def test_a_grant_opens_and_says_what_it_said() -> None:
+    told = VECTORS["grant"]
+    opened = grant.unseal_grant(value("grant"), RecoveryKey(value("grant", "seed")))
+    assert (opened.repository, opened.point) == (made.REPOSITORY, told["point"])
+    assert opened.signer == SigningKey(made.SEED).public
+    assert asdict(opened.grant) == told["json"] == asdict(made.GRANT)
