@@ -16,7 +16,7 @@ def refuse_present(path: Path) -> None:
         )
 
 
-def write_key_file(path: Path, text: str) -> None:
+def write_key_file(path: Path, content: str | bytes) -> None:
     """Write a new file with mode 0600, and sync it and its folder.
 
     Raises Refused when there is a file already: none is overwritten.
@@ -25,8 +25,8 @@ def write_key_file(path: Path, text: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as fault:
         raise _present(path) from fault
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     folder = os.open(path.absolute().parent, os.O_RDONLY)

@@ -1,23 +1,28 @@
-"""`drtool keys`: make keys of one's own, a reader's bundle, a role's S3 policy; prove that the key on paper fits."""
+"""`drtool keys`: keys of one's own, a reader's bundle, grants, a role's S3 policy; prove that the key on paper fits."""
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.keyfiles import refuse_present, write_key_file
-from drtool.cli.options import DRY_RUN, KEYS, PLACE, RECOVERY_KEY, Invocation, common
+from drtool.cli.options import AT, DRY_RUN, KEYS, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
 from drtool.cli.output import Answer, say_aside, say_text
 from drtool.cli.table import Table
-from drtool.cli.units import counted
+from drtool.cli.units import counted, size, when
+from drtool.errors import UsageError
+from drtool.operations.grant import GrantRequest, GrantResult, new_runner, run_grant
 from drtool.operations.keys import reader_bundle, run_prove
+from drtool.operations.restore import RestoreRequest
 from drtool.operations.results import KeyProof
 from drtool.operations.session import read_key_file
 from drtool.policy.load import load_policy
 from drtool.repository.access import ROLES, AccessRole, s3_policy
-from drtool.repository.kit import new_recovery_key
+from drtool.repository.format.text import encode_key
+from drtool.repository.kit import new_recovery_key, parse_runner_public
 from drtool.repository.storage.open import bucket_of
 
 
@@ -139,3 +144,96 @@ def new(invocation: Invocation, seed_file: Path, *, dry_run: bool) -> int:
         advice = f"Give that line to who runs `drtool init`; print {seed_file} and keep it."
     facts = {"recipient": recipient, "seed_file": seed_file, "dry_run": dry_run}
     return invocation.say(Answer(command="keys-new", verdict=verdict, advice=advice, facts=facts))
+
+
+@command.command("runner", epilog=exit_codes(5))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@DRY_RUN
+@common(KEYS)
+def runner(invocation: Invocation, file: Path, *, dry_run: bool) -> int:
+    """Make the key pair of a runner, which restores one point by a grant.
+
+    FILE gets the private half; the line that is printed is for `drtool keys grant --to`. With a bundle or the recovery
+    key of a repository, the runner believes grants of that repository only: FILE then holds a line of trust too, and
+    nothing else of theirs. Contacts nothing.
+    """
+    refuse_present(file)
+    made = None if dry_run else new_runner(invocation.keys)
+    verdict = f"keys runner: {file} would get a new key"
+    advice = "Nothing was written, and no key was made; run it without --dry-run."
+    if made is not None:
+        write_key_file(file, made.text())
+        verdict = f"keys runner: {made.public_text()}"
+        advice = "Give that line to `drtool keys grant --to`; FILE stays where the restore is run."
+        if made.trust is None:
+            advice += " It trusts any repository: with --bundle FILE it would trust one."
+    facts = {
+        "runner": made and made.public_text(),
+        "key_file": file,
+        "trust": made and made.trust and encode_key("TRUST", made.trust),
+        "dry_run": dry_run,
+    }
+    return invocation.say(Answer(command="keys-runner", verdict=verdict, advice=advice, facts=facts))
+
+
+@command.command("grant", epilog=exit_codes(4, 5, 8, *STORE))
+@click.argument("volume", shell_complete=complete_volume)
+@AT
+@click.option("--point", metavar="NAME", help="The point of this name or id, as `drtool points` tells it.")
+@click.option("--to", required=True, metavar="LINE", help="The runner's public line: DRTOOL-RUNNER-….")
+@click.option(
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The new file for the grant.",
+)
+@click.option(
+    "--as-of", metavar="HEAD", help="After an intrusion: only what this head of the maintainer knew."
+)
+@click.option("--accept-late", is_flag=True, help="Take a point that arrived after its deadline.")
+@click.option("--accept-void", is_flag=True, help="Take a point that its writer called incomplete.")
+@click.option("--accept-loss", is_flag=True, help="Go on though a witness saw more than the store holds.")
+@DRY_RUN
+@common(PLACE, RECOVERY_KEY)
+def grant(invocation: Invocation, output: Path, to: str, *, dry_run: bool, **given: Any) -> int:
+    """Make a grant: what opens one point of a volume, and nothing else, for one runner.
+
+    Chooses as `drtool restore` does, and tries every key. Who has the runner's key file then restores that point with
+    `drtool restore --grant`, and what may get objects from the store. Takes the kit: the recovery key, and the
+    operator's key that signs the grant.
+    """
+    point = given.pop("point")
+    if point is not None and given["at"] is not None:
+        raise UsageError("--at and --point both choose a point", hint="Give one of them.")
+    refuse_present(output)
+    wanted = RestoreRequest(**{**given, "at": invocation.moment(given["at"])}, directory=output)
+    result, value = run_grant(invocation.session(), GrantRequest(wanted, parse_runner_public(to), point))
+    if not dry_run:
+        write_key_file(output, value)
+    return invocation.say(grant_answer(result, output, invocation, dry_run=dry_run))
+
+
+def grant_answer(result: GrantResult, output: Path, invocation: Invocation, *, dry_run: bool) -> Answer:
+    """Return what a grant says: which point, how much it opens, and how large it is."""
+    verdict = f"keys grant: {result.volume} as of {when(result.moment, invocation.now)}"
+    advice = (
+        f"`drtool restore {result.volume} --to-dir DIR --grant {output} --runner-key-file FILE` takes it."
+    )
+    if dry_run:
+        advice = "Nothing was written; run it without --dry-run."
+    opens = (
+        f"{counted(result.packs, 'pack')} and {counted(result.wal, 'object')} of WAL, {size(result.stored)}"
+    )
+    return Answer(
+        command="keys-grant",
+        verdict=f"{verdict}{' would be granted' if dry_run else f' is granted in {output}'}",
+        advice=advice,
+        facts={"grant": result, "file": output, "dry_run": dry_run},
+        lines=[
+            "",
+            f"point  {result.point}",
+            f"opens  {opens} in the store: whole packs, so also what other points share with this one",
+            f"size   {size(result.size)}",
+        ],
+    )

@@ -136,6 +136,20 @@ KEYS: Final[Sequence[Decorator]] = (
     ),
     *RECOVERY_KEY,
 )
+GRANT: Final[Sequence[Decorator]] = (
+    click.option(
+        "--grant",
+        "grants",
+        multiple=True,
+        type=_FILE,
+        help="Instead of a recovery key: what `drtool keys grant` made; or its pieces, each named, in order.",
+    ),
+    click.option(
+        "--runner-key-file",
+        type=_FILE,
+        help="The key of the runner to which the grant was made, as `drtool keys runner` wrote it.",
+    ),
+)
 AT: Final[Decorator] = click.option(
     "--at", metavar="TIME", help="A moment: 2026-11-25T10:00:00Z, an offset as +02:00, or `10m ago`."
 )
@@ -174,7 +188,12 @@ def _invocation(given: dict[str, Any]) -> Invocation:
         progress=make_progress(mode),
         policy=given.pop("policy", None),
         where=_where(given),
-        keys=KeyFiles(given.pop("bundle", None), given.pop("recovery_key_file", None)),
+        keys=KeyFiles(
+            given.pop("bundle", None),
+            given.pop("recovery_key_file", None),
+            given.pop("grants", ()),
+            given.pop("runner_key_file", None),
+        ),
     )
 
 

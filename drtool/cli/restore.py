@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drtool.cli.exits import STORE, exit_codes
-from drtool.cli.options import AT, DRY_RUN, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.options import AT, DRY_RUN, GRANT, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
 from drtool.cli.units import counted, rate, size, took, when
@@ -54,13 +54,14 @@ from drtool.policy.moments import exact
 @click.option("--accept-void", is_flag=True, help="Take a point that its writer called incomplete.")
 @click.option("--accept-loss", is_flag=True, help="Go on though a witness saw more than the store holds.")
 @DRY_RUN
-@common(PLACE, RECOVERY_KEY)
+@common(PLACE, RECOVERY_KEY, GRANT)
 def command(invocation: Invocation, *, dry_run: bool, **given: Any) -> int:
     """Bring one volume back into a directory.
 
     The newest point, or with --at the newest not after that moment (PostgreSQL: exactly that moment). The
     choice, the keys, the lists and all WAL are checked before the directory is touched; a fault in what is read
-    afterwards leaves it empty. What was restored is proven.
+    afterwards leaves it empty. What was restored is proven. With a grant its point is restored, with nothing else at
+    hand than what may get objects from the store.
     """
     request = restore_request(invocation, given)
     if invocation.policy is not None:

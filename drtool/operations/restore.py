@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
+from drtool.operations.granted import granted_request
 from drtool.operations.points import Inventory, take_inventory
 from drtool.operations.record import record_run
 from drtool.operations.restore_files import restore_files
@@ -28,10 +29,12 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
     Raises NotProven, Corrupt when what came back is not what was kept: the directory is then not to be used.
     """
     request = replace(request, directory=Path(os.path.abspath(request.directory)))  # noqa: PTH100 - links stay links
+    if session.grant is not None:
+        request = granted_request(request, session.grant)
     watch = Stopwatch(session.world.progress.phase)
     watch.phase("choosing the point")
     reader = Reader(session.repository)
-    inventory = _eligible(take_inventory(session, request.volume, request.at, as_of=request.as_of), request)
+    inventory = eligible(take_inventory(session, request.volume, request.at, as_of=request.as_of), request)
     job = Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run)
     try:
         result = _dispatch(job)
@@ -43,30 +46,41 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
     return result
 
 
+def source_of(job: Job) -> str:
+    """Return the source of the volume. Raises NoRecoveryPoint where it has no point that may be chosen."""
+    volume, found = job.request.volume, {snapshot.source for snapshot in job.inventory.snapshots.values()}
+    if not found:
+        raise NoRecoveryPoint(
+            f"volume {volume} has no point that may be chosen",
+            hint=f"`drtool points {volume}` shows what there is, and why it does not count.",
+        )
+    if len(found) > 1:
+        raise UsageError(f"volume {volume} has points of sources {', '.join(sorted(found))}")
+    return found.pop()
+
+
 def _dispatch(job: Job) -> RestoreResult:
-    sources = {snapshot.source for snapshot in job.inventory.snapshots.values()}
-    match sorted(sources):
-        case ["postgres"]:
+    match source_of(job):
+        case "postgres":
             refuse_foreign_options(job.request, "postgres")
             return restore_postgres(job)
-        case ["redis"]:
+        case "redis":
             refuse_foreign_options(job.request, "redis")
             return restore_redis(job)
-        case ["files"]:
+        case "files":
             refuse_foreign_options(job.request, "files")
             return restore_files(job)
-        case ["manifests"]:
+        case "manifests":
             refuse_foreign_options(job.request, "manifests")
             return restore_objects(job)
-        case []:
-            raise NoRecoveryPoint(
-                f"volume {job.request.volume} has no point that may be chosen",
-                hint=f"`drtool points {job.request.volume}` shows what there is, and why it does not count.",
+        case source:
+            raise UsageError(
+                f"volume {job.request.volume} is of source {source}, which this drtool does not know",
+                hint="A newer drtool may have backed it up: restore with the newest.",
             )
-    raise UsageError(f"volume {job.request.volume} has points of sources {', '.join(sorted(sources))}")
 
 
-def _eligible(inventory: Inventory, request: RestoreRequest) -> Inventory:
+def eligible(inventory: Inventory, request: RestoreRequest) -> Inventory:
     """Return the inventory with only those points that may be chosen."""
 
     def may(snapshot: Snapshot) -> bool:

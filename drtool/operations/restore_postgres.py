@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drtool.errors import Refused, UsageError
+from drtool.operations.granted import granted_choice
 from drtool.operations.marks import loss_of
 from drtool.operations.prove_postgres import prove_recovered
 from drtool.operations.restore_job import Job, refuse_used_directory
@@ -49,12 +50,7 @@ class Prepared:
 def restore_postgres(job: Job) -> RestoreResult:
     """Restore to the moment that was asked for, or to the newest that the store proves."""
     refuse_used_directory(job.request.directory)
-    if job.request.as_of is not None and job.request.at is None:
-        raise UsageError(
-            "--as-of leaves out points, but not the WAL that came after the head",
-            hint="Name a moment before the head as well: --at TIME.",
-        )
-    choice = _choose(job)
+    choice = granted_choice(job, job.session.grant) if job.session.grant is not None else choose(job)
     binaries = find_binaries(
         choice.base.lineage.major,
         account=choose_account(job.owner),
@@ -83,7 +79,13 @@ def _bin_dir(job: Job) -> Path | None:
     return Path(said) if said else None
 
 
-def _choose(job: Job) -> RecoveryChoice:
+def choose(job: Job) -> RecoveryChoice:
+    """Return the base, the path and the WAL that lead to what was asked for. Raises NoRecoveryPoint, Refused."""
+    if job.request.as_of is not None and job.request.at is None:
+        raise UsageError(
+            "--as-of leaves out points, but not the WAL that came after the head",
+            hint="Name a moment before the head as well: --at TIME.",
+        )
     held = job.inventory.held
     choice = choose_recovery(
         job.inventory.bases, {lineage: each.wal for lineage, each in held.items()}, target=job.request.at

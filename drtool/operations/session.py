@@ -1,7 +1,7 @@
 """What every verb begins with: a policy, the repository that it names, and what the machine gives."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,9 @@ from drtool.policy.schema import Policy
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import SecretReference, SecretResolver
 from drtool.repository.format.crypto import SigningKey
-from drtool.repository.kit import Bundle, RecoveryLine, parse_bundle, parse_recovery, parse_seed
+from drtool.repository.format.grant import Opened
+from drtool.repository.granted import open_with_grant
+from drtool.repository.kit import Bundle, RecoveryLine, parse_bundle, parse_recovery, parse_runner, parse_seed
 from drtool.repository.repository import Repository, open_with_bundle, open_with_recovery
 from drtool.repository.storage.base import ObjectStore
 from drtool.repository.storage.open import open_store
@@ -93,20 +95,26 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class KeyFiles:
-    """The files with keys that were given. Only one of bundle and recovery is needed, as the verb says."""
+    """The files with keys that were given. Only one of bundle and recovery is needed, as the verb says.
+
+    grants are the pieces of one grant, in order; they go with the key file of the runner.
+    """
 
     bundle: Path | None = None
     recovery: Path | None = None
+    grants: Sequence[Path] = ()
+    runner: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A policy (None when only a kit is at hand), its repository, and the machine."""
+    """A policy (None when only a kit is at hand), its repository, and the machine; grant, if that is all it opens."""
 
     policy: Policy | None
     policy_text: str
     repository: Repository
     world: World
+    grant: Opened | None = None
 
     def need_policy(self) -> Policy:
         """Return the policy. Raises UsageError where none was given."""
@@ -166,19 +174,31 @@ def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, 
             "there is neither a policy nor a repository's URL",
             hint="Give --policy FILE, or --repository URL with --recovery-key-file FILE.",
         )
-    line, operator = _recovery(keys.recovery)
-    store = connect(settings, world)
-    repository = (
-        open_with_recovery(store, line, operator)
-        if line
-        else open_with_bundle(store, read_bundle(keys, policy, world))
-    )
+    repository, grant = _open(connect(settings, world), keys, policy, world)
     if policy is not None and repository.config.policy != policy.name:
         raise UsageError(
             f"the repository belongs to policy {repository.config.policy}, not to {policy.name}",
             hint="One repository serves one policy: give this one a URL of its own.",
         )
-    return Session(policy, text, repository, world)
+    return Session(policy, text, repository, world, grant)
+
+
+def _open(
+    store: ObjectStore, keys: KeyFiles, policy: Policy | None, world: World
+) -> tuple[Repository, Opened | None]:
+    """Return the repository as the keys at hand show it: those of a grant before all others."""
+    if keys.grants or keys.runner:
+        if not keys.grants or keys.runner is None:
+            raise UsageError(
+                "a grant and its runner's key file go together",
+                hint="Give --grant FILE and --runner-key-file FILE.",
+            )
+        runner = parse_runner(read_key_file(keys.runner))
+        return open_with_grant(store, b"".join(map(_read_bytes, keys.grants)), runner, world.clock())
+    line, operator = _recovery(keys.recovery)
+    if line is not None:
+        return open_with_recovery(store, line, operator), None
+    return open_with_bundle(store, read_bundle(keys, policy, world)), None
 
 
 def _recovery(file: Path | None) -> tuple[RecoveryLine | None, SigningKey | None]:
@@ -205,8 +225,17 @@ def read_bundle(keys: KeyFiles, policy: Policy | None, world: World) -> Bundle:
 def read_key_file(file: Path) -> str:
     """Return the text of a file with keys. Raises UsageError."""
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UsageError(
-            f"the key file {file} cannot be read: {fault}", hint="Look at its path and mode."
-        ) from fault
+        return _read_bytes(file).decode()
+    except UnicodeDecodeError as fault:
+        raise _unreadable(file, fault) from fault
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as fault:
+        raise _unreadable(file, fault) from fault
+
+
+def _unreadable(file: Path, fault: Exception) -> UsageError:
+    return UsageError(f"the key file {file} cannot be read: {fault}", hint="Look at its path and mode.")

@@ -37,9 +37,9 @@ class Size:
 
 
 class GrantMaker:
-    """Gathers the keys of one point. tick is told of every object that was tried, from any thread."""
+    """Gathers the keys of one point. tick is told the bytes of each object that was tried, from any thread."""
 
-    def __init__(self, repository: Repository, snapshot: Snapshot, tick: Callable[[], None]) -> None:
+    def __init__(self, repository: Repository, snapshot: Snapshot, tick: Callable[[int], None]) -> None:
         self._repository = repository
         self._records = repository.records
         self._snapshot = snapshot
@@ -67,7 +67,7 @@ class GrantMaker:
             self._list_versions(stored)
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="drtool-grant") as pool:
             for _ in pool.map(lambda item: self._add_pack(reader, *item), smallest.items()):
-                self._tick()
+                pass  # what a thread raises is raised here
 
     def _smallest(self, lists: Iterable[str]) -> dict[PackRef, Place]:
         """Return the packs of lists, each with the place in it that takes the fewest bytes."""
@@ -117,6 +117,7 @@ class GrantMaker:
         keys = self._repository.head_keys().open(head, self._snapshot.volume)
         self._pack_keys[head.salt.hex()] = keys.pack.hex()
         self._private[head.commitment.hex()] = keys.private_id.hex()
+        self._tick(self._objects[self._pack_name(pack)][0][2])
 
     def add_wal(self, wal: WalStore, stored: Iterable[Stored]) -> list[Stored]:
         """Take the keys of those WAL objects that a writer signed, and return these."""
@@ -132,7 +133,7 @@ class GrantMaker:
         self._record_keys[facts.head.salt.hex()] = facts.key.hex()
         self._pack_keys[facts.head.salt.hex()] = keys.pack.hex()
         self._list_versions(stored)
-        self._tick()
+        self._tick(stored.versions[0].size)
         return stored
 
     @property

@@ -12,9 +12,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # What `--json` prints: the name of each command's answer. `policy schema` prints a JSON Schema.
 SCHEMAS = [
-    "backup", "completion", "demo", "doctor", "doctor-rbac", "error", "init", "keys-new", "keys-prove", "keys-reader",
-    "plan", "points", "policy-check", "policy-show", "render", "restore", "status", "verify", "wal-catch-up",
-    "wal-follow",
+    "backup", "completion", "demo", "doctor", "doctor-rbac", "error", "init", "keys-grant", "keys-new", "keys-prove",
+    "keys-reader", "keys-runner", "plan", "points", "policy-check", "policy-show", "render", "restore", "status",
+    "verify", "wal-catch-up", "wal-follow",
 ]  # fmt: skip
 
 

@@ -57,7 +57,8 @@ def test_every_command_takes_the_options_of_output() -> None:
 
 
 WRITING = [
-    *("backup", "doctor", "init", "keys new", "keys prove", "keys reader"),
+    *("backup", "doctor", "init", "keys grant", "keys new", "keys prove"),
+    *("keys reader", "keys runner"),
     *("render", "restore", "verify", "wal catch-up"),
 ]
 

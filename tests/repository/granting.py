@@ -42,7 +42,7 @@ class Scene:
 
     def maker(self, repository: Repository | None = None) -> GrantMaker:
         repository = repository or self.operator()
-        maker = GrantMaker(repository, self.first, lambda: None)
+        maker = GrantMaker(repository, self.first, lambda _size: None)
         maker.add_point()
         maker.add_wal(WalStore(repository.records, LINEAGE), [self.wal[0].stored])
         return maker

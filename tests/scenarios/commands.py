@@ -105,6 +105,12 @@ class Commands:
     ) -> Said:
         return self.operator("restore", volume, "--to-dir", directory, *arguments, code=code)
 
+    def alone(self, *arguments: object, code: int = 0) -> Said:
+        """Run a command without the policy and without keys, but for what arguments name; it must end with code."""
+        keys = {"AWS_ACCESS_KEY_ID": "SCENE_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY": "SCENE_SECRET_KEY"}
+        known = {name: self.environment[ours] for name, ours in keys.items() if ours in self.environment}
+        return self._run(arguments, {"DRTOOL_POLICY": None, **known}, code)
+
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start a command with the writer's keys in a process of its own."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DRTOOL_")}
@@ -122,7 +128,9 @@ class Commands:
         out, err = process.communicate(timeout=60)
         return self._keep(Said(process.returncode, out, err))
 
-    def _run(self, arguments: Sequence[object], keys: Mapping[str, str], code: int | tuple[int, ...]) -> Said:
+    def _run(
+        self, arguments: Sequence[object], keys: Mapping[str, str | None], code: int | tuple[int, ...]
+    ) -> Said:
         others = {name: None for name in os.environ if name.startswith("DRTOOL_")}
         result = CliRunner().invoke(
             drtool,

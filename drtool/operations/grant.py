@@ -1,0 +1,157 @@
+"""`keys grant`: choose a point as a restore does, and make what opens it, and nothing else, for one runner."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from drtool.errors import Corrupt, NoRecoveryPoint
+from drtool.operations.coverage import Held
+from drtool.operations.granted import tell
+from drtool.operations.points import Inventory, take_inventory
+from drtool.operations.restore import eligible, source_of
+from drtool.operations.restore_job import (
+    Job,
+    RestoreRequest,
+    Stopwatch,
+    newest_before,
+    refuse_newer_unreadable,
+)
+from drtool.operations.restore_postgres import choose
+from drtool.operations.session import KeyFiles, Session, read_key_file
+from drtool.repository.format.crypto import KEY_SIZE, random_bytes
+from drtool.repository.grant import GrantMaker, no_operator_key
+from drtool.repository.kit import RunnerLine, parse_bundle, parse_recovery, trust_of
+from drtool.repository.reader import Reader
+from drtool.repository.records import Stored
+from drtool.repository.snapshot import Snapshot
+from drtool.sources.postgres.coverage import SegmentPlan
+from drtool.sources.postgres.pitr import RecoveryChoice
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRequest:
+    """What is to be granted: the point that a restore as restore says would choose, or the one whose name or id it is.
+
+    to is the runner's public key.
+    """
+
+    restore: RestoreRequest
+    to: bytes
+    point: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantResult:
+    """What was granted. stored is what it opens, in bytes of the store; size that of the grant."""
+
+    volume: str
+    source: str
+    point: str
+    moment: datetime
+    packs: int
+    wal: int
+    stored: int
+    size: int
+
+
+def new_runner(keys: KeyFiles) -> RunnerLine:
+    """Return a new runner's key. With a bundle or a recovery key it trusts the grants of that repository only."""
+    trust: bytes | None = None
+    if keys.recovery is not None:
+        trust = parse_recovery(read_key_file(keys.recovery)).trust
+    elif keys.bundle is not None:
+        bundle = parse_bundle(read_key_file(keys.bundle))
+        trust = trust_of(bundle.repository, bundle.admin)
+    return RunnerLine(random_bytes(KEY_SIZE), trust)
+
+
+def run_grant(session: Session, request: GrantRequest) -> tuple[GrantResult, bytes]:
+    """Return what is granted, and the grant. Raises as `restore` does where there is nothing that may be chosen."""
+    if session.repository.records.keys.signing is None:
+        raise no_operator_key()
+    wanted, progress = request.restore, session.world.progress
+    watch = Stopwatch(progress.phase)
+    watch.phase("choosing the point")
+    inventory = eligible(take_inventory(session, wanted.volume, wanted.at, as_of=wanted.as_of), wanted)
+    if request.point is not None:
+        inventory = _only(inventory, request.point)
+    job = Job(session, wanted, inventory, Reader(session.repository), watch, None, dry_run=True)
+    snapshot, choice = _choose(job, by_name=request.point is not None)
+    watch.phase("trying the keys")
+    maker = GrantMaker(session.repository, snapshot, progress.advance)
+    maker.add_point()
+    if choice is not None:
+        _add_wal(maker, inventory.held[choice.base.lineage], choice)
+    grant = maker.seal(request.to, session.world.clock(), tell(wanted.at, choice))
+    size = maker.size
+    moment = snapshot.end if choice is None else choice.target or choice.newest
+    return (
+        GrantResult(
+            snapshot.volume,
+            snapshot.source,
+            snapshot.name,
+            moment,
+            size.packs,
+            size.wal,
+            size.stored,
+            len(grant),
+        ),
+        grant,
+    )
+
+
+def _only(inventory: Inventory, point: str) -> Inventory:
+    """Return the inventory with the one point that has this name, or an id that begins so. Raises NoRecoveryPoint."""
+    named = [
+        name for name in inventory.snapshots if name == point or name.rpartition("-")[2].startswith(point)
+    ]
+    if len(named) != 1:
+        raise NoRecoveryPoint(
+            f"{len(named) or 'no'} points of {inventory.volume} that may be chosen are called {point}",
+            hint=f"`drtool points {inventory.volume}` lists them, with the reason of each that may not.",
+        )
+    bases = [base for base in inventory.bases if base.id in named]
+    return replace(inventory, snapshots={named[0]: inventory.snapshots[named[0]]}, bases=bases)
+
+
+def _choose(job: Job, *, by_name: bool) -> tuple[Snapshot, RecoveryChoice | None]:
+    if source_of(job) == "postgres":
+        choice = choose(job)
+        return job.inventory.snapshots[choice.base.id], choice
+    snapshot = newest_before(list(job.inventory.snapshots.values()), job.request.at, job.request.volume)
+    if not by_name:
+        refuse_newer_unreadable(job, snapshot)
+    return snapshot, None
+
+
+def _add_wal(maker: GrantMaker, held: Held, choice: RecoveryChoice) -> None:
+    """Grant the WAL of choice: history files, complete segments, and tails where a segment has nothing better."""
+    histories = [entry.stored for timeline in choice.histories for entry in held.histories[timeline]]
+    complete = {
+        plan: [entry.stored for entry in held.segments[plan.timeline, plan.start]]
+        for plan in choice.segments
+        if not plan.tails
+    }
+    signed = maker.add_wal(
+        held.store, [*histories, *(stored for found in complete.values() for stored in found)]
+    )
+    granted = {stored.name for stored in signed}
+    for plan in choice.segments:
+        if not any(stored.name in granted for stored in complete.get(plan, ())):
+            _add_tails(maker, held, plan)
+
+
+def _add_tails(maker: GrantMaker, held: Held, plan: SegmentPlan) -> None:
+    if not maker.add_wal(held.store, _tails_of(held, plan)):
+        raise Corrupt(
+            f"no object of WAL segment {plan.name(held.wal.segment_size)} is signed by a writer",
+            hint="Grant a moment before it, or another point: `drtool points` lists them.",
+        )
+
+
+def _tails_of(held: Held, plan: SegmentPlan) -> list[Stored]:
+    return [
+        entry.stored
+        for tail, entries in held.tails.items()
+        if tail.timeline == plan.timeline and plan.start <= tail.start < plan.until
+        for entry in entries
+    ]
