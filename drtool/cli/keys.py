@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from drtool.cli.units import counted, size, when
 from drtool.errors import UsageError
 from drtool.operations.grant import GrantRequest, GrantResult, new_runner, run_grant
 from drtool.operations.keys import reader_bundle, run_prove
+from drtool.operations.presign import presign
 from drtool.operations.restore import RestoreRequest
 from drtool.operations.results import KeyProof
 from drtool.operations.session import read_key_file
+from drtool.policy.durations import parse_duration
 from drtool.policy.load import load_policy
 from drtool.repository.access import ROLES, AccessRole, s3_policy
 from drtool.repository.format.text import encode_key
@@ -189,6 +193,18 @@ def runner(invocation: Invocation, file: Path, *, dry_run: bool) -> int:
     help="The new file for the grant.",
 )
 @click.option(
+    "--presign",
+    metavar="TIME",
+    help="Sign URLs too, good for so long, as 6h: so the runner needs no credentials.",
+)
+@click.option(
+    "--urls-output",
+    "urls_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The new file for the URLs: the runner's --repository urls:///FILE.",
+)
+@click.option(
     "--as-of", metavar="HEAD", help="After an intrusion: only what this head of the maintainer knew."
 )
 @click.option("--accept-late", is_flag=True, help="Take a point that arrived after its deadline.")
@@ -203,19 +219,38 @@ def grant(invocation: Invocation, output: Path, to: str, *, dry_run: bool, **giv
     `drtool restore --grant`, and what may get objects from the store. Takes the kit: the recovery key, and the
     operator's key that signs the grant.
     """
-    point = given.pop("point")
+    point, urls_file, lasts = given.pop("point"), given.pop("urls_file"), _lasts(given.pop("presign"))
+    if (lasts is None) != (urls_file is None):
+        raise UsageError("--presign and --urls-output go together", hint="Give both, or neither.")
     if point is not None and given["at"] is not None:
         raise UsageError("--at and --point both choose a point", hint="Give one of them.")
-    refuse_present(output)
+    for file in (output, *([] if urls_file is None else [urls_file])):
+        refuse_present(file)
     wanted = RestoreRequest(**{**given, "at": invocation.moment(given["at"])}, directory=output)
-    result, value = run_grant(invocation.session(), GrantRequest(wanted, parse_runner_public(to), point))
+    session = invocation.session()
+    made = run_grant(session, GrantRequest(wanted, parse_runner_public(to), point))
+    files = {output: made.grant}
+    if lasts is not None:
+        where = invocation.where or session.need_policy().repository
+        files[urls_file] = presign(where, made.objects, lasts, invocation.world)
     if not dry_run:
-        write_key_file(output, value)
-    return invocation.say(grant_answer(result, output, invocation, dry_run=dry_run))
+        for file, content in files.items():
+            write_key_file(file, content)
+    return invocation.say(grant_answer(made.result, files, invocation, dry_run=dry_run))
 
 
-def grant_answer(result: GrantResult, output: Path, invocation: Invocation, *, dry_run: bool) -> Answer:
-    """Return what a grant says: which point, how much it opens, and how large it is."""
+def _lasts(text: str | None) -> timedelta | None:
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as fault:
+        raise UsageError(f"--presign {text} is no duration", hint="Write it as 6h or 90m.") from fault
+
+
+def grant_answer(
+    result: GrantResult, files: Mapping[Path, bytes], invocation: Invocation, *, dry_run: bool
+) -> Answer:
+    """Return what a grant says: which point, how much it opens, how large its files are. The first is the grant."""
+    output = next(iter(files))
     verdict = f"keys grant: {result.volume} as of {when(result.moment, invocation.now)}"
     advice = (
         f"`drtool restore {result.volume} --to-dir DIR --grant {output} --runner-key-file FILE` takes it."
@@ -229,11 +264,15 @@ def grant_answer(result: GrantResult, output: Path, invocation: Invocation, *, d
         command="keys-grant",
         verdict=f"{verdict}{' would be granted' if dry_run else f' is granted in {output}'}",
         advice=advice,
-        facts={"grant": result, "file": output, "dry_run": dry_run},
+        facts={
+            "grant": result,
+            "files": {str(file): len(content) for file, content in files.items()},
+            "dry_run": dry_run,
+        },
         lines=[
             "",
             f"point  {result.point}",
             f"opens  {opens} in the store: whole packs, so also what other points share with this one",
-            f"size   {size(result.size)}",
+            *(f"size   {size(len(content))} in {file}" for file, content in files.items()),
         ],
     )

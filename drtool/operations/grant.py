@@ -1,5 +1,6 @@
 """`keys grant`: choose a point as a restore does, and make what opens it, and nothing else, for one runner."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from drtool.operations.restore_job import (
 from drtool.operations.restore_postgres import choose
 from drtool.operations.session import KeyFiles, Session, read_key_file
 from drtool.repository.format.crypto import KEY_SIZE, random_bytes
+from drtool.repository.format.grant import Versions
 from drtool.repository.grant import GrantMaker, no_operator_key
 from drtool.repository.kit import RunnerLine, parse_bundle, parse_recovery, trust_of
 from drtool.repository.reader import Reader
@@ -53,6 +55,15 @@ class GrantResult:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A grant that was made, and the objects that its runner has to get."""
+
+    result: GrantResult
+    grant: bytes
+    objects: Mapping[str, Versions]
+
+
 def new_runner(keys: KeyFiles) -> RunnerLine:
     """Return a new runner's key. With a bundle or a recovery key it trusts the grants of that repository only."""
     trust: bytes | None = None
@@ -64,8 +75,8 @@ def new_runner(keys: KeyFiles) -> RunnerLine:
     return RunnerLine(random_bytes(KEY_SIZE), trust)
 
 
-def run_grant(session: Session, request: GrantRequest) -> tuple[GrantResult, bytes]:
-    """Return what is granted, and the grant. Raises as `restore` does where there is nothing that may be chosen."""
+def run_grant(session: Session, request: GrantRequest) -> Granted:
+    """Return the grant that request asks for. Raises as `restore` does where there is nothing that may be chosen."""
     if session.repository.records.keys.signing is None:
         raise no_operator_key()
     wanted, progress = request.restore, session.world.progress
@@ -84,19 +95,17 @@ def run_grant(session: Session, request: GrantRequest) -> tuple[GrantResult, byt
     grant = maker.seal(request.to, session.world.clock(), tell(wanted.at, choice))
     size = maker.size
     moment = snapshot.end if choice is None else choice.target or choice.newest
-    return (
-        GrantResult(
-            snapshot.volume,
-            snapshot.source,
-            snapshot.name,
-            moment,
-            size.packs,
-            size.wal,
-            size.stored,
-            len(grant),
-        ),
-        grant,
+    result = GrantResult(
+        volume=snapshot.volume,
+        source=snapshot.source,
+        point=snapshot.name,
+        moment=moment,
+        packs=size.packs,
+        wal=size.wal,
+        stored=size.stored,
+        size=len(grant),
     )
+    return Granted(result, grant, maker.objects)
 
 
 def _only(inventory: Inventory, point: str) -> Inventory:

@@ -142,6 +142,11 @@ def not_a_writer(role: str) -> Refused:
 
 def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
     """Return the store that settings name, with retries. Contacts nothing yet. Raises UsageError."""
+    return RetryingStore(plain_store(settings, world), deadline_s=world.patience_s, ending=world.ending)
+
+
+def plain_store(settings: RepositorySettings | Where, world: World) -> ObjectStore:
+    """Return the store that settings name, whose outages nobody waits out. Contacts nothing yet. Raises UsageError."""
     credentials: Callable[[], S3Credentials] | None = None
     if isinstance(settings, RepositorySettings) and settings.access_key is not None:
         repository = settings
@@ -153,7 +158,7 @@ def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
                 world.secret(repository.session_token),
             )
 
-    store = open_store(
+    return open_store(
         settings.url,
         clock=world.clock,
         endpoint=settings.endpoint,
@@ -161,7 +166,6 @@ def connect(settings: RepositorySettings | Where, world: World) -> ObjectStore:
         credentials=credentials,
         ca_file=Path(settings.ca_file) if settings.ca_file else None,
     )
-    return RetryingStore(store, deadline_s=world.patience_s, ending=world.ending)
 
 
 def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, world: World) -> Session:

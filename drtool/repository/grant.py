@@ -4,7 +4,7 @@ Never a run's key, a list key or a recovery key. A pack is granted whole: what e
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -135,6 +135,11 @@ class GrantMaker:
         self._list_versions(stored)
         self._tick(stored.versions[0].size)
         return stored
+
+    @property
+    def objects(self) -> Mapping[str, Versions]:
+        """What a runner has to get: names with their versions, oldest first."""
+        return self._objects
 
     @property
     def size(self) -> Size:

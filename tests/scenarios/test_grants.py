@@ -1,7 +1,7 @@
 """A runner brings back one point with its grant and what may get objects: no policy, no kit, no bundle."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 
@@ -9,7 +9,8 @@ import pytest
 
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.repository.kit import parse_runner
-from tests.scenarios.commands import Commands, Said
+from tests.conftest import S3Server
+from tests.scenarios.commands import Commands, Said, s3_repository
 from tests.scenarios.conftest import System
 from tests.scenarios.test_files import Files, kept, make_files  # noqa: F401 - a fixture
 from tests.sources.files.trees import look
@@ -250,3 +251,50 @@ def test_a_runner_without_trust_is_told_so(kept: Files, tmp_path: Path) -> None:
     said = kept.drtool.alone("keys", "runner", key)
     assert said.value["trust"] is None
     assert parse_runner(key.read_text()).trust is None
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, s3_server: S3Server) -> tuple[Files, Runner]:
+    """Files that are backed up to a bucket that keeps versions, and a runner."""
+    s3 = s3_server.at(s3_server.versioned)
+    assert s3.credentials
+    keys = s3.credentials()
+    secrets = {"SCENE_ACCESS_KEY": keys.access_key, "SCENE_SECRET_KEY": keys.secret_key}
+    files = make_files(tmp_path, s3_repository(s3), **secrets)
+    files.backup()
+    runner = runner_of(files.drtool, tmp_path / "mover")
+    runner.make("--bundle", files.drtool.bundle)
+    return files, runner
+
+
+def test_a_runner_without_credentials_restores_by_urls_that_were_signed(bucket: tuple[Files, Runner]) -> None:
+    files, runner = bucket
+    urls = runner.folder / "urls"
+    said = granted(runner, "media", "--presign", "6h", "--urls-output", urls)
+    assert set(said.value["files"]) == {str(runner.folder / "grant"), str(urls)}
+    assert urls.stat().st_mode & 0o777 == 0o600
+    keys = ("--grant", runner.folder / "grant", "--runner-key-file", runner.key)
+    target = runner.folder / "data"
+    bare = replace(files.drtool, environment={})  # no credentials
+    bare.alone("restore", "media", "--to-dir", target, "--repository", f"urls://{urls}", *keys)
+    assert look(target) == look(files.tree)
+    shown = "".join(files.drtool.said + bare.said)
+    assert "X-Amz-Signature" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("--presign", "6h"), "--presign and --urls-output go together"),
+        (("--presign", "soon", "--urls-output", "x"), "--presign soon is no duration"),
+        (("--presign", "8d", "--urls-output", "x"), "URLs are signed for 1 s to 7 days"),
+        (("--presign", "1h", "--urls-output", "x"), "only a bucket has URLs that are signed"),
+    ],
+)
+def test_urls_that_nobody_can_sign_are_refused(
+    runner: Runner, arguments: tuple[str, ...], fault: str
+) -> None:
+    given = [runner.folder / each if each == "x" else each for each in arguments]
+    said = granted(runner, "media", *given, code=2)
+    assert fault in said.error["message"]
+    assert {file.name for file in runner.folder.iterdir()} == {"runner.key"}

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,15 @@ class Rules:
     changeable: tuple[str, ...] = ()
     expiry: str | None = ""
     lock: str = ""
+
+
+@runtime_checkable
+class SignsUrls(Protocol):
+    """What a store can do beside that has URLs which need no credentials."""
+
+    def presign(self, name: str, version: str | None, lasts: timedelta) -> str:
+        """Return a URL by which whoever has it gets the object, for so long. A secret. Asks nothing of the store."""
+        ...
 
 
 class ObjectStore(Protocol):

@@ -22,9 +22,9 @@ def open_store(
     credentials: Callable[[], S3Credentials] | None = None,
     ca_file: Path | None = None,
 ) -> ObjectStore:
-    """Return the store that url names: s3://bucket/prefix, file:///folder, or memory: for tests. Contacts nothing.
+    """Return the store that url names: s3://bucket/prefix, file:///folder, urls:///file, or memory: for tests.
 
-    The options after clock are those of S3Settings. Raises UsageError for a url or an option that makes no sense.
+    Contacts nothing. The options after clock are those of S3Settings. Raises UsageError for what makes no sense.
     """
     try:
         parts = urlsplit(url)
@@ -53,6 +53,10 @@ def open_store(
             from drtool.repository.storage.directory import DirectoryStore
 
             return DirectoryStore(_folder(url, parts.netloc, unquote(parts.path)), clock)
+        case "urls":
+            from drtool.repository.storage.presigned import PresignedStore
+
+            return PresignedStore(_folder(url, parts.netloc, unquote(parts.path)), clock, _ca_file(ca_file))
         case "memory":
             from drtool.repository.storage.memory import MemoryStore
 

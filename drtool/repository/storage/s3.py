@@ -80,6 +80,14 @@ class S3Store:
         )
         return value if length is None else value[:length]
 
+    def presign(self, name: str, version: str | None, lasts: timedelta) -> str:
+        check_name(name)
+        call = {"Params": self._at(name, version), "ExpiresIn": int(lasts.total_seconds())}
+        url: str = self._ask(
+            f"sign a URL of {name}", lambda client: client.generate_presigned_url("get_object", **call)
+        )
+        return url
+
     def list(self, prefix: str) -> Iterator[ObjectVersion]:
         check_prefix(prefix)
         return in_order(self._object_pages, prefix)
