@@ -215,6 +215,7 @@ def test_a_server_that_ignores_the_range_is_cut(proxy: FaultProxy, store: Presig
 @pytest.mark.parametrize(
     "content",
     [None, b"", b"no gzip", gzip.compress(b"no JSON"), gzip.compress(json.dumps({"urls": 1}).encode())],
+    ids=["absent", "empty", "no gzip", "no JSON", "no URLs"],
 )
 def test_what_is_no_file_of_urls_is_refused(file: Path, store: PresignedStore, content: bytes | None) -> None:
     assert store.get("a")
