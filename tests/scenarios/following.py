@@ -20,6 +20,7 @@ from tests.scenarios.commands import Commands
 
 TAIL_EVERY_S = 2
 SEGMENT = 16 << 20
+ENDS_S = 10
 
 
 @contextmanager
@@ -45,6 +46,7 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
+        self._lines: list[threading.Thread] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> "Relay":
@@ -53,6 +55,8 @@ class Relay:
     def __exit__(self, *exc: object) -> None:
         self._listener.close()
         self.lead_to(self.target)
+        for each in self._lines:
+            each.join(ENDS_S)
 
     def lead_to(self, target: int) -> None:
         """Lead to another port from now on, and cut what is open."""
@@ -71,8 +75,16 @@ class Relay:
                     client.close()
                     continue
                 self._open += [client, server]
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+                line = threading.Thread(target=self._connect, args=(client, server), daemon=True)
+                self._lines.append(line)
+                line.start()
+
+    def _connect(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
+            back.start()
+            self._pass(client, server)
+            back.join()
 
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
