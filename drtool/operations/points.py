@@ -87,7 +87,7 @@ def points_of(inventory: Inventory) -> Iterator[Point]:
             continue
         interval = intervals.get(snapshot.name)
         if interval is not None:
-            begin = base_of(snapshot).end
+            begin = min(base_of(snapshot).end, interval.end)
             yield _point(snapshot, interval.end, "; ".join(interval.faults) or _detail(snapshot), begin=begin)
         else:
             yield _waiting(snapshot, inventory)

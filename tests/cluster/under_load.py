@@ -71,7 +71,7 @@ class Scene:
         for found in (self.oracle.posts(), self.oracle.uploads(uploads)):
             assert found.acknowledged > 0
             foreign = sorted(set(found.foreign) - self.before)
-            assert (found.missing, found.altered, foreign) == ((), (), []), found.kind
+            assert (found.missing, found.altered, foreign) == ((), (), []), (found.kind, found.last_present)
 
     def names(self, volume: str) -> set[str]:
         """Return the names of the points of a volume that are listed."""

@@ -130,8 +130,12 @@ def _interval(reach: Reach, wal: StoredWal) -> Interval:
 
 
 def _newest(reach: Reach, wal: StoredWal) -> datetime:
-    """Return the newest moment of which it is known that all that was committed until then is in reach."""
-    return max([reach.base.end, *(mark.time for mark in _held(reach, wal))])
+    """Return the newest moment of which it is known that all that was committed until then is in reach.
+
+    Of a base backup that is when it began: its end is told once it has ended, and what was committed in between lies
+    behind its end LSN.
+    """
+    return max([reach.base.begin, *(mark.time for mark in _held(reach, wal))])
 
 
 def _held(reach: Reach, wal: StoredWal) -> list[Mark]:

@@ -185,6 +185,15 @@ def test_only_bases_whose_wal_reaches_their_end_are_listed() -> None:
     assert restorable_intervals(bases, {}) == []
 
 
+def test_a_base_alone_proves_nothing_of_what_was_committed_while_it_ended() -> None:
+    """Its end is told by a clock that is read after its end LSN is."""
+    stored = StoredWal(S, whole(1, [1, 2, 3, 4, 5]))
+    [interval] = restorable_intervals([base(1.5, 5, at=4)], {LINEAGE: stored})
+    assert interval.end == minute(3)
+    with pytest.raises(NoRecoveryPoint, match="no base backup ended before"):
+        choose_recovery([base(1.5, 5, at=4)], {LINEAGE: stored}, target=minute(3.5))
+
+
 def choose(bases: list[Base], wal: StoredWal, at: float | None = None) -> tuple[str, int, float, str]:
     choice = choose_recovery(bases, {LINEAGE: wal}, target=None if at is None else minute(at))
     return choice.base.id, choice.timeline, choice.end_lsn / S, choice.stop
