@@ -34,8 +34,9 @@ coverage: $(VENV)/.dev
 	$(RUN) coverage report
 	$(RUN) coverage report --include='$(PURE)' --fail-under=100
 
-test-long: packages $(VENV)/.dev ## Run the tests with many repetitions too.
+test-long: packages $(VENV)/.dev ## Run the tests that take long, too: many repetitions, more faults on the cluster.
 	$(RUN) pytest -p tests.plugins.no_skips -m "long and not cluster"
+	@$(RUN) tests.cluster test -m "cluster and long"
 
 cluster: $(VENV)/.dev ## Bring up a real Kubernetes on this machine, as root; it stays until Ctrl-C.
 	@$(RUN) tests.cluster up

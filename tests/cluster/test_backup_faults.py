@@ -48,6 +48,7 @@ def test_a_pod_that_is_killed_is_replaced_by_one_that_needs_no_hand(
     scene.judge(uploads="files")
 
 
+@pytest.mark.long
 def test_a_mover_that_is_evicted_is_no_failure(scene: Scene, cluster: LabCluster) -> None:
     before = scene.names("files")
     job = scene.begin_slowly("files")
@@ -60,6 +61,7 @@ def test_a_mover_that_is_evicted_is_no_failure(scene: Scene, cluster: LabCluster
     scene.judge(uploads="files")
 
 
+@pytest.mark.long
 def test_two_runs_at_once_disturb_each_other_in_nothing(scene: Scene) -> None:
     before = scene.names("redis")
 
@@ -83,6 +85,7 @@ def test_a_store_that_dies_in_the_middle_is_waited_for(scene: Scene, lab: Lab) -
     scene.judge(uploads="files")
 
 
+@pytest.mark.long
 def test_an_api_server_that_dies_in_the_middle_is_waited_for(scene: Scene, cluster: LabCluster) -> None:
     before = scene.names("objects")
     job = scene.protection.begin("objects")
@@ -97,6 +100,7 @@ def test_an_api_server_that_dies_in_the_middle_is_waited_for(scene: Scene, clust
     scene.wait(scene.is_followed, "the follower has not minded", ENDS_S)
 
 
+@pytest.mark.long
 def test_a_node_that_dies_in_the_middle_costs_no_point(scene: Scene, cluster: LabCluster) -> None:
     """While it is away its Job hangs, and the next begins when it is back: Kubernetes waits for the node."""
     before = scene.names("postgres")

@@ -170,6 +170,7 @@ def _shell(cluster: Cluster, pod: str, script: str, *arguments: str) -> str:
 
 
 @pytest.mark.lab
+@pytest.mark.long
 def test_its_cron_jobs_keep_the_rpo_under_load_and_a_restore_has_what_status_promises(
     funkwhale: Cluster, lab: Lab, tmp_path: Path
 ) -> None:

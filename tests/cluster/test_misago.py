@@ -137,6 +137,7 @@ def _execute(cluster: Cluster, pod: str, *command: str) -> str:
 
 
 @pytest.mark.lab
+@pytest.mark.long
 def test_its_cron_jobs_keep_the_rpo_under_load_and_a_restore_has_what_status_promises(
     misago: Cluster, lab: Lab, tmp_path: Path
 ) -> None:
