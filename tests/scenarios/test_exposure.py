@@ -95,12 +95,12 @@ def running(*works: Any) -> Iterator[None]:
 
 
 def look(scene: Scene, drtool: Commands, number: int) -> Look:
-    """Keep the store as it is at a moment, and what status says of it then. Objects never change, so links do."""
-    at = datetime.now(UTC)
+    """Keep the store as it is, and what status says of it a moment later. Objects never change, so links do."""
     copy = scene.directory / f"look-{number}"
     shutil.copytree(
         Path(drtool.content["repository"]["url"].removeprefix("file://")), copy, copy_function=os.link
     )
+    at = datetime.now(UTC)  # what comes while it is copied may be in the copy
     then = drtool.but("repository", url=f"file://{copy}")
     [postgres, _] = run_status(session_of(then, at)).volumes
     assert postgres.exposure is not None
@@ -136,11 +136,13 @@ def test_the_exposure_of_postgresql_is_the_true_loss_and_little_more(scene: Scen
                 time.sleep(0.05)
             looks.append(look(scene, drtool, number))
 
+    losses = [timedelta(0)]
     for number, seen in enumerate(looks):
         rows = restored(scene, seen, scene.directory / f"restored-{number}")
         lost = ledger.lost(rows, seen.at)
-        assert lost > timedelta(0)
         assert lost <= seen.exposure <= lost + TAIL_EVERY + SLACK, (number, lost, seen.exposure)
+        losses.append(lost)
+    assert max(losses) > timedelta(0)  # one look may come just after a tail, not all of them
 
 
 def test_the_exposure_of_other_volumes_counts_from_where_their_newest_capture_began(scene: Scene) -> None:
