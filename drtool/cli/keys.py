@@ -11,7 +11,17 @@ import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.keyfiles import refuse_present, write_key_file
-from drtool.cli.options import AT, DRY_RUN, KEYS, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.options import (
+    AT,
+    CHOICE,
+    DRY_RUN,
+    KEYS,
+    PLACE,
+    RECOVERY_KEY,
+    Invocation,
+    common,
+    complete_volume,
+)
 from drtool.cli.output import Answer, say_aside, say_text
 from drtool.cli.table import Table
 from drtool.cli.units import counted, size, when
@@ -204,14 +214,8 @@ def runner(invocation: Invocation, file: Path, *, dry_run: bool) -> int:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The new file for the URLs: the runner's --repository urls:///FILE.",
 )
-@click.option(
-    "--as-of", metavar="HEAD", help="After an intrusion: only what this head of the maintainer knew."
-)
-@click.option("--accept-late", is_flag=True, help="Take a point that arrived after its deadline.")
-@click.option("--accept-void", is_flag=True, help="Take a point that its writer called incomplete.")
-@click.option("--accept-loss", is_flag=True, help="Go on though a witness saw more than the store holds.")
 @DRY_RUN
-@common(PLACE, RECOVERY_KEY)
+@common(PLACE, RECOVERY_KEY, CHOICE)
 def grant(invocation: Invocation, output: Path, to: str, *, dry_run: bool, **given: Any) -> int:
     """Make a grant: what opens one point of a volume, and nothing else, for one runner.
 

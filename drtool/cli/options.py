@@ -150,6 +150,14 @@ GRANT: Final[Sequence[Decorator]] = (
         help="The key of the runner to which the grant was made, as `drtool keys runner` wrote it.",
     ),
 )
+CHOICE: Final[Sequence[Decorator]] = (
+    click.option(
+        "--as-of", metavar="HEAD", help="After an intrusion: only what this head of the maintainer knew."
+    ),
+    click.option("--accept-late", is_flag=True, help="Take a point that arrived after its deadline."),
+    click.option("--accept-void", is_flag=True, help="Take a point that its writer called incomplete."),
+    click.option("--accept-loss", is_flag=True, help="Go on though a witness saw more than the store holds."),
+)
 AT: Final[Decorator] = click.option(
     "--at", metavar="TIME", help="A moment: 2026-11-25T10:00:00Z, an offset as +02:00, or `10m ago`."
 )

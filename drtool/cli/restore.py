@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from drtool.cli.exits import STORE, exit_codes
-from drtool.cli.options import AT, DRY_RUN, GRANT, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.options import (
+    AT,
+    CHOICE,
+    DRY_RUN,
+    GRANT,
+    PLACE,
+    RECOVERY_KEY,
+    Invocation,
+    common,
+    complete_volume,
+)
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
 from drtool.cli.units import counted, rate, size, took, when
@@ -47,14 +57,8 @@ from drtool.policy.moments import exact
 @click.option(
     "--appendonly", type=click.Choice(["yes", "no"]), help="Redis: the target's own appendonly setting."
 )
-@click.option(
-    "--as-of", metavar="HEAD", help="After an intrusion: only what this head of the maintainer knew."
-)
-@click.option("--accept-late", is_flag=True, help="Take a point that arrived after its deadline.")
-@click.option("--accept-void", is_flag=True, help="Take a point that its writer called incomplete.")
-@click.option("--accept-loss", is_flag=True, help="Go on though a witness saw more than the store holds.")
 @DRY_RUN
-@common(PLACE, RECOVERY_KEY, GRANT)
+@common(PLACE, RECOVERY_KEY, GRANT, CHOICE)
 def command(invocation: Invocation, *, dry_run: bool, **given: Any) -> int:
     """Bring one volume back into a directory.
 

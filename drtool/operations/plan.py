@@ -14,7 +14,7 @@ from drtool.operations.plan_target import TargetLook
 from drtool.operations.points import Inventory, points_of, take_inventory
 from drtool.operations.results import Point
 from drtool.operations.session import Session
-from drtool.policy.load import parse_policy
+from drtool.operations.told_policy import policy_in_force, tells_policy
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.compare import Action, Change, State, compare
@@ -26,7 +26,6 @@ from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import label
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
-from drtool.repository.records import Record
 from drtool.repository.runs import read_runs_that_tell
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
@@ -126,18 +125,9 @@ def _policy(session: Session, now: datetime) -> Policy:
     """Return the policy that was given; else the newest that a writer's run told."""
     if session.policy is not None:
         return session.policy
-
-    def tells(run: Record) -> bool:
-        return run.role == "writer" and bool(run.value.get("policy"))
-
     since = now - _RUNS_SINCE
-    told = [run for run in read_runs_that_tell(session.repository.records, since, since, tells) if tells(run)]
-    if not told:
-        raise UsageError(
-            "no policy was given, and no run in the repository tells one", hint="Give --policy FILE."
-        )
-    newest = max(told, key=lambda run: run.received)
-    return parse_policy(str(newest.value["policy"]), f"the policy of {newest.name}")
+    runs = read_runs_that_tell(session.repository.records, since, since, tells_policy)
+    return policy_in_force(session, runs)[0]
 
 
 def _choose(

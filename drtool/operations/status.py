@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from drtool.errors import UsageError
 from drtool.operations.lateness import Late, Seen, lateness
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.protection import protection_of
 from drtool.operations.results import Point, Protection, Status, VolumeStatus
 from drtool.operations.session import Session
+from drtool.operations.told_policy import policy_in_force
 from drtool.policy.cadence import cadence
-from drtool.policy.load import parse_policy
 from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
@@ -37,7 +36,7 @@ def run_status(session: Session) -> Status:
     runs = read_runs_that_tell(
         session.repository.records, now - _RUNS_SINCE, now - _OFTEN_SINCE, _all_backed_up(session)
     )
-    policy, policy_of = _policy_in_force(session, runs)
+    policy, policy_of = policy_in_force(session, runs)
     protection = protection_of(runs, now)
     seen = [_volume_status(session, policy, volume, runs, now) for volume in policy.volumes]
     volumes = tuple(replace(volume, history=protection.state) for volume, _ in seen)
@@ -75,20 +74,6 @@ def _all_backed_up(session: Session) -> Callable[[Record], bool]:
         return not missing
 
     return is_enough
-
-
-def _policy_in_force(session: Session, runs: list[Record]) -> tuple[Policy, datetime | None]:
-    """Return the policy that was given; else the newest that a writer's run told, and when the store received it."""
-    if session.policy is not None:
-        return session.policy, None
-    told = [run for run in runs if run.role == "writer" and run.value.get("policy")]
-    newest = max(told, key=lambda run: run.received, default=None)
-    if newest is None:
-        raise UsageError(
-            "no policy was given, and no run in the repository tells one yet",
-            hint="Give --policy FILE, or let `drtool backup` run first.",
-        )
-    return parse_policy(str(newest.value["policy"]), f"the policy of {newest.name}"), newest.received
 
 
 def _volume_status(

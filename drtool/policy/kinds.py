@@ -69,6 +69,11 @@ _WILD: Final = re.compile(r"[*?]")
 _NEAR: Final = 0.88  # a name this like one that we know is that one, misspelt
 
 
+def group_of(api_version: str) -> str:
+    """Return the group of an apiVersion; empty for the core."""
+    return api_version.rpartition("/")[0]
+
+
 def matches(pattern: str, group: str, kind: str) -> bool:
     """Return whether pattern names the kind: `Secret`, `apps/Deployment`, `core/*`, `*.cert-manager.io/*`."""
     wanted_group, slash, wanted_kind = pattern.rpartition("/")

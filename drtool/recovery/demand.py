@@ -1,6 +1,6 @@
 """What workloads and claims ask of a namespace's quota, as a ResourceQuota counts it."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final
@@ -38,14 +38,14 @@ def _plain(number: Decimal) -> str:
 
 def _demand(items: Iterable[Json]) -> Demand:
     """Return what all items need at once, by the names that quotas have."""
-    total: Counter[str] = Counter()
+    total: Demand = defaultdict(Decimal)
     for item in items:
         count = _pods(item)
         for key, number in _of_pod(item).items() if count else ():
-            total[key] += number * count  # type: ignore[assignment]  # Counter knows ints alone, and counts decimals
+            total[key] += number * count
         for key, number in _of_claim(item).items():
-            total[key] += number  # type: ignore[assignment]  # as above
-    return {key: Decimal(number) for key, number in total.items()}
+            total[key] += number
+    return total
 
 
 def _pods(item: Json) -> int:

@@ -19,6 +19,9 @@ from drtool.repository.repository import Repository, load_config
 from drtool.repository.storage.base import ObjectStore, ObjectVersion, Rules
 from drtool.repository.unwrap import PackKeys
 
+_NO_KEY: Final = bytes(
+    KEY_SIZE
+)  # a WAL object has no chunks with private ids; no id of a pack's would fit this one
 _ONE_POINT: Final = "A grant opens one point: make one for what you need, `drtool keys grant`."
 
 
@@ -37,7 +40,7 @@ class GrantKeys:
                 f"the object of {volume}'s run {head.run.hex()} that has salt {head.salt.hex()}"
             )
         private = self._grant.private_ids.get(head.commitment.hex())
-        return PackKeys(_key(found), _key(private) if private else bytes(KEY_SIZE))
+        return PackKeys(_key(found), _key(private) if private else _NO_KEY)
 
     def record_key(self, kind: str, salt: bytes) -> bytes:
         """Return the key of a sealed record, or of the facts of WAL. Raises WrongKey for one that is not granted."""

@@ -66,23 +66,26 @@ def parse_recovery(text: str) -> RecoveryLine:
 
 def parse_seed(text: str, kind: Literal["ADMIN", "OPERATOR"]) -> SigningKey:
     """Return the admin's or operator's signing key that stands in text. Raises UsageError."""
-    value = find_keys(text).get(kind)
-    if value is None or len(value) != KEY_SIZE:
-        raise UsageError(
-            f"there is no {kind.lower()} key in what was given",
-            hint=f"It is the line of the kit that begins with DRTOOL-{kind}-.",
-        )
-    return SigningKey(value)
+    hint = f"It is the line of the kit that begins with DRTOOL-{kind}-."
+    return SigningKey(_find_key(text, kind, f"{kind.lower()} key", hint))
 
 
 def parse_recipient(text: str) -> bytes:
     """Return the public key of a recipient whose recovery key was made elsewhere. Raises UsageError."""
-    value = find_keys(text).get("RECIPIENT")
+    hint = "It begins with DRTOOL-RECIPIENT-; `drtool keys new` prints one."
+    return _find_key(text, "RECIPIENT", "recipient's public key", hint)
+
+
+def parse_runner_public(text: str) -> bytes:
+    """Return the public key of a runner. Raises UsageError."""
+    hint = "It begins with DRTOOL-RUNNER-; `drtool keys runner` prints one."
+    return _find_key(text, "RUNNER", "runner's public key", hint)
+
+
+def _find_key(text: str, kind: str, called: str, hint: str) -> bytes:
+    value = find_keys(text).get(kind)
     if value is None or len(value) != KEY_SIZE:
-        raise UsageError(
-            "there is no recipient's public key in what was given",
-            hint="It begins with DRTOOL-RECIPIENT-; `drtool keys new` prints one.",
-        )
+        raise UsageError(f"there is no {called} in what was given", hint=hint)
     return value
 
 
@@ -129,17 +132,6 @@ def parse_runner(text: str) -> RunnerLine:
             hint="It is the line that begins with DRTOOL-RUNNERSEED-; `drtool keys runner` makes one.",
         )
     return RunnerLine(seed, trust)
-
-
-def parse_runner_public(text: str) -> bytes:
-    """Return the public key of a runner. Raises UsageError."""
-    value = find_keys(text).get("RUNNER")
-    if value is None or len(value) != KEY_SIZE:
-        raise UsageError(
-            "there is no runner's public key in what was given",
-            hint="It begins with DRTOOL-RUNNER-; `drtool keys runner` prints one.",
-        )
-    return value
 
 
 @dataclass(frozen=True, slots=True)

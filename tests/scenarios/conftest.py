@@ -14,6 +14,7 @@ from drtool.repository.storage.settings import S3Settings
 from tests.conftest import S3Server
 from tests.faults.proxy import FaultProxy
 from tests.scenarios.commands import Commands, s3_repository
+from tests.scenarios.files import Files, make_files
 from tests.scenarios.scene import Scene, play
 
 SECRETS = {
@@ -124,3 +125,10 @@ def untouched(system: System) -> Iterator[System]:
 
 def _files(directory: Path) -> set[Path]:
     return set(directory.iterdir())
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Files:
+    """A volume of files, and its repository in a directory."""
+    (tmp_path / "repository").mkdir()
+    return make_files(tmp_path, {"url": f"file://{tmp_path}/repository"})

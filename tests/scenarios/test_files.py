@@ -4,65 +4,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from drtool.operations.session import KeyFiles, Session, Silent, World, open_session
 from drtool.repository.format.names import family
-from drtool.repository.snapshot import Snapshot, read_snapshots
+from drtool.repository.snapshot import Snapshot
 from drtool.sources.files.entries import NS_PER_S
 from drtool.sources.files.trailer import SIZE
 from tests.conftest import S3Server
 from tests.scenarios.commands import Commands, s3_repository
-from tests.sources.files.trees import NOT_UTF_8, clock, look, make_tree, open_handles
-
-SECRET_NAME, SECRET = "a telling name.txt", b"a telling content"
-
-
-@dataclass(frozen=True)
-class Files:
-    """A tree, the commands over it, and a session that looks into the repository."""
-
-    tree: Path
-    drtool: Commands
-
-    def backup(self, code: int = 0) -> dict[str, Any]:
-        [volume] = self.drtool("backup", code=code).value["volumes"]
-        found: dict[str, Any] = volume
-        return found
-
-    def points(self, key: Path | None = None) -> list[Snapshot]:
-        session = self.session()
-        found = read_snapshots(session.repository.records, "media")
-        return [each for each in found if isinstance(each, Snapshot)]
-
-    def session(self) -> Session:
-        world = World(clock, {**os.environ, **self.drtool.environment}, Silent())
-        return open_session(self.drtool.policy, None, KeyFiles(bundle=self.drtool.bundle), world)
-
-    def packs(self) -> set[str]:
-        return {found.name for found in self.session().repository.store.list("packs/")}
-
-
-def make_files(directory: Path, repository: Mapping[str, object], **environment: str) -> Files:
-    tree = directory / "tree"
-    make_tree(tree)
-    (tree / SECRET_NAME).write_bytes(SECRET)
-    policy = {
-        "version": 1,
-        "name": "files",
-        "repository": dict(repository),
-        "objectives": {"rpo": "15m", "rto": "1h"},
-        "volumes": [{"name": "media", "source": "files", "path": str(tree)}],
-    }
-    drtool = Commands(directory / "commands", policy, environment).written()
-    drtool.init()
-    return Files(tree, drtool)
+from tests.scenarios.files import SECRET, SECRET_NAME, Files, make_files
+from tests.sources.files.trees import NOT_UTF_8, clock, look, open_handles
 
 
 def settle(tree: Path) -> None:
@@ -90,13 +45,6 @@ def files(
         return
     (tmp_path / "repository").mkdir()
     yield make_files(tmp_path, {"url": f"file://{tmp_path}/repository"})
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Files:
-    """The same over a directory alone."""
-    (tmp_path / "repository").mkdir()
-    return make_files(tmp_path, {"url": f"file://{tmp_path}/repository"})
 
 
 def test_a_tree_comes_back_as_it_was_at_each_of_its_points(files: Files, tmp_path: Path) -> None:

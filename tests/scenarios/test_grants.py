@@ -12,7 +12,7 @@ from drtool.repository.kit import parse_runner
 from tests.conftest import S3Server
 from tests.scenarios.commands import Commands, Said, s3_repository
 from tests.scenarios.conftest import System
-from tests.scenarios.test_files import Files, kept, make_files  # noqa: F401 - a fixture
+from tests.scenarios.files import Files, make_files
 from tests.sources.files.trees import look
 
 
@@ -111,14 +111,14 @@ def test_redis_comes_back_by_a_grant(system: System, mover: Runner) -> None:
 
 
 @pytest.fixture
-def runner(kept: Files, tmp_path: Path) -> Runner:  # noqa: F811 - a fixture
+def runner(kept: Files, tmp_path: Path) -> Runner:
     kept.backup()
     made = runner_of(kept.drtool, tmp_path / "mover")
     made.make("--bundle", kept.drtool.bundle)
     return made
 
 
-def test_files_come_back_by_a_grant_of_an_earlier_point(kept: Files, runner: Runner) -> None:  # noqa: F811
+def test_files_come_back_by_a_grant_of_an_earlier_point(kept: Files, runner: Runner) -> None:
     before = look(kept.tree)
     granted(runner, "media", "--at", kept.points()[0].end.isoformat())
     (kept.tree / "plain").write_bytes(b"HELLO")
@@ -128,7 +128,7 @@ def test_files_come_back_by_a_grant_of_an_earlier_point(kept: Files, runner: Run
     assert "3 proofs hold" in said.value["verdict"]
 
 
-def test_a_grant_in_pieces_is_one_again(kept: Files, runner: Runner) -> None:  # noqa: F811
+def test_a_grant_in_pieces_is_one_again(kept: Files, runner: Runner) -> None:
     granted(runner, "media")
     value = (runner.folder / "grant").read_bytes()
     pieces = [runner.folder / "grant-a", runner.folder / "grant-b"]
@@ -246,7 +246,7 @@ def test_a_key_file_that_is_not_there_or_no_text_is_named(runner: Runner) -> Non
         assert f"the key file {runner.key} cannot be read" in said.error["message"]
 
 
-def test_a_runner_without_trust_is_told_so(kept: Files, tmp_path: Path) -> None:  # noqa: F811
+def test_a_runner_without_trust_is_told_so(kept: Files, tmp_path: Path) -> None:
     key = tmp_path / "any.key"
     said = kept.drtool.alone("keys", "runner", key)
     assert said.value["trust"] is None

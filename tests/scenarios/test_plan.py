@@ -142,11 +142,12 @@ def test_the_plan_is_the_same_plan_when_it_is_read_again(stage: Stage) -> None:
     world = World(clock, {"KUBECONFIG": stage.kubeconfig}, Silent())
     where = Where(stage.drtool.content["repository"]["url"])
     session = open_session(None, where, KeyFiles(recovery=stage.drtool.kit), world)
-    plans = [operation.run_plan(session, "here", Wishes()).plan for _ in range(2)]
+    first, second = (operation.run_plan(session, "here", Wishes()).plan for _ in range(2))
 
-    assert plans[0] is not None
-    assert plans[0].phases == plans[1].phases  # type: ignore[union-attr]  # there are two
-    assert from_json(to_json(plans[0])) == plans[0]
+    assert first is not None
+    assert second is not None
+    assert first.phases == second.phases
+    assert from_json(to_json(first)) == first
 
 
 def test_a_person_sees_the_verdict_the_loss_and_what_differs(stage: Stage) -> None:

@@ -4,45 +4,31 @@ A capture leaves most of them out already; a restore does not rely on that. Numb
 projects before fell into.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from drtool.policy.kinds import matches_any
+from drtool.policy.made_anew import NEVER, PRECIOUS, why_of_cluster, why_of_kind
 from drtool.recovery.manifests.objects import (
     STORAGE,
     Json,
     Ref,
-    annotations_of,
     kind_of,
-    part,
     ref_of,
     spec_of,
 )
 
 _NEVER: Final = (
-    *("core/Event", "events.k8s.io/*", "coordination.k8s.io/*", "core/Node", "core/ComponentStatus"),
-    *("storage.k8s.io/CSINode", "storage.k8s.io/CSIStorageCapacity", "storage.k8s.io/VolumeAttachment"),
-    *("metrics.k8s.io/*", "*.metrics.k8s.io/*", "k3s.cattle.io/*", "helm.cattle.io/*"),
-    *("acme.cert-manager.io/*", "cert-manager.io/CertificateRequest"),
-    *("longhorn.io/*", "snapshot.storage.k8s.io/*"),  # the data phase makes its own
-    *("apps/ControllerRevision", "core/PodTemplate"),
+    *NEVER,
+    *(
+        "events.k8s.io/*",
+        "coordination.k8s.io/*",
+        "storage.k8s.io/CSINode",
+        "storage.k8s.io/VolumeAttachment",
+    ),
+    *("helm.cattle.io/*", "apps/ControllerRevision"),
 )
-# What a controller made and nobody can make again: passwords, certificates, data.
-_PRECIOUS: Final = frozenset({("", "Secret"), ("", "ConfigMap"), ("", "PersistentVolumeClaim")})
-_LEADER: Final = "control-plane.alpha.kubernetes.io/leader"  # old programs elect one of them by a ConfigMap
-_PUBLISHED: Final = frozenset(
-    {
-        "kube-root-ca.crt",
-        "istio-ca-root-cert",
-        "openshift-service-ca.crt",
-        "extension-apiserver-authentication",
-    }
-)
-_RANDOM: Final = "[bcdfghjklmnpqrstvwxz2456789]{5}"  # Kubernetes: apimachinery/pkg/util/rand
-TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
-ACCOUNT: Final = "kubernetes.io/service-account.name"
 _BY_ADDRESS: Final = frozenset(
     {"nfs", "cephfs", "glusterfs"}
 )  # what outlives a cluster, and is found by address
@@ -81,17 +67,13 @@ class Around:
 def why_left_out(item: Json, around: Around) -> str | None:
     """Return why an object is not brought back, in words that count well; None for one that is."""
     group, kind = kind_of(item)
-    labels = part(item, "metadata", "labels")
     if matches_any(_NEVER, group, kind):
         return "made anew by the cluster"
-    if labels.get("app.kubernetes.io/part-of") == "drtool":
-        return "drtool's own"
-    if labels.get("kubernetes.io/bootstrapping") == "rbac-defaults":
-        return "a default of the cluster"
-    if (group, kind) not in _PRECIOUS and _is_made_by_another(item, around):
-        return "made by its owner"
+    why = why_of_cluster(item)
+    if why is None and (group, kind) not in PRECIOUS and _is_made_by_another(item, around):
+        why = "made by its owner"
     special = _SPECIAL.get((group, kind))
-    return special(item, around) if special else None
+    return why or why_of_kind(item, around.selecting) or (special(item, around) if special else None)
 
 
 def _is_made_by_another(item: Json, around: Around) -> bool:
@@ -103,22 +85,11 @@ def _is_made_by_another(item: Json, around: Around) -> bool:
     )
 
 
-def _pod(item: Json, around: Around) -> str | None:
-    if "kubernetes.io/config.mirror" in annotations_of(item):
-        return "run by a node itself"
-    if part(item, "status").get("phase") in ("Succeeded", "Failed"):
-        return "ended"
+def _pod(_item: Json, around: Around) -> str | None:
     return None if around.with_jobs else "a pod of nobody, and not asked for"
 
 
-def _job(item: Json, around: Around) -> str | None:
-    ended = [
-        each
-        for each in part(item, "status").get("conditions") or []
-        if each["type"] in ("Complete", "Failed") and each["status"] == "True"
-    ]
-    if ended:
-        return "ended"
+def _job(_item: Json, around: Around) -> str | None:
     return None if around.with_jobs else "a Job, and not asked for"
 
 
@@ -126,31 +97,6 @@ def _replica_set(item: Json, _around: Around) -> str | None:
     """One of nobody is brought back; an old one of a Deployment that was not captured is nobody's work any more."""
     owners = item["metadata"].get("ownerReferences") or []
     return "made by its owner" if any(each.get("controller") for each in owners) else None
-
-
-def _endpoints(item: Json, around: Around) -> str | None:
-    made = "endpoints.kubernetes.io/last-change-trigger-time" in annotations_of(item)
-    return "made by its owner" if made or item["metadata"]["name"] in around.selecting else None
-
-
-def _slice(item: Json, around: Around) -> str | None:
-    service = part(item, "metadata", "labels").get("kubernetes.io/service-name")
-    return "made by its owner" if service in around.selecting else None
-
-
-def _secret(item: Json, _around: Around) -> str | None:
-    name, kind = item["metadata"]["name"], item.get("type")
-    account = annotations_of(item).get(ACCOUNT, "")
-    made_up = re.fullmatch(f"{re.escape(account)}-token-{_RANDOM}", name)
-    if kind == "bootstrap.kubernetes.io/token" or (kind == TOKEN and made_up):
-        return "a token of the cluster"
-    return "of a node" if name.endswith(".node-password.k3s") or name == "k3s-serving" else None
-
-
-def _config_map(item: Json, _around: Around) -> str | None:
-    if item["metadata"]["name"] in _PUBLISHED:
-        return "published by the cluster"
-    return "a lock" if _LEADER in annotations_of(item) else None
 
 
 def _volume(item: Json, around: Around) -> str | None:
@@ -171,10 +117,6 @@ _SPECIAL: Final = {
     ("batch", "Job"): _job,
     ("apps", "ReplicaSet"): _replica_set,
     ("", "ReplicationController"): _replica_set,
-    ("", "Endpoints"): _endpoints,
-    ("discovery.k8s.io", "EndpointSlice"): _slice,
-    ("", "Secret"): _secret,
-    ("", "ConfigMap"): _config_map,
     ("", "PersistentVolume"): _volume,
     (STORAGE, "StorageClass"): _storage_class,
     ("apiregistration.k8s.io", "APIService"): _api_service,

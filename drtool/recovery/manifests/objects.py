@@ -2,6 +2,8 @@
 
 from typing import Any, Final, NamedTuple
 
+from drtool.policy.kinds import group_of
+
 Json = dict[str, Any]
 
 RBAC: Final = "rbac.authorization.k8s.io"
@@ -18,11 +20,6 @@ class Ref(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
-
-
-def group_of(api_version: str) -> str:
-    """Return the group of an apiVersion; empty for the core."""
-    return api_version.rpartition("/")[0]
 
 
 def kind_of(item: Json) -> tuple[str, str]:

@@ -6,10 +6,11 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final
 
+from drtool.policy.kinds import group_of
 from drtool.recovery.manifests.choose import Around, why_left_out
 from drtool.recovery.manifests.hold import unhold
 from drtool.recovery.manifests.mappings import Mappings, left_as_it_is, map_names
-from drtool.recovery.manifests.objects import Json, Ref, group_of, kind_of, ref_of
+from drtool.recovery.manifests.objects import Json, Ref, kind_of, ref_of
 from drtool.recovery.manifests.order import PHASES, Place, place_of
 from drtool.recovery.manifests.ports import drop_taken_ports
 from drtool.recovery.manifests.strip import strip

@@ -6,7 +6,8 @@ strip changes the object that it is given. Services and claims have rules of the
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from drtool.recovery.manifests.choose import TOKEN, Around
+from drtool.policy.made_anew import TOKEN
+from drtool.recovery.manifests.choose import Around
 from drtool.recovery.manifests.claims import strip_claim, strip_volume
 from drtool.recovery.manifests.objects import (
     NETWORK,

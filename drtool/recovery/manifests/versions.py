@@ -7,7 +7,8 @@ Everything else is refused by name: whoever wrote the object has to write it for
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from drtool.recovery.manifests.objects import Json, group_of, part, spec_of
+from drtool.policy.kinds import group_of
+from drtool.recovery.manifests.objects import Json, part, spec_of
 
 Served = Mapping[tuple[str, str], tuple[str, ...]]  # versions of (group, kind), the preferred one first
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from drtool.policy.kinds import CLUSTER, NAMESPACED
+from drtool.policy.kinds import CLUSTER, NAMESPACED, group_of
 from drtool.sources.kubernetes.resource import Json, Resource
-from drtool.sources.kubernetes.selection import group_of
 
 _RBAC: Final = "rbac.authorization.k8s.io"
 _DEFAULT_ROLES: Final = frozenset({"cluster-admin", "admin", "edit", "view"})  # every cluster has them

@@ -7,9 +7,8 @@ from typing import Final
 from urllib.parse import quote
 
 from drtool.errors import Corrupt
-from drtool.policy.kinds import CORE
+from drtool.policy.kinds import CORE, group_of
 from drtool.sources.kubernetes.resource import Json
-from drtool.sources.kubernetes.selection import group_of
 
 DIGEST: Final = 32  # bytes of the SHA-256 behind each object
 _LONGEST: Final = 200  # characters of an object's name that its file name holds

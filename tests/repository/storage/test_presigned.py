@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -95,17 +94,6 @@ class TestPresignedStore(ObjectStoreContract):
         store = Signing(S3Store(s3_server.at(s3_server.plain)), tmp_path / "urls")
         yield store
         store.close()
-
-
-@pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
-    with FaultProxy(s3_server.server.endpoint) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def settings(s3_server: S3Server, proxy: FaultProxy) -> S3Settings:
-    return replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint, attempts=1)
 
 
 @pytest.fixture

@@ -25,18 +25,6 @@ from tests.faults.proxy import Answer, FaultProxy, Reset, Stall, Truncate, error
 
 
 @pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
-    with FaultProxy(s3_server.server.endpoint) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def settings(s3_server: S3Server, proxy: FaultProxy) -> S3Settings:
-    """Settings through the proxy, without boto3's own retries."""
-    return replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint, attempts=1)
-
-
-@pytest.fixture
 def store(settings: S3Settings) -> Iterator[S3Store]:
     store = S3Store(settings)
     yield store

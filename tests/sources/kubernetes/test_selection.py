@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
+from drtool.policy.kinds import group_of
 from drtool.sources.kubernetes.resource import Resource
 from drtool.sources.kubernetes.selection import (
     Around,
     Filter,
-    group_of,
     is_captured,
     is_group_captured,
     why_left_out,
