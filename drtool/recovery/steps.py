@@ -15,7 +15,20 @@ from drtool.recovery.manifests.order import PHASES, PhaseName
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.points import VolumePoint
 
-StepKind = Literal["apply", "link", "restore", "prove", "start", "probe", "resume"]
+StepKind = Literal[
+    "apply",
+    "link",
+    "restore",
+    "prove",
+    "start",
+    "queues",
+    "hook",
+    "probe",
+    "resume",
+    "enrol",
+    "protect",
+    "backup",
+]
 _APPLIED: Final = frozenset({"create", "update", "replace"})
 
 

@@ -13,7 +13,7 @@ class Wishes:
     """at is UTC; without it, and not aligned, each volume comes back to its newest. No volumes are all of them.
 
     classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
-    already, and that differ.
+    already, and that differ. image is drtool's own, for what works inside of the target.
     """
 
     at: datetime | None = None
@@ -25,3 +25,4 @@ class Wishes:
     hosts: Mapping[str, str] = field(default_factory=dict)
     if_exists: IfExists = "refuse"
     with_jobs: bool = False
+    image: str = ""

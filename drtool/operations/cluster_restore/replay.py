@@ -1,0 +1,37 @@
+"""One run of a plan into a cluster, as its actions see it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drtool.operations.session import Session
+from drtool.policy.schema import Policy
+from drtool.recovery.journal import JournalSink
+from drtool.recovery.manifests.prepare import Prepared
+from drtool.recovery.plan import Plan
+from drtool.sources.base import Json
+from drtool.sources.kubernetes.client import Cluster
+
+RUN_LABEL = "drtool.io/run"  # of every object that a run made, with its name
+MANAGER = "drtool"  # of the fields that a run applies
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What every action of a run works with. objects are those of the plan, by the names that steps have.
+
+    results is what each step that is done ended with, by its id: of this run, and of those that it goes on from.
+    """
+
+    session: Session
+    policy: Policy
+    plan: Plan
+    run: str
+    cluster: Cluster
+    objects: Mapping[str, Prepared] = field(repr=False)
+    journal: JournalSink
+    results: dict[str, Json] = field(default_factory=dict)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that is restored into."""
+        return self.plan.namespace[1]
