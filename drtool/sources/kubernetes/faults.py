@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from drtool.errors import DrtoolError, SourceUnavailable
 
@@ -19,12 +20,22 @@ class Absent(SourceUnavailable):
     """What was asked for is not there."""
 
 
+class Conflict(SourceUnavailable):
+    """Somebody else made, changed or owns what was to be written."""
+
+
 class TooLarge(SourceUnavailable):
     """An answer is longer than what we hold in memory."""
 
 
 class ListingExpired(DrtoolError):
     """The rest of a listing is gone, for it took too long: it has to begin anew."""
+
+
+_PLAIN: Final = {
+    404: (Absent, "Look at its name and namespace."),
+    409: (Conflict, "Look who else works on it, and do it again."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +84,11 @@ def refusal(answer: Answer, doing: str, where: str) -> DrtoolError:
             f"not allowed to {doing}: {answer.said}",
             hint="`drtool doctor --rbac` prints the Role that is missing.",
         )
-    if answer.status == 404:  # noqa: PLR2004
-        return Absent(f"cannot {doing}: {answer.said}", hint="Look at its name and namespace.")
     if answer.status == 410:  # noqa: PLR2004
         return ListingExpired(f"the listing ran out: {answer.said}", hint="Begin it anew.")
+    if answer.status in _PLAIN:
+        kind, hint = _PLAIN[answer.status]
+        return kind(f"cannot {doing}: {answer.said}", hint=hint)
     return SourceUnavailable(
         f"the API server {where} refuses to {doing}: {answer.said}",
         hint="Look at the object and at the API server's log.",

@@ -11,6 +11,7 @@ from drtool.errors import UsageError
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.faults import Answer, TooLarge, broken_connection
 
+_JSON: Final = "application/json"
 LONGEST = 8 * 1024 * 1024  # bytes of an answer: in memory it takes several times that
 _CONNECT_S, _READ_S = 5.0, 60.0
 _IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"  # what kubelet gives every container
@@ -80,7 +81,7 @@ class Official:
             self._api.rest_client.pool_manager.clear()  # its own close() ends threads, and no connection
 
     def ask(self, method: str, target: str, body: Json | None) -> Answer:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": f"{_JSON}, */*", "Content-Type": _content_type(method, target)}
         if self.as_user:
             headers["Impersonate-User"] = self.as_user
         request = self._api.param_serialize(
@@ -96,3 +97,10 @@ class Official:
             response.response.close()
             raise TooLarge(f"an answer of the API server {self.where} is longer than {LONGEST >> 20} MiB")
         return Answer(response.status, received, content)
+
+
+def _content_type(method: str, target: str) -> str:
+    """Return of which type a request's body is: a PATCH that names a field manager applies, any other one merges."""
+    if method != "PATCH":
+        return _JSON
+    return "application/apply-patch+yaml" if "fieldManager=" in target else "application/merge-patch+json"
