@@ -19,7 +19,7 @@ from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.compare import Action, Change, State, compare
 from drtool.recovery.manifests.mappings import Mappings
-from drtool.recovery.manifests.prepare import Preparation, prepare, with_namespace
+from drtool.recovery.manifests.prepare import Preparation, Prepared, prepare, with_namespace
 from drtool.recovery.plan import Plan, Request, make_plan
 from drtool.recovery.points import Candidate, Choice, VolumePoint, choose_points
 from drtool.recovery.refusal import Refusal
@@ -75,11 +75,27 @@ class Captured:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A plan, or why there is none, with what executing it takes besides: objects by the names that steps have."""
+
+    result: PlanResult
+    policy: Policy
+    objects: Mapping[str, Prepared] = field(repr=False)
+
+
 def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
     """Return the plan for context, a name in the kubeconfig, or all that speaks against it.
 
     Raises UsageError, Corrupt, and what cluster and store raise where they cannot be read.
     """
+    world = session.world
+    with Cluster.open(context, world.environment, ending=world.ending) as cluster:
+        return plan_for(session, cluster, context, wishes).result
+
+
+def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -> Made:
+    """Return what run_plan does, with what executing the plan takes besides."""
     world, now = session.world, session.world.clock()
     if wishes.at is not None and wishes.aligned:
         raise UsageError(
@@ -90,23 +106,22 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
     inventories = {each.name: take_inventory(session, each.name, wishes.at) for each in policy.volumes}
     choice = _choose(session, policy, inventories, wishes, now)
     world.progress.phase("reading the captured objects")
-    captured = _captured(session, policy, inventories, choice)
+    captured = _captured(session, policy, inventories, choice.volumes)
     world.progress.phase("looking at the target")
     namespace = wishes.namespace or captured.namespace
-    with Cluster.open(context, world.environment, ending=world.ending) as cluster:
-        look = TargetLook(cluster, context, namespace)
-        preparation = _prepare(captured, wishes, namespace, look)
-        claims = {
-            *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
-            *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
-        }
-        verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
-        facts = look.facts(preparation.objects, claims, verbs)
+    look = TargetLook(cluster, context, namespace)
+    preparation = _prepare(captured, wishes, namespace, look)
+    claims = {
+        *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
+        *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
+    }
+    verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
+    facts = look.facts(preparation.objects, claims, verbs)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
     request = Request(wishes, now, (captured.namespace, namespace), captured.version)
     made = make_plan(policy, request, choice, preparation, changes, facts)
     plan = made if isinstance(made, Plan) else None
-    return PlanResult(
+    result = PlanResult(
         policy=policy.name,
         target=facts.cluster,
         namespace=namespace,
@@ -119,6 +134,21 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
         notes=(*captured.notes, *_unseen(policy, choice), *(plan.notes if plan else preparation.notes)),
         plan=plan,
     )
+    return Made(result, policy, _by_label(preparation))
+
+
+def prepare_again(session: Session, cluster: Cluster, plan: Plan) -> tuple[Policy, Mapping[str, Prepared]]:
+    """Return the policy and the objects of a plan that was made before, as they were prepared for it."""
+    policy = _policy(session, session.world.clock())
+    inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
+    captured = _captured(session, policy, inventories, plan.volumes)
+    namespace = plan.namespace[1]
+    look = TargetLook(cluster, plan.target.context, namespace)
+    return policy, _by_label(_prepare(captured, plan.wishes, namespace, look))
+
+
+def _by_label(preparation: Preparation) -> Mapping[str, Prepared]:
+    return {label(each.ref): each for each in preparation.objects}
 
 
 def _policy(session: Session, now: datetime) -> Policy:
@@ -174,13 +204,11 @@ def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterat
 
 
 def _captured(
-    session: Session, policy: Policy, inventories: Mapping[str, Inventory], choice: Choice
+    session: Session, policy: Policy, inventories: Mapping[str, Inventory], volumes: Sequence[VolumePoint]
 ) -> Captured:
     """Return the objects of the chosen points. Raises UsageError where nothing tells the namespace."""
     chosen = [
-        inventories[each.volume].snapshots[each.point]
-        for each in choice.volumes
-        if each.source == "manifests"
+        inventories[each.volume].snapshots[each.point] for each in volumes if each.source == "manifests"
     ]
     if not chosen:
         if policy.kubernetes is None:
