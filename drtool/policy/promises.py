@@ -140,7 +140,7 @@ def _spares_the_application(volume: Volume) -> tuple[Standing, str]:
 def _is_heard(policy: Policy) -> tuple[Standing, str]:
     if policy.heartbeat is None:
         return Standing.BROKEN, "nobody outside of the cluster hears silence; set heartbeat"
-    return Standing.HOLDS, "the heartbeat is sent from durable exposure"
+    return Standing.BROKEN, "this version sends no heartbeat yet: let something outside ask `drtool status`"
 
 
 def _drills_apart(policy: Policy) -> tuple[Standing, str]:

@@ -38,8 +38,9 @@ def test_the_verdict_of_a_check_names_what_its_table_says_is_broken(run: Run, pl
     place.policy.write_text(sound)
     result = run("policy", "check", place.policy)
     assert result.stdout.splitlines()[0] == (
-        "policy check: misago can keep its word, if the store lets promise 3 hold"
+        "policy check: misago can meet its objectives, but breaks promise 6"
     )
+    assert "this version sends no heartbeat yet" in result.stdout
     assert result.exit_code == 0
     place.policy.write_text(sound.replace("heartbeat:", "# heartbeat:"))
     result = run("policy", "check", place.policy)
