@@ -1,22 +1,22 @@
 """`drtool plan`: how everything would come back into a cluster, and what speaks against it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import click
 
 from drtool.cli.exits import STORE, exit_codes
-from drtool.cli.options import AT, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.options import PLACE, RECOVERY_KEY, Invocation, common, complete_volume
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
+from drtool.cli.target_options import WISHES, wishes_of
 from drtool.cli.units import NONE, counted, size, took, when
-from drtool.errors import Refused, UsageError
+from drtool.errors import Refused
 from drtool.operations.plan import PlanResult, run_plan
 from drtool.policy.moments import to_second
 from drtool.recovery.steps import Step
-from drtool.recovery.wishes import Wishes
 
 _SHOWN = 3  # objects of a step that its line names
 
@@ -26,62 +26,17 @@ _SHOWN = 3  # objects of a step that its line names
 @click.option(
     "--to-cluster", "context", required=True, metavar="CONTEXT", help="A context of the kubeconfig."
 )
-@click.option("--namespace", metavar="NAME", help="Another namespace than the captured one.")
-@AT
-@click.option("--aligned", is_flag=True, help="The newest moment that all data can be brought to.")
-@click.option(
-    "--storage-class",
-    "classes",
-    multiple=True,
-    metavar="OLD=NEW",
-    help="Another storage class; without OLD: for claims that name none.",
-)
-@click.option(
-    "--image-registry", "registries", multiple=True, metavar="OLD=NEW", help="Where images come from instead."
-)
-@click.option(
-    "--host", "hosts", multiple=True, metavar="OLD=NEW", help="Another host for Ingresses, with all below it."
-)
-@click.option(
-    "--if-exists",
-    type=click.Choice(["refuse", "keep", "replace"]),
-    default="refuse",
-    show_default=True,
-    help="What becomes of objects that are there already, and differ.",
-)
-@click.option("--with-jobs", is_flag=True, help="Bring Jobs and pods of nobody back, too: they run again.")
-@common(PLACE, RECOVERY_KEY)
+@common(WISHES, PLACE, RECOVERY_KEY)
 def command(invocation: Invocation, *, context: str, **given: Any) -> int:
     """Say how everything would come back into a cluster, and what speaks against it.
 
     Reads the points and the captured objects with the recovery key, and looks at the cluster; nothing is written.
     Shows for each volume its point and what would be lost, the steps in their order, and what would change in the
-    cluster, with no value of a Secret. Ends with 5 and all the reasons at once where it cannot be. Executing the plan
-    is not there yet.
+    cluster, with no value of a Secret. Ends with 5 and all the reasons at once where it cannot be.
+    `drtool restore --to-cluster` makes the same plan, and executes it.
     """
-    wishes = Wishes(
-        **{
-            **given,
-            "at": invocation.moment(given["at"]),
-            "classes": parse_names("--storage-class", given["classes"], may_be_empty=True),
-            "registries": parse_names("--image-registry", given["registries"]),
-            "hosts": parse_names("--host", given["hosts"]),
-        }
-    )
+    wishes = wishes_of(invocation, given)
     return invocation.say(answer(run_plan(invocation.session(), context, wishes), invocation.now))
-
-
-def parse_names(option: str, texts: Iterable[str], *, may_be_empty: bool = False) -> dict[str, str]:
-    """Return OLD=NEW pairs as a mapping; may_be_empty lets OLD be no name. Raises UsageError."""
-    names: dict[str, str] = {}
-    for text in texts:
-        old, sign, new = text.partition("=")
-        if not (sign and new and (old or may_be_empty)) or old in names:
-            raise UsageError(
-                f"{option} {text} does not say what becomes what", hint="Write each once, as OLD=NEW."
-            )
-        names[old] = new
-    return names
 
 
 def answer(result: PlanResult, now: datetime) -> Answer:
@@ -98,7 +53,7 @@ def answer(result: PlanResult, now: datetime) -> Answer:
             f"{counted(len(result.plan.steps), 'step')}, {size(result.plan.size)} of data"
         )
         advice = (
-            "Nothing was touched. This version does not execute it yet: `drtool restore` brings volumes back."
+            "Nothing was touched. `drtool restore --to-cluster` with the same options executes this plan."
         )
     return Answer(
         command="plan",

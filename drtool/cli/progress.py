@@ -1,12 +1,15 @@
 """How far the work is, on stderr: bars on a terminal, a line now and then elsewhere, or nothing."""
 
 import sys
-from threading import Lock
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Final, Literal, Protocol
 
 from drtool.cli.output import say_aside
-from drtool.cli.units import rate, size
+from drtool.cli.steps import Deadline, How, StepProgress, Work, deadline
+from drtool.cli.units import size
 from drtool.operations.session import Progress, Silent
 
 Mode = Literal["auto", "bar", "plain", "none"]
@@ -29,31 +32,32 @@ class NoProgress(Silent):
 
 
 class LineProgress:
-    """One line for each phase, and one every 30 seconds while bytes move."""
+    """A line for each phase and each step that begins or ends, and every 30 seconds one for each that goes on."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:
         self._every = every_s
         self._lock = Lock()
-        self._name = ""
-        self._total: int | None = None
-        self._done = 0
-        self._began = self._said = monotonic()
+        self._phase = Work("")
+        self._said = monotonic()
+        self._steps: list[Work] = []
+        self._ticker: Thread | None = None
+        self._closing = Event()
+        self._deadline: Deadline | None = None
 
     def phase(self, name: str, total: int | None = None) -> None:
         """Begin a phase, and say how the one before it ended."""
         with self._lock:
             self._end_phase()
-            self._name, self._total, self._done = name, total, 0
-            self._began = self._said = monotonic()
-            say_aside(f"{name}: {size(total)}" if total else name)
+            self._phase, self._said = Work(name, total), monotonic()
+            self._say(f"{name}: {size(total)}" if total else name)
 
     def advance(self, size: int) -> None:
         """Count size more bytes; say so if it is time."""
         with self._lock:
-            self._done += size
+            self._phase.done += size
             if monotonic() - self._said >= self._every:
                 self._said = monotonic()
-                say_aside(self._state())
+                self._say(self._phase.state())
 
     def note(self, text: str) -> None:
         """Print a note."""
@@ -65,19 +69,67 @@ class LineProgress:
         with self._lock:
             self._end_phase("interrupted")
 
+    def step(self, name: str, total: int | None = None) -> AbstractContextManager[Progress]:
+        """Return a step that has lines of its own."""
+        return StepProgress(self, name, total)
+
+    def promise(self, whole: timedelta, spent: timedelta) -> None:
+        """Tell what is left of whole beside each phase."""
+        self._deadline = deadline(whole, spent)
+
+    def begin(self, work: Work) -> None:
+        """Say that a step begins; from the first on, lines come by themselves."""
+        with self._lock:
+            self._steps.append(work)
+            say_aside(f"{work.name}: {size(work.total)}" if work.total else work.name)
+            if self._ticker is None:
+                self._closing = Event()
+                self._ticker = Thread(target=self._tick, args=(self._closing,), daemon=True)
+                self._ticker.start()
+
+    def move(self, work: Work, size: int) -> None:
+        """Count size more bytes of a step."""
+        with self._lock:
+            work.done += size
+            self._phase.done += size
+
+    def rename(self, work: Work) -> None:
+        """Say what a step does now."""
+        with self._lock:
+            say_aside(work.title)
+
+    def finish(self, work: Work, how: How) -> None:
+        """Say how a step ended."""
+        with self._lock:
+            self._steps.remove(work)
+            say_aside(work.end(how))
+
     def close(self) -> None:
         """Say how the last phase ended."""
+        self._closing.set()
+        ticker, self._ticker = self._ticker, None
+        if ticker is not None:
+            ticker.join()
         with self._lock:
             self._end_phase()
 
-    def _end_phase(self, how: str = "done") -> None:
-        if self._done:
-            say_aside(f"{self._state()}, {how}")
-        self._done = 0
+    def _tick(self, closing: Event) -> None:
+        """Print how far all steps are, until closing is set."""
+        while not closing.wait(self._every):
+            with self._lock:
+                for work in self._steps:
+                    say_aside(work.state())
+                if self._steps:
+                    self._say(self._phase.state())
 
-    def _state(self) -> str:
-        of = f" of {size(self._total)} ({self._done * 100 // self._total} %)" if self._total else ""
-        return f"{self._name}: {size(self._done)}{of}, {rate(self._done, monotonic() - self._began)}"
+    def _end_phase(self, how: str = "done") -> None:
+        if self._phase.done:
+            say_aside(f"{self._phase.measure()}, {how}")
+        self._phase.done = 0
+
+    def _say(self, text: str) -> None:
+        """Print how a phase stands, and how the objective does."""
+        say_aside(f"{text}; {self._deadline.told()}" if self._deadline else text)
 
 
 def make_progress(mode: Mode) -> ClosingProgress:

@@ -1,15 +1,14 @@
-"""`drtool restore`: bring one volume back into a directory, proven."""
+"""`drtool restore`: bring one volume back into a directory, or a whole system into a cluster, proven."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import (
-    AT,
     CHOICE,
     DRY_RUN,
     GRANT,
@@ -20,7 +19,9 @@ from drtool.cli.options import (
     complete_volume,
 )
 from drtool.cli.output import Answer
+from drtool.cli.restore_cluster import restore_into
 from drtool.cli.table import Table
+from drtool.cli.target_options import WISHES
 from drtool.cli.units import counted, rate, size, took, when
 from drtool.errors import UsageError
 from drtool.operations.restore import RestoreRequest, refuse_foreign_options, run_restore
@@ -28,18 +29,49 @@ from drtool.operations.results import RestoreResult
 from drtool.policy.load import load_policy
 from drtool.policy.moments import exact
 
+OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
+    "confirm_target": ("--confirm-target", None),
+    "resume": ("--resume", None),
+    "abort": ("--abort", None),
+    "namespace": ("--namespace", None),
+    "aligned": ("--aligned", False),
+    "classes": ("--storage-class", ()),
+    "registries": ("--image-registry", ()),
+    "hosts": ("--host", ()),
+    "if_exists": ("--if-exists", "refuse"),
+    "with_jobs": ("--with-jobs", False),
+    "image": ("--image", ""),
+}
+OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
+    "leave": ("--leave", "stopped"),
+    "owner": ("--owner", None),
+    "bin_dir": ("--bin-dir", None),
+    "tablespaces": ("--tablespace", ()),
+    "appendonly": ("--appendonly", None),
+    "as_of": ("--as-of", None),
+    "accept_late": ("--accept-late", False),
+    "accept_void": ("--accept-void", False),
+    "accept_loss": ("--accept-loss", False),
+}
+
 
 @click.command("restore", epilog=exit_codes(4, 6, 8, *STORE))
-@click.argument("volume", shell_complete=complete_volume)
+@click.argument("volumes", nargs=-1, metavar="[VOLUME]...", shell_complete=complete_volume)
 @click.option(
     "--to-dir",
     "directory",
-    required=True,
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="An empty directory, or one that is not there yet.",
+    help="An empty directory, or one that is not there yet: for one volume.",
 )
-@AT
+@click.option(
+    "--to-cluster", "context", metavar="CONTEXT", help="A context of the kubeconfig: for a whole system."
+)
+@click.option(
+    "--confirm-target", metavar="UID", help="The uid of the cluster that is meant, where nobody is asked."
+)
+@click.option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its journal.")
+@click.option("--abort", metavar="RUN", help="Undo a run that has not started anything yet.")
 @click.option(
     "--leave",
     type=click.Choice(["stopped", "running"]),
@@ -58,21 +90,50 @@ from drtool.policy.moments import exact
     "--appendonly", type=click.Choice(["yes", "no"]), help="Redis: the target's own appendonly setting."
 )
 @DRY_RUN
-@common(PLACE, RECOVERY_KEY, GRANT, CHOICE)
-def command(invocation: Invocation, *, dry_run: bool, **given: Any) -> int:
-    """Bring one volume back into a directory.
+@common(WISHES, PLACE, RECOVERY_KEY, GRANT, CHOICE)
+def command(invocation: Invocation, *, directory: Path | None, context: str | None, **given: Any) -> int:
+    """Bring one volume back into a directory, or a whole system into a cluster.
 
-    The newest point, or with --at the newest not after that moment (PostgreSQL: exactly that moment). The
-    choice, the keys, the lists and all WAL are checked before the directory is touched; a fault in what is read
-    afterwards leaves it empty. What was restored is proven. With a grant its point is restored, with nothing else at
-    hand than what may get objects from the store.
+    Into a directory: the newest point, or with --at the newest not after that moment (PostgreSQL: exactly that
+    moment). The choice, the keys, the lists and all WAL are checked before the directory is touched; a fault in what is
+    read afterwards leaves it empty. What was restored is proven. With a grant its point is restored, with nothing else
+    at hand than what may get objects from the store.
+
+    Into a cluster: the plan that `drtool plan` shows is executed, step by step, each journaled in the repository. The
+    kit is enough. Workloads wait until their data is back and proven; then they start tier by tier, CronJobs last. A
+    run that was stopped is gone on with by --resume, and undone by --abort as long as nothing was started.
     """
-    request = restore_request(invocation, given)
+    if (directory is None) == (context is None):
+        raise UsageError("a restore goes to one place", hint="Give --to-dir DIR, or --to-cluster CONTEXT.")
+    refuse_options_of_another(given, "directory" if context is None else "cluster")
+    if context is not None:
+        chosen = {name: given[name] for name in (*OF_A_CLUSTER, "at", "volumes") if name != "confirm_target"}
+        return restore_into(
+            invocation, context, chosen, confirmed=given["confirm_target"], dry_run=given["dry_run"]
+        )
+    return _restore_volume(invocation, {**given, "directory": directory})
+
+
+def _restore_volume(invocation: Invocation, given: dict[str, Any]) -> int:
+    if len(given["volumes"]) != 1:
+        raise UsageError("a directory takes one volume", hint="Name it: drtool restore VOLUME --to-dir DIR.")
+    dry_run = given.pop("dry_run")
+    volume = given.pop("volumes")[0]
+    wanted = {name: value for name, value in given.items() if name not in OF_A_CLUSTER}
+    request = restore_request(invocation, {**wanted, "volume": volume})
     if invocation.policy is not None:
-        for volume in load_policy(invocation.policy).volumes:
-            if volume.name == request.volume:
-                refuse_foreign_options(request, volume.source)
+        for each in load_policy(invocation.policy).volumes:
+            if each.name == request.volume:
+                refuse_foreign_options(request, each.source)
     return invocation.say(answer(run_restore(invocation.session(), request, dry_run=dry_run), invocation.now))
+
+
+def refuse_options_of_another(given: dict[str, Any], place: str) -> None:
+    """Return when all options that were given do something for a restore to place. Raises UsageError."""
+    foreign, other = (OF_A_CLUSTER, "cluster") if place == "directory" else (OF_A_DIRECTORY, "directory")
+    for name, (option, default) in foreign.items():
+        if given.get(name) not in (default, None):
+            raise UsageError(f"{option} is for a restore into a {other}", hint="Leave it out.")
 
 
 def restore_request(invocation: Invocation, given: dict[str, Any]) -> RestoreRequest:

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +46,17 @@ class Progress(Protocol):
         """Say that the phase under way, if there is one, does not come to its end."""
         ...
 
+    def step(self, name: str, total: int | None = None) -> AbstractContextManager["Progress"]:
+        """Begin a step of the phase that runs beside others: the context is the Progress of whoever does it.
+
+        It ends with its context. Its bytes are those of the phase, too.
+        """
+        ...
+
+    def promise(self, whole: timedelta, spent: timedelta) -> None:
+        """Say how long all of the work may take, and how much of that is gone: what is left is then shown."""
+        ...
+
 
 class Silent:
     """A Progress that shows nothing."""
@@ -59,6 +71,13 @@ class Silent:
         """Show nothing."""
 
     def interrupted(self) -> None:
+        """Show nothing."""
+
+    def step(self, name: str, total: int | None = None) -> AbstractContextManager[Progress]:  # noqa: ARG002
+        """Show nothing."""
+        return nullcontext(self)
+
+    def promise(self, whole: timedelta, spent: timedelta) -> None:
         """Show nothing."""
 
 

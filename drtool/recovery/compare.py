@@ -72,11 +72,12 @@ def compare(prepared: Prepared, live: Json | None, if_exists: IfExists) -> Chang
         )
     if is_equal:
         return Change(ref, "equal", "update" if is_workload(*ref[:2]) else "nothing")
-    action = _action(prepared, before, after, if_exists)
+    is_fixed = bool(live.get("immutable")) or _is_fixed(ref[:2], before, after)
+    action = _action(prepared, if_exists, is_fixed=is_fixed)
     return Change(ref, "changed", action, *_without_secrets(before, after))
 
 
-def _action(prepared: Prepared, before: Json, after: Json, if_exists: IfExists) -> Action:
+def _action(prepared: Prepared, if_exists: IfExists, *, is_fixed: bool) -> Action:
     kind = prepared.ref[:2]
     if kind in _OF_EVERY_NAMESPACE and if_exists != "keep":
         return "update"
@@ -86,15 +87,15 @@ def _action(prepared: Prepared, before: Json, after: Json, if_exists: IfExists) 
         return if_exists
     if not prepared.is_namespaced:
         return "keep"  # others in the cluster may use it
-    return "replace" if _is_fixed(kind, before, after) else "update"
+    return "replace" if is_fixed else "update"
 
 
 def _is_fixed(kind: tuple[str, str], before: Json, after: Json) -> bool:
     """Return whether a field differs that the API server lets nobody change."""
     if kind == (RBAC, "RoleBinding"):
         return bool(before.get("roleRef") != after.get("roleRef"))
-    if kind in (("", "Secret"), ("", "ConfigMap")):
-        return bool(before.get("immutable") or before.get("type") != after.get("type"))
+    if kind == ("", "Secret"):
+        return bool(before.get("type") != after.get("type"))
     old, new = part(before, "spec"), part(after, "spec")
     fixed = new.keys() - _FREE_OF_SET if kind == ("apps", "StatefulSet") else _FIXED.get(kind, set())
     return any(old.get(key) != new.get(key) for key in fixed)

@@ -17,7 +17,7 @@ from drtool.repository.format.names import run_prefix, timed_prefix
 from drtool.repository.format.record import Json
 from drtool.repository.records import Record, Records, Unreadable, stored_objects
 
-RunKind = Literal["backup", "wal", "verify", "restore", "prove", "drill", "probe"]
+RunKind = Literal["backup", "wal", "verify", "restore", "prove", "drill", "probe", "journal"]
 Note = Literal["hold", "using", "plan"]
 
 _OFTEN: Final = ("backup", "wal")  # many a day, of each volume
@@ -52,6 +52,8 @@ def read_runs_that_tell(
     found: list[Record] = []
     is_done = False
     for stored in reversed(listed):
+        if kind_of(stored.name) == "journal":  # of a restore: it tells of steps, not of how anything ended
+            continue
         comes_often = kind_of(stored.name) in _OFTEN
         if comes_often and (is_done or stored.name < f"runs/{often_since:%Y%m%d}/"):
             continue
@@ -60,6 +62,14 @@ def read_runs_that_tell(
             found.append(record)
             is_done = is_done or (comes_often and is_enough(record))
     return found[::-1]
+
+
+def read_journals(records: Records) -> Iterator[Record]:
+    """Yield the records of all journals by time. Raises Corrupt for one that does not count: none may be missing."""
+    for day in _days(records):
+        for stored in stored_objects(records.store, day):
+            if kind_of(stored.name) == "journal":
+                yield records.read(stored)
 
 
 def newest_run(records: Records, kind: RunKind, since: datetime) -> str | None:

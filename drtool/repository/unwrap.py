@@ -38,6 +38,11 @@ class RunKeys:
         self._opened: dict[bytes, bytes] = {}
         self._rewraps: dict[str, bytes] | None = None
 
+    @property
+    def recovery(self) -> RecoveryKey:
+        """The key that opens all the others."""
+        return self._recovery
+
     def open(self, head: Head, volume: str) -> PackKeys:
         """Return the keys of the one object with that head. Raises as `open_run`."""
         key = self.open_run(head, volume)

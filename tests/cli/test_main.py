@@ -103,7 +103,7 @@ def test_without_a_command_the_help_is_shown_and_the_usage_is_wrong(run: Run) ->
         (["bakup"], "there is no command bakup", "Did you mean `drtool backup`?"),
         (["xyz"], "there is no command xyz", "`drtool --help` lists the commands."),
         (["backup", "--du"], "no such option '--du'", "`drtool backup --help` shows how it is used."),
-        (["restore"], "missing argument 'VOLUME'", "`drtool restore --help` shows how it is used."),
+        (["restore"], "a restore goes to one place", "Give --to-dir DIR, or --to-cluster CONTEXT."),
         (["policy", "chek"], "no such command 'chek'", "`drtool policy --help` shows how it is used."),
         (
             ["backup", "--policy", "/none"],

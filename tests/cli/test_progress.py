@@ -1,13 +1,19 @@
 import io
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import repeat
+from time import monotonic
 
+import click
 import pytest
 from rich.console import Console
 
 from drtool.cli.bars import BarProgress
-from drtool.cli.progress import LineProgress, NoProgress, make_progress
+from drtool.cli.progress import ClosingProgress, LineProgress, NoProgress, make_progress
+from drtool.errors import DrtoolError
+from drtool.operations.session import Progress
 
 
 def test_lines_name_each_phase_and_say_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,3 +127,105 @@ def test_bars_are_for_terminals_only(
     progress.note("y")
     progress.interrupted()
     progress.close()
+
+
+def run_steps(progress: ClosingProgress) -> None:
+    """Two steps side by side, of which one fails, and one that is interrupted."""
+    progress.promise(timedelta(hours=1), spent=timedelta(minutes=19))
+    progress.phase("data", total=4096)
+    with progress.step("restore a", 2048) as a:
+        a.phase("replaying the log")
+        a.advance(2048)
+        with pytest.raises(DrtoolError):
+            fail(progress)
+    with pytest.raises(KeyboardInterrupt), progress.step("wait"):
+        raise KeyboardInterrupt
+    progress.close()
+
+
+def fail(progress: Progress) -> None:
+    with progress.step("restore b") as b:
+        b.advance(1024)
+        b.note("slow")
+        b.interrupted()
+        raise DrtoolError("no")
+
+
+def test_each_step_has_a_line_when_it_begins_and_one_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    run_steps(LineProgress())
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"data: 4\.0 KiB; 40 min 5\d(\.\d)? s of 1 h left", lines[0])
+    assert lines[1:5] == [
+        "restore a: 2.0 KiB",
+        "restore a: replaying the log",
+        "restore b",
+        "note: restore b: slow",
+    ]
+    assert re.fullmatch(r"restore b: 1\.0 KiB, .*/s, failed after .*s", lines[5])
+    assert re.fullmatch(r"restore a: 2\.0 KiB, .*/s, done in .*s", lines[6])
+    assert lines[7] == "wait"
+    assert lines[8].startswith("wait: interrupted after ")
+    assert lines[9].startswith("data: 3.0 KiB of 4.0 KiB (75 %), ")
+
+
+def test_a_step_that_goes_on_is_told_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = LineProgress(every_s=0.01)
+    progress.phase("data", total=8192)
+    told = ""
+    with progress.step("restore a", 4096) as moving, progress.step("wait for b"):
+        moving.advance(1024)
+        deadline = monotonic() + 20
+        while told.count("data: 1.0 KiB of 8.0 KiB") < 3 and monotonic() < deadline:
+            told += capsys.readouterr().err
+    progress.close()
+    assert re.search(r"^restore a: 1\.0 KiB of 4\.0 KiB \(25 %\), .*/s, .*s left$", told, re.MULTILINE)
+    assert re.search(r"^wait for b: .*s so far$", told, re.MULTILINE)
+    assert told.count("data: 1.0 KiB of 8.0 KiB") >= 3
+
+
+def test_lines_of_steps_begin_again_after_a_question(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = LineProgress(every_s=0.01)
+    for name in ("a", "b"):
+        with progress.step(name):
+            deadline = monotonic() + 20
+            while f"{name}: " not in capsys.readouterr().err and monotonic() < deadline:
+                pass
+            assert monotonic() < deadline
+        progress.close()
+        progress.close()
+
+
+def test_bars_show_each_step_below_its_phase_and_what_is_left_of_the_promise() -> None:
+    screen = io.StringIO()
+    run_steps(BarProgress(Console(file=screen, force_terminal=True, width=140)))
+    shown = screen.getvalue()
+    assert re.search(r"  restore a: replaying the log .*2\.0/2\.0 KiB", shown)
+    assert re.search(r"  wait ", click.unstyle(shown))
+    assert re.search(r"✗ restore b: 1\.0 KiB, .*/s, failed after", shown)
+    assert re.search(r"✓ restore a: 2\.0 KiB, .*/s, done in", shown)
+    assert "✗ wait: interrupted after" in shown
+    assert "note: restore b: slow" in shown
+    assert re.search(r"40 min 5\d s of 1 h left", shown)
+    assert "restore a" not in shown.rpartition("\r")[2]
+
+
+def test_a_step_counts_anew_where_a_part_of_it_has_a_total(capsys: pytest.CaptureFixture[str]) -> None:
+    with LineProgress().step("restore a", 4096) as step:
+        step.advance(4096)
+        step.phase("replaying", total=100)
+        step.advance(50)
+        with step.step("beside") as beside:
+            beside.promise(timedelta(seconds=1), timedelta(minutes=3))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("restore a: 50 B, ")
+
+
+def test_a_promise_that_is_over_says_since_when(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = LineProgress()
+    progress.promise(timedelta(hours=1), spent=timedelta(hours=1, minutes=3))
+    progress.phase("testing")
+    assert capsys.readouterr().err == "testing; the objective of 1 h was missed 3 min ago\n"
+
+
+def test_what_shows_nothing_takes_steps_too() -> None:
+    run_steps(NoProgress())

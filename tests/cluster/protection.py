@@ -152,6 +152,10 @@ class Protection:
         answer: Answer = said["restore"]
         return answer
 
+    def writer_secret(self) -> dict[str, str]:
+        """Return what the writer logs in to the store with."""
+        return _as_secret(self.writer)
+
     def secret(self, name: str) -> dict[str, str]:
         """Return the content of a Secret of the application."""
         data = json.loads(self.kubectl("get", "secret", name, "--output=json"))["data"]

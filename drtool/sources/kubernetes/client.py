@@ -88,6 +88,10 @@ class Cluster:
         """The groups whose kinds nobody can tell: the server behind an aggregated API is away."""
         return list(self._discovered.unserved)
 
+    def forget_kinds(self) -> None:
+        """Ask anew which kinds are served, when somebody asks next: more of them may be there now."""
+        vars(self).pop("_discovered", None)
+
     @cached_property
     def _discovered(self) -> Discovered:
         self._settle(time.monotonic() + self._patience_s)

@@ -1,0 +1,146 @@
+"""A run undone: what it made goes, what it changed becomes what it was. Only as long as nobody can have used it.
+
+Everything is found by the label of the run, and by what its journal noted before each change, so that an abort that
+was killed can be made again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from drtool.errors import Refused
+from drtool.operations.cluster_restore.apply import originals
+from drtool.operations.cluster_restore.kinds import is_ours, live, named, resource_of
+from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
+from drtool.operations.cluster_restore.waiting import Deadline
+from drtool.recovery.journal import ABORT, fold
+from drtool.recovery.manifests.objects import Json, part, spec_of
+from drtool.sources.kubernetes import writing
+from drtool.sources.kubernetes.client import Resource
+
+_GONE_S: Final = 300.0
+_OF_THE_SERVER: Final = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "managedFields",
+    "selfLink",
+)
+_VOLUMES: Final = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+# What a run makes beside the objects of its plan.
+_BESIDE: Final = (
+    Resource("batch", "v1", "jobs", "Job", namespaced=True),
+    Resource("", "v1", "pods", "Pod", namespaced=True),
+    Resource("", "v1", "secrets", "Secret", namespaced=True),
+    Resource("", "v1", "configmaps", "ConfigMap", namespaced=True),
+    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True),
+)
+
+
+def abort_run(replay: Replay) -> Json:
+    """Undo the run; return what was taken away, and what of it stays. Safe to run again.
+
+    Raises Refused once something was started: it may have taken traffic since.
+    """
+    refuse_once_started(replay)
+    replay.journal.write(ABORT, "begun", {})
+    before = originals(replay)
+    removed = [*_remove_beside(replay), *_remove_made(replay, before)]
+    kept = _wait_for_volumes(replay)
+    replay.cluster.forget_kinds()  # definitions may have gone
+    put_back = [_put_back(replay, item) for item in reversed(before.values())]
+    result = {"removed": len(removed), "put_back": put_back, "kept_volumes": kept}
+    replay.journal.write(ABORT, "done", result)
+    return result
+
+
+def refuse_once_started(replay: Replay) -> None:
+    """Return while nothing was started. Raises Refused."""
+    if fold(replay.journal.entries()).is_past_switch(replay.plan.steps):
+        raise Refused(
+            f"run {replay.run} has started workloads: they may have taken traffic, and what came in would be lost",
+            hint=f"Go on with --resume {replay.run}; or delete namespace {replay.namespace} by hand.",
+        )
+
+
+def _remove_beside(replay: Replay) -> Iterator[str]:
+    """Take away movers and what they hold."""
+    planned = replay.objects.keys()
+    for resource in _BESIDE:
+        found = [each for page in replay.cluster.pages(resource, replay.namespace) for each in page]
+        ours = [each for each in found if is_ours(replay, each) and named(each) not in planned]
+        yield from _removed(replay, ((resource, each) for each in ours))
+
+
+def _remove_made(replay: Replay, before: dict[str, Json]) -> Iterator[str]:
+    """Take away what the plan's steps made, the last first; what was there before is put back afterwards."""
+    for step in reversed(replay.plan.steps):
+        made = [_made(replay, name, before) for name in step.objects if step.kind == "apply"]
+        yield from _removed(replay, [each for each in made if each is not None])
+
+
+def _made(replay: Replay, name: str, before: dict[str, Json]) -> tuple[Resource, Json] | None:
+    """Return an object of the plan that this run made, None for any other."""
+    item = replay.objects[name].item
+    found = live(replay, item)
+    if found is None or not is_ours(replay, found):
+        return None
+    was_there = name in before and before[name]["metadata"]["uid"] == found["metadata"]["uid"]
+    return None if was_there else (resource_of(replay.cluster, item), found)
+
+
+def _removed(replay: Replay, objects: Iterable[tuple[Resource, Json]]) -> Iterator[str]:
+    """Delete objects, all at once, and wait until they are gone."""
+    asked = list(objects)
+    for resource, found in asked:
+        metadata = found["metadata"]
+        where = metadata.get("namespace"), metadata["name"]
+        writing.delete(replay.cluster, resource, *where, uid=metadata["uid"])
+    for resource, found in asked:
+        metadata = found["metadata"]
+        where = metadata.get("namespace"), metadata["name"]
+        ending = replay.session.world.ending
+        writing.wait_until_gone(replay.cluster, resource, *where, deadline_s=_GONE_S, ending=ending)
+        yield f"{resource.kind}/{metadata['name']}"
+
+
+def _wait_for_volumes(replay: Replay) -> Sequence[str]:
+    """Wait until the volumes of the claims that went are gone, too; return those that their class keeps."""
+    deadline = Deadline(replay.session.world, _GONE_S)
+    while True:
+        left = [each for each in _volumes(replay) if part(each, "status").get("phase") != "Bound"]
+        going = [
+            each for each in left if spec_of(each).get("persistentVolumeReclaimPolicy", "Retain") == "Delete"
+        ]
+        if not going or deadline.is_over():
+            return sorted(each["metadata"]["name"] for each in left)
+        deadline.wait()
+
+
+def _volumes(replay: Replay) -> Iterator[Json]:
+    """Yield the volumes that claims of this run had."""
+    claims = {
+        prepared.ref.name
+        for prepared in replay.objects.values()
+        if prepared.ref.kind == "PersistentVolumeClaim"
+    }
+    for page in replay.cluster.pages(_VOLUMES, None):
+        for each in page:
+            claim = part(each, "spec", "claimRef")
+            if claim.get("namespace") == replay.namespace and claim.get("name") in claims:
+                yield each
+
+
+def _put_back(replay: Replay, item: Json) -> str:
+    """Make an object what it was before the run: in place where it is still the same one, else anew."""
+    resource = resource_of(replay.cluster, item)
+    namespace, name = item["metadata"].get("namespace"), item["metadata"]["name"]
+    found = replay.cluster.get(resource, namespace, name)
+    body = {key: value for key, value in item.items() if key != "status"}
+    body["metadata"] = {key: value for key, value in item["metadata"].items() if key not in _OF_THE_SERVER}
+    if found is None:
+        replay.cluster.create(resource, namespace, body)
+    elif RUN_LABEL in part(found, "metadata", "labels"):
+        body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        writing.replace(replay.cluster, resource, namespace, body)
+    return named(item)

@@ -1,0 +1,103 @@
+"""How a run ended, told from its journal: what came back, what was lost, how long it took, what was promised."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.results import ClusterRestoreResult, RestoredVolume
+from drtool.policy.durations import brief_duration
+from drtool.recovery.journal import ABORT, END, Entry, fold, phases_spent
+from drtool.recovery.points import VolumePoint
+from drtool.sources.base import Json, Proof
+
+_UNPROTECTED: Final = (
+    "nothing protects the restored system yet: enrol a new writer, and apply what `drtool render` writes"
+)
+
+
+def outcome_of(replay: Replay) -> ClusterRestoreResult:
+    """Return what a run that was executed to its end has brought."""
+    entries = replay.journal.entries()
+    volumes = tuple(_volume(replay, each) for each in replay.plan.volumes)
+    took = entries[-1].time - entries[0].time
+    missed = tuple(_missed(replay, volumes, took))
+    return ClusterRestoreResult(
+        run=replay.run,
+        policy=replay.plan.policy,
+        target=replay.plan.target,
+        namespace=replay.namespace,
+        outcome="restored, and an objective was missed" if missed else "restored",
+        begun=entries[0].time,
+        ended=entries[-1].time,
+        rto=replay.policy.objectives.rto,
+        volumes=volumes,
+        phases={
+            name: spent.total_seconds() for name, spent in phases_spent(entries, replay.plan.phases).items()
+        },
+        steps={step: spent.total_seconds() for step, spent in fold(entries).spent.items()},
+        missed=missed,
+        notes=tuple(_notes(replay)),
+    )
+
+
+def aborted(replay: Replay, undone: Json) -> ClusterRestoreResult:
+    """Return what the abort of a run says."""
+    entries = replay.journal.entries()
+    return ClusterRestoreResult(
+        run=replay.run,
+        policy=replay.plan.policy,
+        target=replay.plan.target,
+        namespace=replay.namespace,
+        outcome="aborted",
+        begun=entries[0].time,
+        ended=entries[-1].time,
+        rto=replay.policy.objectives.rto,
+        notes=tuple(f"volume {name} is kept, as its storage class says" for name in undone["kept_volumes"]),
+        undone=undone,
+    )
+
+
+def is_over(entries: tuple[Entry, ...]) -> bool:
+    """Return whether a run has ended: executed, or undone."""
+    return any(entry.step in (END, ABORT) and entry.state == "done" for entry in entries)
+
+
+def _volume(replay: Replay, point: VolumePoint) -> RestoredVolume:
+    result: dict[str, Any] = replay.results.get(f"restore {point.volume}", {})
+    moment = datetime.fromisoformat(result["moment"]) if result.get("moment") else point.moment
+    return RestoredVolume(
+        volume=point.volume,
+        source=point.source,
+        point=point.point,
+        moment=moment,
+        loss=point.loss + (point.moment - moment),
+        rpo=replay.policy.rpo(replay.policy.volume(point.volume)),
+        size=int(result.get("size", point.size)),
+        seconds=float(result.get("seconds", 0.0)),
+        proofs=tuple(
+            Proof(each["name"], each["ok"], each["expected"], each["actual"])
+            for each in result.get("proofs", ())
+        ),
+    )
+
+
+def _missed(replay: Replay, volumes: tuple[RestoredVolume, ...], took: timedelta) -> Iterator[str]:
+    for each in volumes:
+        if each.source != "manifests" and each.loss > each.rpo:
+            lost, promised = brief_duration(each.loss), brief_duration(each.rpo)
+            yield f"volume {each.volume} lost {lost}, and {promised} was promised"
+    rto = replay.policy.objectives.rto
+    if took > rto:
+        yield f"it took {brief_duration(took)}, and {brief_duration(rto)} was promised"
+    max_skew = replay.policy.objectives.max_skew
+    if max_skew is not None and replay.plan.skew > max_skew:
+        yield f"the volumes are {brief_duration(replay.plan.skew)} apart, and {brief_duration(max_skew)} was promised"
+
+
+def _notes(replay: Replay) -> Iterator[str]:
+    yield from replay.plan.notes
+    for result in replay.results.values():
+        yield from result.get("notes", ())
+    if not any(step.kind == "backup" for step in replay.plan.steps):
+        yield _UNPROTECTED

@@ -1,0 +1,93 @@
+"""What a restore into a cluster is asked for, what it asks back, and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from drtool.recovery.target import TargetCluster
+from drtool.recovery.wishes import Wishes
+from drtool.sources.base import Json, Proof
+
+Ending = Literal["restored", "restored, and an objective was missed", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRestoreRequest:
+    """What is asked for. context is a name in the kubeconfig. resume and abort name a run; its plan then decides.
+
+    machine tells others who holds the namespace: host and process.
+    """
+
+    context: str
+    wishes: Wishes = field(default_factory=Wishes)
+    resume: str | None = None
+    abort: str | None = None
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a person has to confirm before anything is written: which cluster, how many objects are applied there.
+
+    replaced counts those of them that are deleted first.
+    """
+
+    policy: str
+    target: TargetCluster
+    namespace: str
+    applied: int
+    replaced: int
+
+    @property
+    def phrase(self) -> str:
+        """What is to be typed: nothing that a tired person types by habit."""
+        return (
+            f"{self.namespace} {self.target.uid[:8]}"
+            if self.target.uid
+            else f"{self.namespace} {self.target.where}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredVolume:
+    """One volume that is back. loss is what its own moment lost, against the moment that was asked for, else now."""
+
+    volume: str
+    source: str
+    point: str
+    moment: datetime
+    loss: timedelta
+    rpo: timedelta
+    size: int = 0
+    seconds: float = 0.0
+    proofs: tuple[Proof, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRestoreResult:
+    """How a run ended. phases are seconds by phase, whole ones only; seconds is from its begin to its end.
+
+    missed says which promise was not kept; notes are what a person must still look at or do. undone is what an abort
+    took away and put back.
+    """
+
+    run: str
+    policy: str
+    target: TargetCluster
+    namespace: str
+    outcome: Ending
+    begun: datetime
+    ended: datetime
+    rto: timedelta
+    volumes: tuple[RestoredVolume, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict)
+    missed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    undone: Json = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, from the begin of the run to its end."""
+        return (self.ended - self.begun).total_seconds()

@@ -1,0 +1,167 @@
+"""`restore --to-cluster`: plan, ask, look whether it can be, then do it step by step; go on with a run, or undo one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+from drtool.errors import DrtoolError, Refused, UsageError
+from drtool.operations.cluster_restore.abort import abort_run, refuse_once_started
+from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
+from drtool.operations.cluster_restore.journal import begin_journal, make_run_name, open_journal
+from drtool.operations.cluster_restore.lease import held_lease, lost
+from drtool.operations.cluster_restore.outcome import aborted, outcome_of
+from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest, ClusterRestoreResult
+from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
+from drtool.operations.plan import Made, PlanResult, plan_for, prepare_again
+from drtool.operations.plan_target import TargetLook
+from drtool.operations.session import Session
+from drtool.recovery.journal import END, State, fold
+from drtool.recovery.plan import Plan, from_json, to_json
+from drtool.recovery.runner import Runner
+from drtool.recovery.steps import Step, StepKind
+from drtool.recovery.target import TargetCluster
+from drtool.repository.format.crypto import random_bytes
+from drtool.sources.base import Json
+from drtool.sources.kubernetes.client import Cluster
+
+Act = Callable[[Replay, Step], Json]
+
+_ACTIONS: Final[Mapping[StepKind, Act]] = {
+    "apply": apply_objects,
+    "link": link_owners,
+    "start": start_tier,
+    "resume": resume_cron_jobs,
+}
+
+
+def run_cluster_restore(
+    session: Session, request: ClusterRestoreRequest, confirm: Callable[[Challenge], None]
+) -> ClusterRestoreResult | PlanResult:
+    """Bring a system into a cluster, and return how that ended; where it cannot be, the plan that says why.
+
+    confirm is called before anything is written, and raises where nobody confirms. Raises the error of the step that
+    failed: the run can then be resumed, or undone as long as nothing was started.
+    """
+    if session.repository.records.keys.signing is None:
+        raise Refused(
+            "a restore into a cluster is journaled in the repository, and no key that may sign that is at hand",
+            hint="Give the kit's file with its DRTOOL-OPERATOR- line: --recovery-key-file FILE.",
+        )
+    world = session.world
+    with Cluster.open(request.context, world.environment, ending=world.ending) as cluster:
+        if request.abort is not None:
+            return _abort(session, cluster, request, confirm)
+        if request.resume is not None:
+            replay = _go_on(session, cluster, request.resume, request.context)
+            confirm(_challenge(replay.plan))
+        else:
+            made = plan_for(session, cluster, request.context, request.wishes)
+            if made.result.plan is None:
+                return made.result
+            confirm(_challenge(made.result.plan))
+            replay = _begin(session, cluster, made, made.result.plan)
+        _execute(replay, request.machine)
+        return outcome_of(replay)
+
+
+def _begin(session: Session, cluster: Cluster, made: Made, plan: Plan) -> Replay:
+    """Return a new run of plan, once it is known that the target can do it."""
+    run = make_run_name(session.world.clock(), random_bytes(3))
+    journal = begin_journal(session, run, to_json(plan))
+    session.world.progress.note(f"this is run {run}")
+    return Replay(session, made.policy, plan, run, cluster, made.objects, journal)
+
+
+def _go_on(session: Session, cluster: Cluster, run: str, context: str) -> Replay:
+    """Return a run that was begun before. Raises Refused for one that has ended, or was begun in another cluster."""
+    session.world.progress.phase("reading the journal")
+    journal, kept = open_journal(session, run)
+    plan, known = from_json(kept), fold(journal.entries())
+    if known.is_ended or known.is_aborted:
+        raise Refused(
+            f"run {run} has {'ended' if known.is_ended else 'been undone'}",
+            hint="Restore anew: `drtool restore --to-cluster`.",
+        )
+    _refuse_another(cluster, plan.target, context)
+    policy, objects = prepare_again(session, cluster, plan)
+    return Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done))
+
+
+def _refuse_another(cluster: Cluster, planned: TargetCluster, context: str) -> None:
+    found = TargetLook(cluster, context, "").cluster().uid
+    if planned.uid and found != planned.uid:
+        raise Refused(
+            f"{context} is not the cluster that this run began in: its uid is {found or 'not to be seen'}, "
+            f"not {planned.uid}",
+            hint=f"That one was at {planned.where}: name its context.",
+        )
+
+
+def _challenge(plan: Plan) -> Challenge:
+    applied = [step for step in plan.steps if step.kind == "apply"]
+    return Challenge(
+        policy=plan.policy,
+        target=plan.target,
+        namespace=plan.namespace[1],
+        applied=sum(len(step.objects) for step in applied),
+        replaced=sum(len(step.replaced) for step in applied),
+    )
+
+
+def _execute(replay: Replay, machine: str) -> None:
+    with _alone(replay, machine):
+        if fold(replay.journal.entries()).is_aborting:
+            raise Refused(
+                f"run {replay.run} is being undone",
+                hint=f"End that: --abort {replay.run}, then restore anew.",
+            )
+        runner = Runner(
+            {kind: partial(act, replay) for kind, act in _ACTIONS.items()},
+            replay.journal,
+            replay.session.world.ending,
+            partial(_tell, replay),
+            f"Go on with `--resume {replay.run}`, or undo it with `--abort {replay.run}`.",
+        )
+        runner.run(replay.plan.steps, replay.results)
+        replay.journal.write(END, "done", {})
+
+
+@contextmanager
+def _alone(replay: Replay, machine: str) -> Iterator[None]:
+    """Let nobody else work on the namespace meanwhile. Raises what `lost` returns once somebody does."""
+    world, is_lost = replay.session.world, False
+
+    def stop() -> None:
+        nonlocal is_lost
+        is_lost = True
+        world.ending.set()
+
+    put_namespace(replay)
+    holder = f"run {replay.run} on {machine}"
+    try:
+        with held_lease(replay.cluster, replay.namespace, holder, world, stop):
+            yield
+    except DrtoolError as fault:
+        if is_lost:
+            raise lost() from fault
+        raise
+
+
+def _tell(replay: Replay, step: Step, state: State) -> None:
+    if state == "begun":
+        done = len(replay.results) + 1
+        replay.session.world.progress.phase(f"{step.id} ({done} of {len(replay.plan.steps)})")
+
+
+def _abort(
+    session: Session, cluster: Cluster, request: ClusterRestoreRequest, confirm: Callable[[Challenge], None]
+) -> ClusterRestoreResult:
+    if request.abort is None:
+        raise UsageError("no run was named")
+    replay = _go_on(session, cluster, request.abort, request.context)
+    refuse_once_started(replay)
+    confirm(_challenge(replay.plan))
+    with _alone(replay, request.machine):
+        return aborted(replay, abort_run(replay))

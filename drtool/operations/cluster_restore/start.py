@@ -1,0 +1,130 @@
+"""Workloads come up, tier by tier: each is waited for before the next begins; CronJobs come last.
+
+A StatefulSet begins with one pod: of a database the others are clones of the first, or its replicas, and must not
+make something of their own beside it. A tier that does not get ready is taken back to nothing: no half of an
+application takes traffic.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from copy import deepcopy
+from typing import Final
+
+from drtool.errors import DrtoolError, TemporaryFailure
+from drtool.operations.cluster_restore.apply import marked, put, remove
+from drtool.operations.cluster_restore.kinds import is_ours, live
+from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.waiting import Deadline
+from drtool.recovery.manifests.hold import hold
+from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
+from drtool.recovery.steps import Step
+from drtool.sources.kubernetes.client import Resource
+from drtool.sources.kubernetes.pod_faults import pod_fault
+
+READY_S: Final = 600.0  # for a tier: images may have to be pulled
+_AT_ONCE: Final = 4
+_PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
+_EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
+
+
+def start_tier(replay: Replay, step: Step, *, limit_s: float = READY_S) -> Json:
+    """Start the workloads of a tier and return once all of them are ready.
+
+    Raises TemporaryFailure, saying which pod of what is not ready and why; nothing of the tier runs then.
+    """
+    items = [replay.objects[each].item for each in step.objects]
+    deadline = Deadline(replay.session.world, limit_s)
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for started in [pool.submit(_start, replay, item, deadline) for item in items]:
+                started.result()
+    except BaseException:
+        for item in items:
+            with suppress(DrtoolError):  # what it failed with is what counts
+                put(replay, hold(marked(replay, item)))
+        raise
+    return {"workloads": len(items)}
+
+
+def _start(replay: Replay, item: Json, deadline: Deadline) -> None:
+    final = marked(replay, item)
+    if kind_of(item) == ("apps", "StatefulSet") and spec_of(item).get("replicas", 1) > 1:
+        first = deepcopy(final)
+        first["spec"]["replicas"] = 1
+        put(replay, first)
+        _wait_until_ready(replay, first, deadline)
+    put(replay, final)
+    _wait_until_ready(replay, final, deadline)
+
+
+def _wait_until_ready(replay: Replay, item: Json, deadline: Deadline) -> None:
+    while not is_ready(live(replay, item) or {}):
+        if deadline.is_over():
+            why = next(_faults(replay, item), "its pods say no reason")
+            name = item["metadata"]["name"]
+            raise TemporaryFailure(
+                f"{item['kind']} {name} is not ready: {why}",
+                hint=f"`kubectl --namespace {replay.namespace} describe pods` tells more; nothing of this tier runs.",
+            )
+        deadline.wait()
+
+
+def is_ready(found: Json) -> bool:
+    """Return whether a workload is all that it should be: every pod, of the newest kind, ready."""
+    status, wanted = part(found, "status"), int(spec_of(found).get("replicas", 1))
+    if not found or status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
+        return False
+    match kind_of(found):
+        case "apps", "DaemonSet":
+            wanted = int(status.get("desiredNumberScheduled", 0))
+            counts = [status.get("numberReady", 0), status.get("updatedNumberScheduled", 0)]
+        case "apps", "Deployment":
+            counts = [status.get("readyReplicas", 0), status.get("updatedReplicas", 0)]
+        case _:
+            counts = [status.get("readyReplicas", 0)]
+    return all(count >= wanted for count in counts)
+
+
+def _faults(replay: Replay, item: Json) -> Iterator[str]:
+    """Yield why the pods of a workload are not ready: what keeps them from starting, else what they say themselves."""
+    events = _list(replay, _EVENTS)
+    wanted = part(spec_of(item), "selector", "matchLabels") or part(spec_of(item), "selector")
+    for pod in _list(replay, _PODS):
+        if not wanted.items() <= part(pod, "metadata", "labels").items():
+            continue
+        name = pod["metadata"]["name"]
+        own = [each for each in events if part(each, "involvedObject").get("name") == name]
+        fault = pod_fault(pod, own)
+        if fault is not None:
+            yield fault.message
+        elif not _is_pod_ready(pod):
+            yield f"pod {name} is not ready: {own[-1]['message'] if own else 'its probe does not pass'}"
+    yield from (
+        each["message"]
+        for each in events
+        if part(each, "involvedObject").get("name") == item["metadata"]["name"]
+    )
+
+
+def _is_pod_ready(pod: Json) -> bool:
+    conditions = part(pod, "status").get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _list(replay: Replay, resource: Resource) -> Sequence[Json]:
+    return [each for page in replay.cluster.pages(resource, replay.namespace) for each in page]
+
+
+def resume_cron_jobs(replay: Replay, step: Step) -> Json:
+    """Let the CronJobs run that ran before.
+
+    One that this run made is made anew: else its controller would make up at once for what it missed while it waited.
+    """
+    for each in step.objects:
+        item = replay.objects[each].item
+        found = live(replay, item)
+        if found is not None and is_ours(replay, found) and spec_of(found).get("suspend"):
+            remove(replay, item, uid=found["metadata"]["uid"])
+        put(replay, marked(replay, item))
+    return {"objects": len(step.objects)}

@@ -1,0 +1,85 @@
+"""`drtool restore --to-cluster` on real clusters: tiny is lost, and comes back into another one from kit and bucket."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import LabCluster
+from tests.cluster.lab import Lab
+from tests.cluster.load.ledger import Ledger, read_ledger
+from tests.cluster.protection import write_secret
+from tests.cluster.smoke import Visitor, visit
+from tests.cluster.system import TINY
+from tests.cluster.under_load import protected
+from tests.cluster.way_back import Answer, WayBack, lose
+
+pytestmark = [pytest.mark.cluster, pytest.mark.lab]
+
+LOADED_S = 20
+
+
+@dataclass(frozen=True)
+class Lost:
+    """tiny, which is lost, the way back, and the ledger of what it had; before is what it had before the ledger."""
+
+    way: WayBack
+    ledger: Ledger
+    before: frozenset[str]
+
+
+@pytest.fixture(scope="module")
+def lost(
+    cluster: LabCluster, second_cluster: LabCluster, lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lost]:
+    folder = tmp_path_factory.mktemp("lost")
+    TINY.deploy(cluster)
+    with protected(cluster, lab, TINY, folder) as scene:
+        scene.wait_until_inside()
+        scene.load.wait(LOADED_S)
+        scene.load.stop()
+        for volume in ("files", "redis", "objects"):
+            scene.protection.run_now(volume)
+        scene.wait(scene.is_followed, "all WAL is in the store", LOADED_S * 3)
+        way = WayBack.of(scene.protection, second_cluster)
+        lose(cluster, TINY)
+        yield Lost(way, read_ledger(folder / "ledger"), scene.before)
+
+
+@pytest.fixture
+def emptied(lost: Lost) -> Iterator[Lost]:
+    """The way back into a cluster that has nothing of tiny; what comes is taken away afterwards."""
+    yield lost
+    TINY.remove(lost.way.target)
+
+
+def assert_complete(lost: Lost, answer: Answer) -> None:
+    """Assert that all is there that was acknowledged by the moments that the answer tells."""
+    moments = {
+        volume["volume"]: datetime.fromisoformat(volume["moment"]) for volume in answer["restore"]["volumes"]
+    }
+    found = lost.way.compare(lost.ledger, moments, uploads="files")
+    for kind in ("posts", "uploads", "tasks"):
+        each = found.of(kind)
+        assert (each.missing, each.altered) == ((), ()), kind
+        assert set(each.foreign) - lost.before == set(), kind
+    assert found.of("posts").acknowledged > 0
+
+
+def test_a_lost_system_comes_back_into_another_cluster_and_is_protected_there(
+    emptied: Lost, lab: Lab, tmp_path: Path
+) -> None:
+    way = emptied.way
+    write_secret(tmp_path / "drtool-s3", way.protection.writer_secret())
+
+    answer = way.restore(
+        *("--enrol", "now", "--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path)
+    )
+
+    assert answer["restore"]["outcome"] == "restored"
+    assert_complete(emptied, answer)
+    visit(Visitor.of(TINY, way.target))
+    names = {volume["volume"] for volume in answer["restore"]["volumes"]}
+    assert names == {"postgres", "redis", "files", "objects"}

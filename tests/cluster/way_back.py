@@ -1,0 +1,141 @@
+"""The way back: a protected system is lost, and drtool brings it into another cluster, from the kit and the bucket.
+
+way = WayBack.of(protection, second_cluster)      # which has what any cluster has: classes, Ingress, images
+lose(cluster, TINY)
+answer = way.restore()
+way.judge(ledger, before)
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.cluster import Cluster
+from tests.cluster.images import IMAGES, archive
+from tests.cluster.load.compare import Comparison, compare
+from tests.cluster.load.inventory import ask_site
+from tests.cluster.load.ledger import Kind, Ledger
+from tests.cluster.process import LabFailed
+from tests.cluster.protection import Protection
+from tests.cluster.system import (
+    System,
+    deploy_ingress_controller,
+    load_images,
+    provide_longhorn,
+    wait_until_served,
+)
+
+Answer = dict[str, Any]
+IMAGE = IMAGES["drtool"].reference
+RESTORE_S = 900
+SERVED_BY_DATABASE: tuple[Kind, ...] = ("posts", "tasks")
+# What a cluster says of an object by itself, or of who wrote it.
+_OWN = ("resourceVersion", "managedFields", "uid", "creationTimestamp", "generation")
+_CHANGING = ("events", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io", "endpoints")
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """From the repository of protection into target, as an operator with the kit goes it."""
+
+    protection: Protection
+    target: Cluster
+
+    @classmethod
+    def of(cls, protection: Protection, target: Cluster) -> "WayBack":
+        """Give target what a system expects of any cluster: storage classes, an Ingress controller, its images."""
+        deploy_ingress_controller(target)
+        provide_longhorn(target)
+        load_images(target, protection.system.name)
+        for node in target.nodes:
+            node.load(archive("drtool"))
+        return cls(protection, target)
+
+    @property
+    def system(self) -> System:
+        """What is brought back."""
+        return self.protection.system
+
+    @cached_property
+    def uid(self) -> str:
+        """What tells the target from all other clusters."""
+        found = self.target.kubectl("get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}")
+        return found.strip()
+
+    def command(self, *arguments: str | Path) -> tuple[list[str], dict[str, str]]:
+        """Return a restore's command line and environment. No policy is at hand: the kit is enough."""
+        place = (
+            *("--repository", f"s3://{self.protection.bucket}/prod/"),
+            *("--endpoint", self.protection.minio.endpoint),
+            *("--recovery-key-file", self.protection.kit),
+        )
+        target = ("--to-cluster", self.target.name)
+        secrets = self.protection.credentials_of("operator") / "drtool-s3"
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DRTOOL_")},
+            "KUBECONFIG": str(self.target.kubeconfig),
+            "AWS_ACCESS_KEY_ID": (secrets / "access_key").read_text(encoding="utf-8"),
+            "AWS_SECRET_ACCESS_KEY": (secrets / "secret_key").read_text(encoding="utf-8"),
+        }
+        said = [*map(str, (*target, *place, *arguments))]
+        return [sys.executable, "-m", "drtool", "restore", *said, "--json"], environment
+
+    def restore(self, *arguments: str | Path, code: int = 0) -> Answer:
+        """Restore, and return the answer. Raises LabFailed at another end."""
+        unattended = ("--image", IMAGE, "--confirm-target", self.uid)
+        return self.run(*unattended, *arguments, code=code)
+
+    def run(self, *arguments: str | Path, code: int = 0) -> Answer:
+        """Run `drtool restore --to-cluster` with arguments, and return its answer. Raises LabFailed at another end."""
+        command, environment = self.command(*arguments)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=RESTORE_S, check=False
+        )
+        if done.returncode != code:
+            raise LabFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        answer: Answer = json.loads(done.stdout)
+        return answer
+
+    def compare(self, ledger: Ledger, moments: Mapping[str, datetime], uploads: str) -> Comparison:
+        """Return what the restored system has, against what was acknowledged by the moments of its volumes."""
+        site = self.system.site(self.target)
+        wait_until_served(site)
+        promised = {
+            **{kind: ledger.promised(moments["postgres"]).of(kind) for kind in SERVED_BY_DATABASE},
+            "uploads": ledger.promised(moments[uploads]).of("uploads"),
+        }
+        kept = {identity: write for writes in promised.values() for identity, write in writes.items()}
+        return compare(Ledger(kept), {kind: ask_site(site, kind) for kind in promised})
+
+
+def lose(cluster: Cluster, system: System) -> None:
+    """Lose a system with its volumes."""
+    system.remove(cluster)
+
+
+def inventory(cluster: Cluster, namespace: str) -> dict[str, Answer]:
+    """Return all objects of a namespace, and those around it, without what the cluster says of them by itself."""
+    found: dict[str, Answer] = {}
+    for namespaced in (True, False):
+        kinds = cluster.kubectl(
+            "api-resources", "--verbs=list,delete", f"--namespaced={namespaced}", "-o", "name"
+        )
+        wanted = [kind for kind in kinds.split() if not kind.startswith(_CHANGING)]
+        where = [f"--namespace={namespace}"] if namespaced else []
+        said = cluster.kubectl("get", ",".join(wanted), *where, "--output=json", "--ignore-not-found")
+        for item in json.loads(said)["items"] if said.strip() else ():
+            found |= dict(_told(item))
+    return found
+
+
+def _told(item: Answer) -> Iterator[tuple[str, Answer]]:
+    metadata = {key: value for key, value in item["metadata"].items() if key not in _OWN}
+    name = f"{item['kind']}/{metadata['name']}"
+    yield name, {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata}
