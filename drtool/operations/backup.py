@@ -99,13 +99,15 @@ def due_reason(session: Session, volume: Volume, inventory: Inventory) -> str | 
     The store's clock decides: it dated the previous run. A hole in the WAL behind the newest base is not waited out.
     """
     newest = _newest_listed(inventory)
+    now = session.repository.store.now()
     if newest is None:
         return "there is no restorable point yet"
+    if session.repository.config.ended(newest.signer, now):
+        return f"there is no restorable point since the system was restored: the newest is by {newest.signer}"
     for base in inventory.bases:
         if base.id == newest.name and (faults := find_reach(base, inventory.held[base.lineage].wal).faults()):
             return f"the WAL behind the newest base backup has a hole: {'; '.join(faults)}"
     schedule = cadence(session.need_policy(), volume).schedule
-    now = session.repository.store.now()
     if not schedule.due(newest.start, now):
         return None
     missed = schedule.missed(newest.start, now)

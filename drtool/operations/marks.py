@@ -76,6 +76,8 @@ def loss_of(session: Session, reach: Reach | RecoveryChoice, end: int, volume: s
     seen = _highest_witness(session, reach.base.lineage, volume)
     if seen is None:
         return None
+    if seen.epoch < reach.base.lineage.epoch:
+        return None  # of an earlier life: this one follows from what was restored of it
     if seen.epoch == reach.base.lineage.epoch:
         if seen.timeline < reach.path[-1].timeline:
             return None

@@ -127,6 +127,7 @@ def _point(snapshot: Snapshot, end: datetime, detail: str, *, begin: datetime | 
         stored=snapshot.stored,
         state=_state(snapshot),
         detail=detail,
+        writer=snapshot.signer,
     )
 
 

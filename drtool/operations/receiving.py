@@ -79,13 +79,9 @@ def reach_instance(session: Session, volume: PostgresVolume) -> Instance:
 
 def epoch_of(session: Session, volume: PostgresVolume, identity: Identity) -> int:
     """Return the newest epoch that the config opened for this system; the first needs none."""
-    opened = [
-        epoch.epoch
-        for epoch in session.repository.config.epochs
-        if (epoch.volume, epoch.system, epoch.major)
-        == (volume.name, str(identity.system_identifier), identity.major)
-    ]
-    return max(opened, default=1)
+    return session.repository.config.newest_epoch(
+        volume.name, str(identity.system_identifier), identity.major
+    )
 
 
 def receive_or_gap(session: Session, instance: Instance, following: Following | None = None) -> Brought:

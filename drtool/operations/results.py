@@ -98,7 +98,7 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A recovery point as `points` shows it: one moment, or any moment from begin to end."""
+    """A recovery point as `points` shows it: one moment, or any moment from begin to end. writer: who made it."""
 
     volume: str
     source: str
@@ -110,6 +110,7 @@ class Point:
     stored: int
     state: PointState
     detail: str = ""
+    writer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def run_status(session: Session) -> Status:
         recipients=tuple(entry.name for entry in config.recipients),
         last_proven=proven,
         faults=(
+            *_unseen_writers(session),
             *_faults(volumes, runs, proven, parse_json_time(config.made), now),
             *(each.text for each in late if each.red),
         ),
@@ -87,9 +88,9 @@ def _volume_status(
     rpo = policy.rpo(volume)
     exposure = max(now - newest, timedelta(0)) if newest else None
     next_run = _next_run(policy, volume, points, now)
-    late: list[Late] = []
+    late = list(_since_restored(session, volume, points, now))
     if next_run is not None and newest is not None:
-        late = list(lateness(policy, volume, Seen(next_run, _spent(runs, volume.name), wal), now))
+        late += lateness(policy, volume, Seen(next_run, _spent(runs, volume.name), wal), now)
     verified = _last(runs, volume.name, _VERIFIED, "done")
     status = VolumeStatus(
         volume=volume.name,
@@ -112,6 +113,13 @@ def _points(session: Session, volume: Volume) -> list[Point]:
     if volume.name not in session.repository.config.volumes:
         return []
     return list(points_of(take_inventory(session, volume.name)))
+
+
+def _since_restored(session: Session, volume: Volume, points: list[Point], now: datetime) -> Iterator[Late]:
+    """Yield that all points are of writers that ended: what was written since a restore is in none of them."""
+    if points and all(session.repository.config.ended(point.writer, now) for point in points):
+        told = f"{volume.name} has no point since the system was restored: run `drtool backup {volume.name}`"
+        yield Late(told, red=True)
 
 
 def _restorable(point: Point) -> datetime:
@@ -162,6 +170,16 @@ def _last_failure(runs: list[Record], volume: str) -> str:
 def _is_proof_of_a_key(run: Record) -> bool:
     """Return whether run says that a key was typed and opened something; a writer cannot say that."""
     return run_kind(run) == "prove" and run.role == "operator" and run.value.get("outcome") == "done"
+
+
+def _unseen_writers(session: Session) -> Iterator[str]:
+    """Yield that there are writers whose records the keys at hand do not open: they enrolled later."""
+    writers, held = session.repository.config.writers, session.repository.records.keys.list_keys
+    if len(held) < len(writers):
+        yield (
+            f"these keys show what {len(held)} of {len(writers)} writers wrote: "
+            "have a new bundle made with `drtool keys reader`"
+        )
 
 
 def _faults(

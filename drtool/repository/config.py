@@ -124,6 +124,19 @@ class Config:
                 return signer
         return None
 
+    def ended(self, name: str, at: datetime) -> bool:
+        """Return whether nothing of the signer of that name counts any more that is received at that moment."""
+        return not any(each.name == name and each.valid(at) for each in self.signers)
+
+    def newest_epoch(self, volume: str, system: str, major: int) -> int:
+        """Return the newest epoch that was opened for a lineage of PostgreSQL; the first needs no opening."""
+        opened = (
+            each.epoch
+            for each in self.epochs
+            if (each.volume, each.system, each.major) == (volume, system, major)
+        )
+        return max(opened, default=1)
+
     def limits(self, volume: str) -> VolumeLimits:
         """Return a volume's limits. Raises Refused for a volume that the admin has not enrolled."""
         if volume not in self.volumes:

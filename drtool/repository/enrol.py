@@ -1,16 +1,27 @@
-"""A recipient added later: a config that names it and wraps the writers' keys for it, and a rewrap of earlier runs.
+"""Who joins later: a recipient, for whom the keys of writers and earlier runs are wrapped; a writer, after a restore.
 
-Both take the admin key, and the recovery key of somebody who can open what is there.
+All of it takes the admin key, and the recovery key of somebody who can open what is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 
 from drtool.errors import Corrupt, WrongKey
-from drtool.repository.config import Config, RecipientEntry
-from drtool.repository.format.crypto import Recipient, RecoveryKey, SigningKey
+from drtool.repository.config import Config, Epoch, RecipientEntry, Signer, encode_config
+from drtool.repository.format.crypto import (
+    KEY_SIZE,
+    Recipient,
+    RecoveryKey,
+    SigningKey,
+    random_bytes,
+    sha256,
+)
+from drtool.repository.format.names import json_time
 from drtool.repository.format.pack import MAGIC, MAX_HEAD, Head, parse_head, wrap_info
 from drtool.repository.format.wal_object import MAGIC as WAL_MAGIC
+from drtool.repository.kit import Bundle
 from drtool.repository.repository import Repository, put_config
 from drtool.repository.rewrap import put_rewrap
 from drtool.repository.writer_keys import open_writer_keys, wrap_writer_keys
@@ -62,3 +73,70 @@ def _heads(repository: Repository) -> Iterator[tuple[str, Head]]:
                 yield found.name.split("/")[1], parse_head(value, magic)
             except Corrupt as fault:
                 raise Corrupt(f"{found.name}: {fault.message}", hint=fault.hint) from fault
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A PostgreSQL lineage that was restored into production; end_lsn is where its recovery ended, if that is known."""
+
+    volume: str
+    system: str
+    major: int
+    end_lsn: str | None = None
+
+
+def enrol_writer(
+    repository: Repository, admin: SigningKey, recovered: Sequence[Recovered]
+) -> tuple[Config, Bundle]:
+    """Return the config in which a new writer follows those before, and its bundle. Writes nothing: `put_config` does.
+
+    repository is opened with a recovery key. The earlier writers end now, by the store's clock: what they wrote stays,
+    what a cluster that still lives writes from now on does not count. The new one has keys of its own, and the list
+    keys of those before, to see how their points stand. Each lineage that was restored gets a new epoch.
+
+    Raises WrongKey without a recovery key, or when admin is not the repository's.
+    """
+    repository.run_keys()
+    config, now = repository.config, repository.store.now()
+    if admin.public.hex() != config.admin:
+        raise WrongKey(
+            "the admin key is not that of this repository",
+            hint=f"Take the admin sheet whose line `id` is {config.repository}.",
+        )
+    taken = {signer.name for signer in config.signers}
+    name = next(name for name in (f"writer-{number}" for number in count(2)) if name not in taken)
+    seed, id_key, list_key = (random_bytes(KEY_SIZE) for _ in range(3))
+    ended = [
+        replace(each, until=json_time(now)) if each.role == "writer" and each.until is None else each
+        for each in config.signers
+    ]
+    following = config.next(
+        now,
+        repository.config_sha256,
+        signers=[*ended, Signer(name, "writer", SigningKey(seed).public.hex(), json_time(now))],
+        writers=[
+            *config.writers,
+            wrap_writer_keys(name, id_key, list_key, config.recipients, config.repository_id),
+        ],
+        epochs=[*config.epochs, *(_next_epoch(config, each) for each in recovered)],
+    )
+    earlier = [key for key in repository.records.keys.list_keys if isinstance(key, bytes)]
+    bundle = Bundle(
+        role="writer",
+        name=name,
+        repository=config.repository_id,
+        policy=config.policy,
+        admin=admin.public,
+        config_number=following.number,
+        config_sha256=sha256(encode_config(following, admin)).hex(),
+        list_keys=(list_key, *earlier),
+        id_key=id_key,
+        signing_seed=seed,
+    )
+    return following, bundle
+
+
+def _next_epoch(config: Config, life: Recovered) -> Epoch:
+    """Return the epoch behind the newest of a lineage. The first needs no entry."""
+    newest = config.newest_epoch(life.volume, life.system, life.major)
+    return Epoch(life.volume, life.system, life.major, newest + 1, life.end_lsn)

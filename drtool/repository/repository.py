@@ -1,13 +1,13 @@
 """A repository, opened: its store, its verified config, and the keys that this process holds."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from drtool.errors import Corrupt, DrtoolError, Refused, StoreUnavailable, WrongKey
+from drtool.policy.moments import to_second
 from drtool.repository.config import (
     Chain,
     Config,
-    Epoch,
     RecipientEntry,
     Signer,
     VolumeLimits,
@@ -17,7 +17,7 @@ from drtool.repository.config import (
     parse_config,
 )
 from drtool.repository.format.crypto import KEY_SIZE, RecoveryKey, SigningKey, random_bytes, sha256
-from drtool.repository.format.names import json_time
+from drtool.repository.format.names import json_time, parse_json_time
 from drtool.repository.format.record import cut_public, peek_json
 from drtool.repository.kit import Bundle, RecoveryLine, trust_of
 from drtool.repository.records import Keys, Records, check_name_fits, stored_objects
@@ -169,12 +169,8 @@ def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
             hint="The admin key has signed two: find out who did, before anything is written.",
         )
     signing = SigningKey(bundle.signing_seed) if bundle.signing_seed else None
-    enrolled = {(signer.key, signer.role) for signer in config.signers}
-    if signing is not None and (signing.public.hex(), bundle.role) not in enrolled:
-        raise Refused(
-            f"the bundle's key may not sign as {bundle.role} in this repository",
-            hint="It belongs to another repository, or was edited: give the bundle that is enrolled.",
-        )
+    if signing is not None:
+        _check_may_sign(store, config, signing, bundle)
     keys = Keys(
         list_keys=bundle.list_keys,
         id_keys=(bundle.id_key,) if bundle.id_key else (),
@@ -182,6 +178,26 @@ def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
         role=bundle.role,
     )
     return Repository(store, config, chain.digests[-1], Records(store, config, keys))
+
+
+def _check_may_sign(store: ObjectStore, config: Config, signing: SigningKey, bundle: Bundle) -> None:
+    """Return when what the bundle's key signs now will count. Raises Refused: else nobody would notice for long."""
+    enrolled = [
+        each for each in config.signers if (each.key, each.role) == (signing.public.hex(), bundle.role)
+    ]
+    if not enrolled:
+        raise Refused(
+            f"the bundle's key may not sign as {bundle.role} in this repository",
+            hint="It belongs to another repository, or was edited: give the bundle that is enrolled.",
+        )
+    untils = [parse_json_time(each.until) for each in enrolled if each.until is not None]
+    if len(untils) < len(enrolled) or max(untils) > store.now():
+        return
+    raise Refused(
+        f"{bundle.name} ended at {to_second(max(untils))}: nothing that it writes since then counts",
+        hint="The system was restored, and a new writer enrolled: stop drtool where the old one runs, "
+        "and give the bundle of the new one.",
+    )
 
 
 def open_with_recovery(
@@ -238,9 +254,12 @@ def _first_configs(store: ObjectStore) -> Iterator[tuple[str, bytes]]:
 
 def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Chain:
     """Return the chain of configs that admin signed. Raises Corrupt on a broken chain, StoreUnavailable without any."""
-    found: dict[int, tuple[bytes, Config]] = {}
+    found: dict[int, list[tuple[bytes, Config]]] = {}
     faults: dict[int, Corrupt] = {}
-    for stored in stored_objects(store, "config/"):
+    by_arrival = sorted(
+        stored_objects(store, "config/"), key=lambda each: (each.versions[0].modified, each.name)
+    )
+    for stored in by_arrival:
         number = config_number(stored.name)
         for version in stored.versions if number is not None else ():
             value = store.get(stored.name, version.version)
@@ -250,20 +269,24 @@ def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Chain:
             except Corrupt as fault:
                 faults[number or 0] = fault
                 continue
-            _keep_config(found, number or 0, value, config)
+            found.setdefault(number or 0, []).append((value, config))
             break
     if not found:
         raise next(iter(faults.values()), no_repository())
-    return check_chain(found)
+    return check_chain(dict(_that_count(found)))
 
 
-def _keep_config(found: dict[int, tuple[bytes, Config]], number: int, value: bytes, config: Config) -> None:
-    if number in found and found[number][0] != value:
-        raise Corrupt(
-            f"there are two configs {number}, both signed by the admin",
-            hint="Two `drtool init` or two config changes ran at once: keep to the one whose kit you hold.",
-        )
-    found[number] = (value, config)
+def _that_count(found: dict[int, list[tuple[bytes, Config]]]) -> Iterator[tuple[int, tuple[bytes, Config]]]:
+    """Yield one config a number, from the newest down: the one that the next one follows, else the first received.
+
+    Two people may change the config at once, and no store need keep one of them from it: all readers decide alike.
+    """
+    follows: str | None = None
+    for number in sorted(found, reverse=True):
+        fitting = [each for each in found[number] if follows in (None, sha256(each[0]).hex())]
+        counts = (fitting or found[number])[0]
+        follows = counts[1].previous
+        yield number, counts
 
 
 def config_number(name: str) -> int | None:
@@ -278,8 +301,3 @@ def no_repository() -> StoreUnavailable:
         "there is no repository in the store",
         hint="Look at the URL and the endpoint; `drtool init` makes a new one.",
     )
-
-
-def open_epoch(config: Config, epoch: Epoch) -> Config:
-    """Return config with one more epoch of a lineage: what a restore into production adds."""
-    return replace(config, epochs=[*config.epochs, epoch])

@@ -14,7 +14,6 @@ from drtool.repository.kit import RecoveryLine
 from drtool.repository.repository import (
     Request,
     init_repository,
-    open_epoch,
     open_with_bundle,
     open_with_recovery,
     put_config,
@@ -161,14 +160,24 @@ def test_a_store_that_shows_another_config_of_the_same_number_is_refused(stage: 
         open_with_bundle(stage.store, bundle)
 
 
-def test_two_configs_of_one_number_by_the_admin_are_refused_by_everybody(stage: Stage) -> None:
-    config = stage.writer().config
-    digest = stage.writer().config_sha256
-    for policy in ("one", "two"):
+def test_of_two_configs_of_one_number_everybody_takes_the_first_received(stage: Stage) -> None:
+    config, digest = stage.writer().config, stage.writer().config_sha256
+    for policy in ("one", "two", "three"):
         put_config(stage.store, config.next(stage.clock(), digest, policy=policy), stage.admin)
     for opened in (stage.writer, stage.recovered):
-        with pytest.raises(Corrupt, match="two configs 1"):
-            opened()
+        assert opened().config.policy == "one"
+
+
+@pytest.mark.parametrize("followed", ["one", "two"])
+def test_of_two_configs_of_one_number_the_one_counts_that_the_next_one_follows(
+    stage: Stage, followed: str
+) -> None:
+    config, digest = stage.writer().config, stage.writer().config_sha256
+    both = {policy: config.next(stage.clock(), digest, policy=policy) for policy in ("one", "two")}
+    digests = {policy: put_config(stage.store, each, stage.admin) for policy, each in both.items()}
+    put_config(stage.store, both[followed].next(stage.clock(), digests[followed]), stage.admin)
+    for opened in (stage.writer, stage.recovered):
+        assert (opened().config.number, opened().config.policy) == (2, followed)
 
 
 def test_a_config_by_another_admin_does_not_count(stage: Stage) -> None:
@@ -179,8 +188,7 @@ def test_a_config_by_another_admin_does_not_count(stage: Stage) -> None:
 
 def test_the_newest_config_counts_and_may_open_an_epoch(stage: Stage) -> None:
     epoch = Epoch("postgres", "7", 17, 2, "0/1")
-    opened = open_epoch(stage.writer().config, epoch)
-    following = opened.next(stage.clock(), stage.writer().config_sha256)
+    following = stage.writer().config.next(stage.clock(), stage.writer().config_sha256, epochs=[epoch])
     put_config(stage.store, following, stage.admin)
     assert stage.recovered().config.epochs == [epoch]
     assert stage.writer().config.number == 1

@@ -23,7 +23,7 @@ from drtool.operations.slot_watch import SlotWatch
 from drtool.policy.load import load_policy
 from drtool.repository.config import Epoch
 from drtool.repository.kit import parse_seed
-from drtool.repository.repository import open_epoch, put_config
+from drtool.repository.repository import put_config
 from drtool.repository.storage.s3 import S3Store
 from drtool.repository.wal import lineages
 from tests.conftest import S3Server
@@ -352,18 +352,18 @@ def test_each_newer_config_is_followed_into_the_epoch_that_it_opens(
 def open_next_epoch(stage: Stage, session: Session) -> None:
     """Put a config that opens another epoch, as the admin does."""
     repository = session.repository
-    config = replace(
-        repository.config, number=repository.config.number + 1, previous=repository.config_sha256.hex()
-    )
+    number = repository.config.number + 1
     [known] = {
         (label.volume, label.system, label.major) for label in lineages(repository.records, "postgres")
     }
     sheet = stage.drtool.kit.with_name(f"{stage.drtool.kit.name}.admin").read_text()
-    put_config(
-        repository.store,
-        open_epoch(config, Epoch(*known, epoch=config.number + 1)),
-        parse_seed(sheet, "ADMIN"),
+    config = replace(
+        repository.config,
+        number=number,
+        previous=repository.config_sha256.hex(),
+        epochs=[*repository.config.epochs, Epoch(*known, epoch=number + 1)],
     )
+    put_config(repository.store, config, parse_seed(sheet, "ADMIN"))
 
 
 def epochs(stage: Stage) -> set[int]:
