@@ -41,6 +41,8 @@ OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "if_exists": ("--if-exists", "refuse"),
     "with_jobs": ("--with-jobs", False),
     "image": ("--image", ""),
+    "admin_key_file": ("--admin-key-file", None),
+    "writer_secrets": ("--writer-secrets", None),
 }
 OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
     "leave": ("--leave", "stopped"),
@@ -88,6 +90,16 @@ OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
 )
 @click.option(
     "--appendonly", type=click.Choice(["yes", "no"]), help="Redis: the target's own appendonly setting."
+)
+@click.option(
+    "--admin-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The admin sheet: enrol a new writer, protect the restored system again, and take a first backup.",
+)
+@click.option(
+    "--writer-secrets",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What the new writer logs in to the store with: a folder with a file SECRET/KEY each, as `render` has it.",
 )
 @DRY_RUN
 @common(WISHES, PLACE, RECOVERY_KEY, GRANT, CHOICE)

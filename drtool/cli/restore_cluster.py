@@ -4,7 +4,9 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -16,6 +18,7 @@ from drtool.cli.table import Table
 from drtool.cli.target_options import wishes_of
 from drtool.cli.units import NONE, counted, rate, size, took, when
 from drtool.errors import ObjectiveMissed, Refused, UsageError
+from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import (
     Challenge,
     ClusterRestoreRequest,
@@ -44,11 +47,12 @@ def restore_into(
 ) -> int:
     """Restore into the cluster of context as the options say; return the exit code."""
     resume, abort = given.pop("resume"), given.pop("abort")
+    enrolment = _enrolment(given.pop("admin_key_file"), given.pop("writer_secrets"))
     if resume or abort:
         _refuse_decided(given, resume, abort)
-        request = ClusterRestoreRequest(context, resume=resume, abort=abort, machine=_machine())
+        request = ClusterRestoreRequest(context, resume=resume, abort=abort)
     else:
-        wishes = wishes_of(invocation, given)
+        wishes = replace(wishes_of(invocation, given), enrol=enrolment is not None)
         if dry_run:
             return invocation.say(
                 plan.answer(run_plan(invocation.session(), context, wishes), invocation.now)
@@ -58,10 +62,22 @@ def restore_into(
                 "a restore into a cluster takes drtool's own image, for what works there",
                 hint="Name the one that backed it up, or that you built from k8s/image: --image IMAGE.",
             )
-        request = ClusterRestoreRequest(context, wishes, machine=_machine())
+        request = ClusterRestoreRequest(context, wishes)
+    request = replace(request, machine=_machine(), enrolment=enrolment, reopen=invocation.session)
     session = invocation.session()
     result = run_cluster_restore(session, request, lambda challenge: confirm(challenge, confirmed))
     return invocation.say(answer(result, invocation.now))
+
+
+def _enrolment(admin_key_file: Path | None, secrets: Path | None) -> Enrolment | None:
+    if (admin_key_file is None) != (secrets is None):
+        raise UsageError(
+            "a new writer takes the admin sheet, and what it logs in to the store with",
+            hint="Give --admin-key-file FILE and --writer-secrets DIR, or neither: then enrol one later.",
+        )
+    if admin_key_file is None or secrets is None:
+        return None
+    return Enrolment(admin_key_file, secrets)
 
 
 def _refuse_decided(given: dict[str, Any], resume: str | None, abort: str | None) -> None:

@@ -41,7 +41,7 @@ def make_overlay(policy: Policy, text: str, image: str, *, existing_secrets: boo
         )
     _refuse(policy)
     secrets = {} if existing_secrets else own_keys(policy)
-    objects = list(_objects(policy, image, policy.kubernetes.namespace))
+    objects = objects_of(policy, image, policy.kubernetes.namespace)
     files = {_file(each): to_yaml(each) for each in objects}
     kustomization = _kustomization(policy.kubernetes.namespace, list(files), secrets)
     return Overlay(
@@ -76,6 +76,11 @@ def _refuse_volume(volume: Volume) -> None:
             f"volume {volume.name} is a path of a machine, which no pod has",
             hint="Name a claim; a path is backed up by cron on its own machine, with a policy of its own.",
         )
+
+
+def objects_of(policy: Policy, image: str, namespace: str) -> list[Object]:
+    """Return all objects but the policy's ConfigMap and the Secrets, in the order in which they are applied."""
+    return list(_objects(policy, image, namespace))
 
 
 def _objects(policy: Policy, image: str, namespace: str) -> Iterator[Object]:

@@ -202,6 +202,7 @@ def _result(
         "new_timeline": recovered.timeline if recovered else None,
         "last_commit": recovered.last_commit if recovered else None,
         "system_identifier": str(choice.base.lineage.system_identifier),
+        "major": choice.base.lineage.major,
     }
     return RestoreResult(
         volume=snapshot.volume,

@@ -82,7 +82,7 @@ def make_plan(
         volumes=choice.volumes,
         skew=choice.skew,
         size=sum(each.size for each in choice.volumes),
-        phases=phases_of(policy, preparation.objects, changes, choice.volumes),
+        phases=phases_of(policy, preparation.objects, changes, choice.volumes, enrol=request.wishes.enrol),
         missed=choice.missed,
         notes=(
             *notes(preparation, changes, facts, request.version),

@@ -65,9 +65,14 @@ def label(ref: Ref) -> str:
 
 
 def phases_of(
-    policy: Policy, objects: Sequence[Prepared], changes: Sequence[Change], volumes: Sequence[VolumePoint]
+    policy: Policy,
+    objects: Sequence[Prepared],
+    changes: Sequence[Change],
+    volumes: Sequence[VolumePoint],
+    *,
+    enrol: bool = False,
 ) -> tuple[Phase, ...]:
-    """Return all phases. A phase begins when the one before it has ended."""
+    """Return all phases. A phase begins when the one before it has ended. enrol: a new writer takes over at the end."""
     actions = {change.ref: change.action for change in changes}
     applied = [each for each in objects if actions[each.ref] in _APPLIED]
     replaced = {change.ref for change in changes if change.action == "replace"}
@@ -78,6 +83,8 @@ def phases_of(
     steps["deployment"] += _link(applied)
     steps["data"] += _data(policy, volumes, steps["data"])
     steps["testing"] = [*_start(policy, applied), *steps["testing"], *_resume(applied)]
+    if enrol:
+        steps["testing"] += _protect()
     return tuple(_chained(steps))
 
 
@@ -139,6 +146,12 @@ def _resume(applied: Iterable[Prepared]) -> Iterator[Step]:
     )
     if jobs:
         yield Step("resume CronJobs", "resume", "CronJobs", objects=jobs)
+
+
+def _protect() -> Iterator[Step]:
+    yield Step("enrol writer", "enrol", "a new writer in the place of the one before")
+    yield Step("protect again", "protect", "drtool's own objects")
+    yield Step("first backup", "backup", "every volume")
 
 
 def _chained(steps: dict[PhaseName, list[Step]]) -> Iterator[Phase]:

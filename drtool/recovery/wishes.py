@@ -13,7 +13,8 @@ class Wishes:
     """at is UTC; without it, and not aligned, each volume comes back to its newest. No volumes are all of them.
 
     classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
-    already, and that differ. image is drtool's own, for what works inside of the target.
+    already, and that differ. image is drtool's own, for what works inside of the target; enrol: a
+    new writer takes over, and takes a first backup.
     """
 
     at: datetime | None = None
@@ -26,3 +27,4 @@ class Wishes:
     if_exists: IfExists = "refuse"
     with_jobs: bool = False
     image: str = ""
+    enrol: bool = False

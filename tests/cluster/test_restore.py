@@ -74,9 +74,7 @@ def test_a_lost_system_comes_back_into_another_cluster_and_is_protected_there(
     way = emptied.way
     write_secret(tmp_path / "drtool-s3", way.protection.writer_secret())
 
-    answer = way.restore(
-        *("--enrol", "now", "--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path)
-    )
+    answer = way.restore(*("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path))
 
     assert answer["restore"]["outcome"] == "restored"
     assert_complete(emptied, answer)

@@ -1,7 +1,8 @@
 """One run of a plan into a cluster, as its actions see it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from drtool.operations.session import Session
 from drtool.policy.schema import Policy
@@ -16,10 +17,19 @@ MANAGER = "drtool"  # of the fields that a run applies
 
 
 @dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What a new writer is enrolled with: the admin sheet, and a folder with drtool's own Secrets, as SECRET/KEY."""
+
+    admin_key_file: Path
+    secrets: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """What every action of a run works with. objects are those of the plan, by the names that steps have.
 
     results is what each step that is done ended with, by its id: of this run, and of those that it goes on from.
+    reopen opens the repository anew, as it then is; enrolment is what a new writer is enrolled with.
     """
 
     session: Session
@@ -30,6 +40,8 @@ class Replay:
     objects: Mapping[str, Prepared] = field(repr=False)
     journal: JournalSink
     results: dict[str, Json] = field(default_factory=dict)
+    reopen: Callable[[], Session] | None = None
+    enrolment: Enrolment | None = None
 
     @property
     def namespace(self) -> str:

@@ -1,10 +1,12 @@
 """What a restore into a cluster is asked for, what it asks back, and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from drtool.operations.cluster_restore.replay import Enrolment
+from drtool.operations.session import Session
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from drtool.sources.base import Json, Proof
@@ -16,7 +18,8 @@ Ending = Literal["restored", "restored, and an objective was missed", "aborted"]
 class ClusterRestoreRequest:
     """What is asked for. context is a name in the kubeconfig. resume and abort name a run; its plan then decides.
 
-    machine tells others who holds the namespace: host and process.
+    machine tells others who holds the namespace: host and process. enrolment is needed where a new writer is enrolled;
+    reopen opens the repository anew.
     """
 
     context: str
@@ -24,6 +27,8 @@ class ClusterRestoreRequest:
     resume: str | None = None
     abort: str | None = None
     machine: str = ""
+    enrolment: Enrolment | None = None
+    reopen: Callable[[], Session] | None = None
 
 
 @dataclass(frozen=True, slots=True)

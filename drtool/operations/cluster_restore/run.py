@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -11,6 +12,12 @@ from drtool.operations.cluster_restore.apply import apply_objects, link_owners, 
 from drtool.operations.cluster_restore.journal import begin_journal, make_run_name, open_journal
 from drtool.operations.cluster_restore.lease import held_lease, lost
 from drtool.operations.cluster_restore.outcome import aborted, outcome_of
+from drtool.operations.cluster_restore.protect import (
+    enrol_new_writer,
+    first_backup,
+    protect_again,
+    refuse_unready,
+)
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest, ClusterRestoreResult
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
@@ -33,6 +40,9 @@ _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "link": link_owners,
     "start": start_tier,
     "resume": resume_cron_jobs,
+    "enrol": enrol_new_writer,
+    "protect": protect_again,
+    "backup": first_backup,
 }
 
 
@@ -54,27 +64,33 @@ def run_cluster_restore(
         if request.abort is not None:
             return _abort(session, cluster, request, confirm)
         if request.resume is not None:
-            replay = _go_on(session, cluster, request.resume, request.context)
+            replay = _go_on(session, cluster, request.resume, request)
             confirm(_challenge(replay.plan))
         else:
             made = plan_for(session, cluster, request.context, request.wishes)
             if made.result.plan is None:
                 return made.result
+            if request.enrolment is not None:
+                refuse_unready(made.policy, request.enrolment)
             confirm(_challenge(made.result.plan))
-            replay = _begin(session, cluster, made, made.result.plan)
+            replay = _begin(session, cluster, made, request)
         _execute(replay, request.machine)
         return outcome_of(replay)
 
 
-def _begin(session: Session, cluster: Cluster, made: Made, plan: Plan) -> Replay:
-    """Return a new run of plan, once it is known that the target can do it."""
+def _begin(session: Session, cluster: Cluster, made: Made, request: ClusterRestoreRequest) -> Replay:
+    """Return a new run of the plan that was made, its journal begun."""
+    plan = made.result.plan
+    if plan is None:
+        raise Refused("there is no plan")
     run = make_run_name(session.world.clock(), random_bytes(3))
     journal = begin_journal(session, run, to_json(plan))
     session.world.progress.note(f"this is run {run}")
-    return Replay(session, made.policy, plan, run, cluster, made.objects, journal)
+    replay = Replay(session, made.policy, plan, run, cluster, made.objects, journal)
+    return replace(replay, reopen=request.reopen, enrolment=request.enrolment)
 
 
-def _go_on(session: Session, cluster: Cluster, run: str, context: str) -> Replay:
+def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestoreRequest) -> Replay:
     """Return a run that was begun before. Raises Refused for one that has ended, or was begun in another cluster."""
     session.world.progress.phase("reading the journal")
     journal, kept = open_journal(session, run)
@@ -84,9 +100,10 @@ def _go_on(session: Session, cluster: Cluster, run: str, context: str) -> Replay
             f"run {run} has {'ended' if known.is_ended else 'been undone'}",
             hint="Restore anew: `drtool restore --to-cluster`.",
         )
-    _refuse_another(cluster, plan.target, context)
+    _refuse_another(cluster, plan.target, request.context)
     policy, objects = prepare_again(session, cluster, plan)
-    return Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done))
+    replay = Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done))
+    return replace(replay, reopen=request.reopen, enrolment=request.enrolment)
 
 
 def _refuse_another(cluster: Cluster, planned: TargetCluster, context: str) -> None:
@@ -160,7 +177,7 @@ def _abort(
 ) -> ClusterRestoreResult:
     if request.abort is None:
         raise UsageError("no run was named")
-    replay = _go_on(session, cluster, request.abort, request.context)
+    replay = _go_on(session, cluster, request.abort, request)
     refuse_once_started(replay)
     confirm(_challenge(replay.plan))
     with _alone(replay, request.machine):

@@ -1,0 +1,214 @@
+"""The restored system protects itself again: a new writer, drtool's own objects, and a first backup of each volume."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any, Final
+
+from drtool.deploy.names import COMMON, POLICY_MAP, Object, new
+from drtool.deploy.overlay import objects_of
+from drtool.deploy.pods import POLICY_FILE
+from drtool.deploy.secrets import own_keys
+from drtool.deploy.workloads import backup_job
+from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.operations.cluster_restore.apply import marked, put
+from drtool.operations.cluster_restore.replay import Enrolment, Replay
+from drtool.operations.cluster_restore.waiting import Deadline
+from drtool.operations.points import points_of, take_inventory
+from drtool.operations.session import Session, read_key_file
+from drtool.policy.schema import Policy
+from drtool.policy.secret import KubernetesReference
+from drtool.policy.volumes import PostgresVolume, Volume
+from drtool.recovery.manifests.objects import part
+from drtool.recovery.steps import Step
+from drtool.repository.config import config_prefix, encode_config
+from drtool.repository.enrol import Recovered, enrol_writer
+from drtool.repository.format.crypto import sha256
+from drtool.repository.kit import parse_seed
+from drtool.sources.base import Json
+from drtool.sources.kubernetes import writing
+from drtool.sources.kubernetes.client import Resource
+from drtool.sources.kubernetes.faults import Conflict
+
+FIRST_S: Final = 1800.0  # for the first backup of a volume, which is a whole one
+_JOBS: Final = Resource("batch", "v1", "jobs", "Job", namespaced=True)
+_PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
+
+
+def missing_secrets(policy: Policy, enrolment: Enrolment) -> Iterator[str]:
+    """Yield the files that a person has to put into the folder of drtool's own Secrets, and that are not there."""
+    for secret, keys in own_keys(policy).items():
+        for key in keys:
+            if not _is_bundle(policy, secret, key) and not (enrolment.secrets / secret / key).is_file():
+                yield f"{secret}/{key}"
+
+
+def refuse_unready(policy: Policy, enrolment: Enrolment) -> None:
+    """Return when a new writer can be enrolled with what is at hand. Raises Refused, UsageError."""
+    parse_seed(read_key_file(enrolment.admin_key_file), "ADMIN")
+    missing = [*missing_secrets(policy, enrolment)]
+    if missing:
+        raise Refused(
+            f"{enrolment.secrets} lacks {', '.join(missing)}, which the new writer logs in with",
+            hint="Put a file there for each, as `drtool render` says; or leave --enrol out, and enrol later.",
+        )
+
+
+def enrol_new_writer(replay: Replay, step: Step) -> Json:
+    """Enrol a new writer, end the one before, and open a new epoch for each PostgreSQL. Safe to run again."""
+    noted = _noted(replay, step)
+    if noted is None:
+        enrolment = _need(replay)
+        repository = replay.session.repository
+        admin = parse_seed(read_key_file(enrolment.admin_key_file), "ADMIN")
+        config, bundle = enrol_writer(repository, admin, [*_recovered(replay)])
+        value = encode_config(config, admin)
+        noted = {
+            "writer": bundle.name,
+            "bundle": bundle.dump(),
+            "config": config.number,
+            "signed": b64encode(value).decode(),
+        }
+        replay.journal.write(step.id, "noted", noted)  # before it counts: a bundle that is lost opens nothing
+    value = b64decode(noted["signed"])
+    digest = sha256(value)
+    replay.session.repository.store.put(f"{config_prefix(noted['config'])}{digest.hex()}", value, digest)
+    return {"writer": noted["writer"], "config": noted["config"]}
+
+
+def protect_again(replay: Replay, step: Step) -> Json:  # noqa: ARG001 - every action takes its step
+    """Apply drtool's own objects, with the new writer's keys."""
+    policy = _policy_there(replay)
+    objects = [*_own_objects(replay, policy), *objects_of(policy, replay.plan.wishes.image, replay.namespace)]
+    for each in objects:
+        each["metadata"].setdefault("namespace", replay.namespace)
+        put(replay, marked(replay, each))
+    return {"objects": len(objects)}
+
+
+def first_backup(replay: Replay, step: Step) -> Json:  # noqa: ARG001 - every action takes its step
+    """Back every volume up, and return its new point: as the repository shows it, whatever a Job says."""
+    policy = _policy_there(replay)
+    with ThreadPoolExecutor(len(policy.volumes)) as pool:
+        for done in [pool.submit(_back_up, replay, policy, volume) for volume in policy.volumes]:
+            done.result()
+    if replay.reopen is None:
+        raise DrtoolError("the repository cannot be opened anew")
+    session = replay.reopen()
+    return {"points": {volume.name: _new_point(replay, session, volume) for volume in policy.volumes}}
+
+
+def _need(replay: Replay) -> Enrolment:
+    if replay.enrolment is None:
+        raise Refused(
+            "the plan enrols a new writer, and the admin's key is not at hand",
+            hint="Resume with --admin-key-file FILE --writer-secrets DIR.",
+        )
+    return replay.enrolment
+
+
+def _noted(replay: Replay, step: Step) -> Json | None:
+    found = [
+        each.detail for each in replay.journal.entries() if (each.step, each.state) == (step.id, "noted")
+    ]
+    return found[0] if found else None
+
+
+def _recovered(replay: Replay) -> Iterator[Recovered]:
+    for volume in replay.policy.volumes:
+        facts: dict[str, Any] = replay.results.get(f"restore {volume.name}", {}).get("facts", {})
+        if isinstance(volume, PostgresVolume) and facts:
+            yield Recovered(volume.name, facts["system_identifier"], int(facts["major"]), facts["end_lsn"])
+
+
+def _policy_there(replay: Replay) -> Policy:
+    """Return the policy as it holds in the target: in the namespace that was restored into."""
+    kubernetes = replay.policy.kubernetes
+    if kubernetes is None or kubernetes.namespace == replay.namespace:
+        return replay.policy
+    return replay.policy.model_copy(
+        update={"kubernetes": kubernetes.model_copy(update={"namespace": replay.namespace})}
+    )
+
+
+def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
+    text = json.dumps(policy.model_dump(mode="json", exclude_unset=True), indent=1)
+    yield new("v1", "ConfigMap", POLICY_MAP, COMMON, data={POLICY_FILE: text})
+    enrolment = _need(replay)
+    bundle = next(
+        str(each.detail["bundle"])
+        for each in replay.journal.entries()
+        if each.state == "noted" and "bundle" in each.detail
+    )
+    for secret, keys in own_keys(policy).items():
+        values = {
+            key: bundle.encode()
+            if _is_bundle(policy, secret, key)
+            else (enrolment.secrets / secret / key).read_bytes()
+            for key in keys
+        }
+        data = {key: b64encode(value).decode() for key, value in values.items()}
+        yield new("v1", "Secret", secret, COMMON, data=data)
+
+
+def _is_bundle(policy: Policy, secret: str, key: str) -> bool:
+    return policy.repository.writer == KubernetesReference(secret=secret, key=key)
+
+
+def _back_up(replay: Replay, policy: Policy, volume: Volume) -> None:
+    """Run a Job as the volume's CronJob does, due or not, and wait for its end."""
+    template = deepcopy(backup_job(policy, volume, replay.plan.wishes.image)["spec"]["jobTemplate"])
+    template["spec"]["template"]["spec"]["containers"][0]["args"].remove("--due")
+    name = f"drtool-first-{volume.name}-{replay.run[-6:]}"
+    metadata = {**template["metadata"], "name": name, "namespace": replay.namespace}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
+    with suppress(Conflict):  # a run before began it
+        replay.cluster.create(_JOBS, replay.namespace, marked(replay, job))
+    deadline = Deadline(replay.session.world, FIRST_S)
+    while True:
+        found = replay.cluster.get(_JOBS, replay.namespace, name) or {}
+        ended = {
+            each["type"] for each in part(found, "status").get("conditions") or [] if each["status"] == "True"
+        }
+        if "Complete" in ended:
+            return
+        if "Failed" in ended or deadline.is_over():
+            said = _last_word(replay, name)
+            writing.delete(replay.cluster, _JOBS, replay.namespace, name)  # so that a resumed run tries again
+            raise TemporaryFailure(
+                f"the first backup of {volume.name} {'failed' if 'Failed' in ended else 'does not end'}: {said}",
+                hint="The system is restored; what keeps its backup from working has to be mended.",
+            )
+        deadline.wait(1.0)
+
+
+def _last_word(replay: Replay, job: str) -> str:
+    """Return what the last pod of a Job said at its end."""
+    pods = [
+        pod
+        for page in replay.cluster.pages(_PODS, replay.namespace)
+        for pod in page
+        if part(pod, "metadata", "labels").get("job-name") == job
+    ]
+    pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    for status in (part(pods[-1], "status").get("containerStatuses") or []) if pods else []:
+        ended = part(status, "state", "terminated")
+        if ended:
+            return str(ended.get("message") or f"it ended with {ended.get('exitCode')}")
+    return "its pod said nothing"
+
+
+def _new_point(replay: Replay, session: Session, volume: Volume) -> str:
+    """Return the newest listed point of the new writer. Raises NotProven where there is none."""
+    begun = replay.journal.entries()[0].time
+    inventory = take_inventory(session, volume.name)
+    found = [each for each in points_of(inventory) if each.state == "listed" and each.end > begun]
+    if not found:
+        raise NotProven(
+            f"the first backup of {volume.name} ended well, and the repository lists no new point of it",
+            hint=f"`drtool points {volume.name}` shows what there is.",
+        )
+    return max(found, key=lambda each: each.end).name
