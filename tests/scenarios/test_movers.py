@@ -1,4 +1,4 @@
-"""A mover brings a granted volume into a claim; PostgreSQL and Redis by programs of another process, through the hands."""
+"""A mover brings a granted volume into a claim; the servers of databases run through the hands."""
 
 import os
 import pwd
