@@ -55,6 +55,7 @@ class Place:
     image: str = ""
     identity: Identity = Identity()
     pull_secrets: tuple[str, ...] = ()
+    resources: Json = field(default_factory=dict)
     placement: Json = field(default_factory=dict)
     starts_as_root: bool = False
 
@@ -116,6 +117,7 @@ def _server_place(
         image=str(host.container.get("image", "")),
         identity=identity,
         pull_secrets=tuple(each["name"] for each in pod.get("imagePullSecrets") or []),
+        resources=part(host.container, "resources"),
         placement=_placement(pod),
         starts_as_root=is_root_image,
     )
