@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "demo": "Lose real servers and get them back, on this machine.",
     "completion": "Print the completion script of a shell.",
 }
+HIDDEN: Final = ("mover",)  # what pods of drtool's own run, and nobody else
 
 
 class _Terminate(BaseException):
@@ -53,7 +54,7 @@ class Drtool(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the command of that name, imported now."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         command: click.Command = import_module(f"drtool.cli.{cmd_name}").command
         return command
@@ -62,7 +63,7 @@ class Drtool(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that args begin with. Raises UsageError with the nearest there is."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in (*COMMANDS, *HIDDEN) and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, 1)
             hint = f"Did you mean `drtool {near[0]}`?" if near else "`drtool --help` lists the commands."
             raise UsageError(f"there is no command {args[0]}", hint=hint)

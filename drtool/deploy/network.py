@@ -9,17 +9,17 @@ from drtool.deploy.names import ALL_PODS, COMMON, VOLUME_LABEL, Object, new
 from drtool.policy.schema import Policy, Repository
 from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
 
-_DNS: Final = 53
+DNS_RULE: Final[Object] = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
 _API_SERVER: Final = (443, 6443)  # behind the Service lies another port, 6443 on k3s and most others
 
 
 def network_policies(policy: Policy) -> Iterator[Object]:
     """Yield what all pods may, and what those of each database may besides: the rules of both add up."""
-    store = _store(policy.repository)
+    store = store_rule(policy.repository)
     shared = [
-        {"ports": [{"protocol": protocol, "port": _DNS} for protocol in ("UDP", "TCP")]},
+        DNS_RULE,
         {"ports": _tcp(*_API_SERVER)},
-        *([store] if store else []),
+        store,
     ]
     yield new(
         "networking.k8s.io/v1",
@@ -48,7 +48,7 @@ def network_policies(policy: Policy) -> Iterator[Object]:
             )
 
 
-def _store(repository: Repository) -> Object | None:
+def store_rule(repository: Repository) -> Object:
     """Return the rule for the object store: its address where the policy says it, else its port at any address."""
     parts = urlsplit(repository.endpoint or "https://s3.amazonaws.com")
     port = parts.port or (443 if parts.scheme == "https" else 80)

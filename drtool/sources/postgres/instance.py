@@ -63,9 +63,8 @@ def needed_settings(
     }
     settings["wal_level"] = facts.get("wal_level", "replica")
     settings["track_commit_timestamp"] = facts.get("track_commit_timestamp", "off")
-    folder = Path(binaries.run("pg_config", "--pkglibdir").stdout.strip())
     wanted = re.split(r"[,\s]+", facts.get("shared_preload_libraries", "").replace('"', "").strip())
-    present = [name for name in wanted if name and (folder / f"{name}.so").exists()]
+    present = [name for name in wanted if name and binaries.has_library(name)]
     settings["shared_preload_libraries"] = ",".join(present)
     return settings
 

@@ -1,0 +1,41 @@
+"""`drtool mover`: what drtool's own pods run in a cluster that is restored into. Not for people, and not listed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drtool.cli.options import GRANT, PLACE, Invocation, common
+from drtool.cli.output import encode, say_text
+from drtool.cli.restore import answer
+from drtool.operations.mover import Claim, run_mover, wait_for_hands
+from drtool.operations.restore import RestoreRequest
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group("mover", hidden=True)
+def command() -> None:
+    """Bring data back in a pod of the cluster that is restored into."""
+
+
+@command.command("restore")
+@click.argument("volume")
+@click.option("--claim", required=True, type=_FOLDER, help="Where the claim is mounted.")
+@click.option("--path", default="", help="Where in the claim the data goes; its root where nothing is said.")
+@click.option("--run", required=True, help="The run that this is a part of.")
+@click.option("--hands", type=_FOLDER, help="The folder in which another container puts its programs.")
+@common(PLACE, GRANT)
+def restore(invocation: Invocation, volume: str, *, hands: Path | None, **given: Any) -> int:
+    """Bring the granted point of VOLUME back into a claim.
+
+    The last line of what is printed is the result, as JSON.
+    """
+    bin_dir = None if hands is None else wait_for_hands(hands, invocation.world)
+    place = Claim(given["claim"], given["path"], given["run"])
+    request = RestoreRequest(volume=volume, directory=place.target, bin_dir=bin_dir)
+    result = run_mover(invocation.session(), request, place)
+    code = invocation.say(answer(result, invocation.now))
+    say_text(json.dumps({"restore": encode(result)}, ensure_ascii=False))
+    return code

@@ -1,0 +1,305 @@
+"""The Job that brings one volume back into its claim, with what it holds and where it may connect. Pure.
+
+It has a grant of one point, URLs for that point's objects and its own key: no credentials of the store, no recovery
+key, no token of the API. A database is recovered by the application's own image, which lends its programs.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final
+
+from drtool.deploy.hands import agent_command
+from drtool.deploy.names import COMMON, VOLUME_LABEL, Object, new
+from drtool.deploy.network import DNS_RULE, store_rule
+from drtool.deploy.pods import (
+    CLAIMS_FOLDER,
+    CONTAINER,
+    DRTOOL_USER,
+    RESOURCES,
+    SECRETS_FOLDER,
+    TERMINATION_MESSAGE,
+)
+from drtool.deploy.workloads import failure_policy
+from drtool.policy.schema import Repository
+
+RUN_LABEL: Final = "drtool.io/run"
+HANDS: Final = "hands"  # the container that lends its programs
+PIECE: Final = 900_000  # bytes of a Secret, which may hold 1 MiB
+
+_RUN_FOLDER: Final = "/etc/drtool/run"
+_GRANT_FOLDER: Final = "/etc/drtool/grant"
+_HANDS_FOLDER: Final = "/hands"
+_ROOT_NEEDS: Final = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "SETFCAP",
+]  # to give files back to their owners
+_OWN: Final = 'chown "$2" "$1"'
+_KEPT_S: Final = 2 * 24 * 3600
+_TRIES: Final = 2
+
+# What an image says of itself: as whom it starts, whom its server becomes, where that keeps its data.
+_ASK: Final = """\
+start=$(id -u); user=$start; group=$(id -g)
+if [ "$start" = 0 ]; then
+    for each in postgres redis valkey; do
+        if id -u "$each" >/dev/null 2>&1; then user=$(id -u "$each"); group=$(id -g "$each"); break; fi
+    done
+fi
+printf '%s %s %s %s' "$start" "$user" "$group" "${PGDATA:-}" >/dev/termination-log
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """As whom the containers of a mover run, and on which nodes. user None: drtool's own."""
+
+    user: int | None = None
+    group: int | None = None
+    fs_group: int | None = None
+    groups: tuple[int, ...] = ()
+    placement: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """The application's image that lends its programs. starts_as_root: it gives its folder to its user itself."""
+
+    image: str
+    pull_secrets: tuple[str, ...] = ()
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    starts_as_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """One mover: what it brings back, for which run, into which claim. secrets: keys of the application's Secrets."""
+
+    run: str
+    volume: str
+    image: str
+    claim: str
+    path: str
+    runs: Runs
+    lender: Lender | None = None
+    has_ca: bool = False
+    pieces: int = 1
+    secrets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of all its objects; names of volumes may be long."""
+        return mover_name(self.run, self.volume)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of all its objects."""
+        return mover_labels(self.run, self.volume)
+
+
+def mover_name(run: str, volume: str) -> str:
+    """Return what the objects of a mover are called."""
+    return f"drtool-mover-{volume[:30].strip('-')}-{sha256(f'{run}/{volume}'.encode()).hexdigest()[:8]}"
+
+
+def mover_labels(run: str, volume: str) -> dict[str, str]:
+    """Return the labels of a mover's objects."""
+    return {**COMMON, "app.kubernetes.io/component": "mover", RUN_LABEL: run, VOLUME_LABEL: volume}
+
+
+def key_secret(mover: Mover, runner: str, urls: bytes, ca: bytes | None) -> Object:
+    """Return the Secret with the runner's key and the URLs, which are renewed while it works."""
+    files = {"runner": runner.encode(), "urls": urls, **({} if ca is None else {"ca.pem": ca})}
+    return _secret(mover.name, mover, files)
+
+
+def grant_secrets(mover: Mover, grant: bytes) -> Iterator[Object]:
+    """Yield the Secrets with the pieces of a grant."""
+    for number, piece in enumerate(pieces_of(grant)):
+        yield _secret(f"{mover.name}-grant-{number}", mover, {f"grant-{number}": piece})
+
+
+def pieces_of(grant: bytes) -> list[bytes]:
+    """Return a grant cut into what a Secret can hold."""
+    return [grant[begin : begin + PIECE] for begin in range(0, len(grant), PIECE)]
+
+
+def _secret(name: str, mover: Mover, files: Mapping[str, bytes]) -> Object:
+    data = {key: b64encode(value).decode() for key, value in files.items()}
+    return new("v1", "Secret", name, mover.labels, type="Opaque", data=data)
+
+
+def mover_network(mover: Mover, repository: Repository) -> Object:
+    """Return the NetworkPolicy of a mover: names and the store, nothing else; nobody comes in."""
+    return new(
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        mover.name,
+        mover.labels,
+        spec={
+            "podSelector": {"matchLabels": mover.labels},
+            "policyTypes": ["Ingress", "Egress"],
+            "egress": [DNS_RULE, store_rule(repository)],
+        },
+    )
+
+
+def mover_job(mover: Mover) -> Object:
+    """Return the Job. The claim may have no node before it: it asks of nodes what the workload asks."""
+    spec: Object = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "shareProcessNamespace": mover.lender is not None,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": _pod_security(mover.runs),
+        **mover.runs.placement,
+        "containers": [_container(mover)],
+        "volumes": list(_volumes(mover)),
+    }
+    if mover.lender is not None:
+        spec["initContainers"] = list(_lent(mover, mover.lender))
+        spec["imagePullSecrets"] = [{"name": name} for name in mover.lender.pull_secrets]
+    return new(
+        "batch/v1",
+        "Job",
+        mover.name,
+        mover.labels,
+        spec={
+            "backoffLimit": _TRIES,
+            "ttlSecondsAfterFinished": _KEPT_S,
+            "podFailurePolicy": failure_policy(),
+            "template": {"metadata": {"labels": mover.labels}, "spec": spec},
+        },
+    )
+
+
+def image_pod(mover: Mover, lender: Lender) -> Object:
+    """Return a pod that asks an image as whom it runs; its last word is the answer."""
+    security: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
+    container = {
+        "name": "ask",
+        "image": lender.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", _ASK],
+        "resources": dict(lender.resources),
+        "securityContext": _restricted(),
+    }
+    spec = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "imagePullSecrets": [{"name": name} for name in lender.pull_secrets],
+        "securityContext": security,
+        **mover.runs.placement,
+        "containers": [container],
+    }
+    return new("v1", "Pod", f"{mover.name}-ask", mover.labels, spec=spec)
+
+
+def _container(mover: Mover) -> Object:
+    arguments = ["mover", "restore", mover.volume, "--claim", _mounted(mover), "--path", mover.path]
+    arguments += ["--run", mover.run, "--repository", f"urls://{_RUN_FOLDER}/urls"]
+    arguments += ["--ca-file", f"{_RUN_FOLDER}/ca.pem"] if mover.has_ca else []
+    arguments += ["--runner-key-file", f"{_RUN_FOLDER}/runner"]
+    for number in range(mover.pieces):
+        arguments += ["--grant", f"{_GRANT_FOLDER}/grant-{number}"]
+    arguments += ["--hands", _HANDS_FOLDER] if mover.lender is not None else []
+    environment = {"DRTOOL_SECRETS": SECRETS_FOLDER, "DRTOOL_TERMINATION_MESSAGE": TERMINATION_MESSAGE}
+    mounts = [
+        *_shared(mover),
+        {"name": "run", "mountPath": _RUN_FOLDER, "readOnly": True},
+        {"name": "grant", "mountPath": _GRANT_FOLDER, "readOnly": True},
+        *(
+            {"name": f"secret-{number}", "mountPath": f"{SECRETS_FOLDER}/{name}", "readOnly": True}
+            for number, name in enumerate(mover.secrets)
+        ),
+    ]
+    return {
+        "name": CONTAINER,
+        "image": mover.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": arguments,
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "terminationMessagePath": TERMINATION_MESSAGE,
+        "securityContext": {
+            **(_as_root() if mover.runs.user == 0 else _restricted()),
+            "readOnlyRootFilesystem": True,
+        },
+        "resources": RESOURCES,
+        "volumeMounts": mounts,
+    }
+
+
+def _lent(mover: Mover, lender: Lender) -> Iterator[Object]:
+    """Yield who gives the claim to the server's user, where its image does, and who lends the programs."""
+    shared = {"image": lender.image, "imagePullPolicy": "IfNotPresent", "resources": dict(lender.resources)}
+    if lender.starts_as_root:
+        owner = f"{mover.runs.user}:{mover.runs.group}"
+        yield {
+            "name": "own",
+            **shared,
+            "command": ["sh", "-c", _OWN, "own", _mounted(mover), owner],
+            "securityContext": {**_as_root(), "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
+            "volumeMounts": [_claim_mount(mover)],
+        }
+    yield {
+        "name": HANDS,
+        **shared,
+        "restartPolicy": "Always",
+        "command": agent_command(_HANDS_FOLDER),
+        "securityContext": _as_root() if mover.runs.user == 0 else _restricted(),
+        "volumeMounts": _shared(mover),
+    }
+
+
+def _shared(mover: Mover) -> list[Object]:
+    hands = [{"name": "hands", "mountPath": _HANDS_FOLDER}] if mover.lender is not None else []
+    return [_claim_mount(mover), {"name": "tmp", "mountPath": "/tmp"}, *hands]  # noqa: S108 - in its own pod
+
+
+def _mounted(mover: Mover) -> str:
+    return f"{CLAIMS_FOLDER}/{mover.claim}"
+
+
+def _claim_mount(mover: Mover) -> Object:
+    return {"name": "claim", "mountPath": _mounted(mover)}
+
+
+def _volumes(mover: Mover) -> Iterator[Object]:
+    yield {"name": "claim", "persistentVolumeClaim": {"claimName": mover.claim}}
+    yield {"name": "tmp", "emptyDir": {"sizeLimit": "128Mi"}}
+    if mover.lender is not None:
+        yield {"name": "hands", "emptyDir": {"sizeLimit": "16Mi"}}
+    yield {"name": "run", "secret": {"secretName": mover.name}}
+    sources = [{"secret": {"name": f"{mover.name}-grant-{number}"}} for number in range(mover.pieces)]
+    yield {"name": "grant", "projected": {"sources": sources}}
+    for number, (name, keys) in enumerate(mover.secrets.items()):
+        items = [{"key": key, "path": key} for key in keys]
+        yield {"name": f"secret-{number}", "secret": {"secretName": name, "items": items, "optional": True}}
+
+
+def _pod_security(runs: Runs) -> Object:
+    user = DRTOOL_USER if runs.user is None else runs.user
+    security: Object = {"runAsUser": user, "seccompProfile": {"type": "RuntimeDefault"}}
+    group = DRTOOL_USER if runs.user is None and runs.group is None else runs.group
+    if user:
+        security["runAsNonRoot"] = True
+    for name, value in (("runAsGroup", group), ("fsGroup", runs.fs_group)):
+        if value is not None:
+            security[name] = value
+    if runs.groups:
+        security["supplementalGroups"] = list(runs.groups)
+    return security
+
+
+def _restricted() -> Object:
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _as_root() -> Object:
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], "add": list(_ROOT_NEEDS)}}

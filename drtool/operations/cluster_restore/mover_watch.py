@@ -1,0 +1,127 @@
+"""The pods of a mover, watched: what they say, what keeps them from their work, how they ended."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlencode
+
+from drtool.deploy.pods import CONTAINER
+from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.operations.session import World
+from drtool.sources.base import Json
+from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.pod_faults import pod_fault
+
+_PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
+_EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
+_PAUSE_S: Final = 1.0
+_STUCK_S: Final = 300.0  # an image that is large, a volume that is attached elsewhere
+_LINES: Final = 20
+_ENDS: Final = {4: NotProven, 5: Refused}
+
+
+@dataclass(slots=True)
+class Watch:
+    """One mover, by the labels of its pods."""
+
+    cluster: Cluster
+    namespace: str
+    labels: Mapping[str, str]
+    world: World
+    _said: str = ""
+    _stuck: dict[str, float] = field(default_factory=dict)
+
+    def look(self, about: str) -> None:
+        """Show what the newest pod says, then wait a moment. Raises Refused for one that does not start for long."""
+        pods = self._pods()
+        if pods:
+            self._check_start(pods[-1])
+            lines = self._log(pods[-1], 1).splitlines()
+            if lines and lines[-1] != self._said:
+                self._said = lines[-1]
+                self.world.progress.note(f"{about}: {self._said}")
+        self._pause()
+
+    def result(self) -> Json:
+        """Return the result that the pod that ended well printed last. Raises TemporaryFailure where it is lost."""
+        for pod in reversed(self._pods()):
+            if pod["status"].get("phase") == "Succeeded":
+                for line in reversed(self._log(pod, _LINES).splitlines()):
+                    if line.startswith('{"restore"'):
+                        found: Json = json.loads(line)["restore"]
+                        return found
+        raise TemporaryFailure(
+            "the mover ended well, and its log is gone",
+            hint="Run it again with --resume once its claim is emptied: what is there was proven by nobody.",
+        )
+
+    def failure(self, about: str) -> DrtoolError:
+        """Return the error that the newest pod ended with."""
+        code, word = 1, "no pod of it is left to tell why"
+        for pod in self._pods():
+            for status in (pod.get("status") or {}).get("containerStatuses") or []:
+                ended = (status.get("state") or {}).get("terminated") or {}
+                if status["name"] == CONTAINER and ended:
+                    code, word = ended["exitCode"], ended.get("message") or ended.get("reason", "")
+        kind = _ENDS.get(code, DrtoolError)
+        message, _, hint = word.removeprefix("error: ").partition("; hint: ")
+        return kind(f"the mover of volume {about} failed: {message}", hint=hint)
+
+    def last_word(self, name: str, doing: str) -> str:
+        """Return the termination message of a pod of one container. Raises Refused where it does not come to it."""
+        while True:
+            pod = self.cluster.get(_PODS, self.namespace, name) or {}
+            statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
+            ended = (statuses[0].get("state") or {}).get("terminated")
+            if ended and ended["exitCode"] == 0 and ended.get("message"):
+                return str(ended["message"])
+            if ended:
+                raise Refused(
+                    f"{doing}: it ended with {ended['exitCode']}",
+                    hint="The image has to have sh and id; recover with --to-dir and its own programs elsewhere.",
+                )
+            if pod:
+                self._check_start(pod)
+            self._pause()
+
+    def _check_start(self, pod: Json) -> None:
+        name = pod["metadata"]["name"]
+        query = urlencode({"fieldSelector": f"involvedObject.name={name}"})
+        pending = (pod.get("status") or {}).get("phase") == "Pending"
+        events = (
+            self.cluster.ask("GET", f"{_EVENTS.path(self.namespace)}?{query}", "list events").get("items", [])
+            if pending
+            else []
+        )
+        fault = pod_fault(pod, events)
+        if fault is None or not pending:
+            self._stuck.pop(name, None)
+            return
+        since = self._stuck.setdefault(name, time.monotonic())
+        if time.monotonic() - since > _STUCK_S:
+            raise Refused(fault.message, hint=fault.hint)
+        if fault.message != self._said:
+            self._said = fault.message
+            self.world.progress.note(fault.message)
+
+    def _pods(self) -> list[Json]:
+        """Return the pods of the Job, oldest first."""
+        query = urlencode({"labelSelector": ",".join(f"{key}={value}" for key, value in self.labels.items())})
+        found = self.cluster.ask("GET", f"{_PODS.path(self.namespace)}?{query}", "list the mover's pods")
+        pods: list[Json] = [
+            each for each in found.get("items", []) if not each["metadata"]["name"].endswith("-ask")
+        ]
+        return sorted(pods, key=lambda each: str(each["metadata"]["creationTimestamp"]))
+
+    def _log(self, pod: Json, lines: int) -> str:
+        query = urlencode({"container": CONTAINER, "tailLines": lines})
+        name = pod["metadata"]["name"]
+        return self.cluster.text(f"{_PODS.path(self.namespace, name)}/log?{query}", f"read the log of {name}")
+
+    def _pause(self) -> None:
+        if self.world.ending.wait(_PAUSE_S):
+            raise TemporaryFailure(
+                "the movers are at work, and nobody waits for them", hint="Go on with --resume."
+            )

@@ -1,0 +1,265 @@
+"""The data of a volume back into its claim, by a Job in the target: begun, followed, and cleared away.
+
+A Job of this run that is at work is gone on with; one that ended well gives its result, and a failed one is replaced.
+Ctrl-C leaves it at work: `--resume` finds it there.
+"""
+
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from math import inf
+from pathlib import Path
+from typing import Any, Final
+
+from drtool.deploy.mover import (
+    PIECE,
+    Lender,
+    Mover,
+    Runs,
+    grant_secrets,
+    image_pod,
+    key_secret,
+    mover_job,
+    mover_labels,
+    mover_name,
+    mover_network,
+    pieces_of,
+)
+from drtool.deploy.names import Object
+from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.operations.cluster_restore.mover_watch import Watch
+from drtool.operations.cluster_restore.replay import MANAGER, Replay
+from drtool.operations.grant import Granted, GrantRequest, run_grant
+from drtool.operations.points import take_inventory
+from drtool.operations.presign import presign
+from drtool.operations.restore import RestoreRequest
+from drtool.policy.secret import KubernetesReference
+from drtool.policy.volumes import FilesVolume, PostgresVolume, Volume
+from drtool.recovery.places import ImageFacts, Place, place_of
+from drtool.recovery.refusal import Refusal
+from drtool.recovery.steps import Step
+from drtool.repository.format.crypto import KEY_SIZE, random_bytes
+from drtool.repository.kit import RunnerLine, parse_runner_public, trust_of
+from drtool.repository.reader import Reader
+from drtool.sources.base import Json
+from drtool.sources.kubernetes.client import Resource
+from drtool.sources.kubernetes.writing import apply, delete, patch, wait_until_gone
+
+JOBS: Final = Resource("batch", "v1", "jobs", "Job", namespaced=True)
+SECRETS: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
+PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
+NETWORK: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
+
+_URLS_LAST: Final = timedelta(hours=6)
+_RENEWED_S: Final = 3 * 3600.0  # well before they end, and a node takes minutes to hand a Secret on
+_GONE_S: Final = 120.0
+
+
+def restore_volume(replay: Replay, step: Step, image: str) -> Json:
+    """Bring a volume's data back into its claim; return the result of its restore, proofs included.
+
+    image is drtool's own. Raises Refused where the place of the data cannot be told, and what the mover failed with.
+    """
+    work = _Work(replay, step, replay.policy.volume(step.what), image)
+    try:
+        result = work.run()
+    except (TemporaryFailure, KeyboardInterrupt):
+        raise  # it may be at work: who comes back goes on with it
+    except DrtoolError:
+        clear_mover(replay, step.what)
+        raise
+    clear_mover(replay, step.what)
+    return result
+
+
+def prove_volume(replay: Replay, step: Step) -> Json:
+    """Hold what the restore of a volume proved. Raises NotProven where a proof failed, or none was made."""
+    result = next(
+        (replay.results[need] for need in step.needs if "proofs" in replay.results.get(need, {})), {}
+    )
+    proofs: list[Json] = result.get("proofs") or []
+    failed = [each for each in proofs if not each.get("ok")]
+    if failed or not proofs:
+        told = "; ".join(
+            f"{each['name']}: expected {each['expected']}, found {each['actual']}" for each in failed
+        )
+        raise NotProven(
+            f"{step.what} is restored, and " + (f"proofs failed: {told}" if failed else "nothing was proven"),
+            hint="Do not put it into service: restore an earlier point, which `drtool points` lists.",
+        )
+    return {"proofs": len(proofs), "moment": result.get("moment")}
+
+
+def clear_mover(replay: Replay, volume: str) -> None:
+    """Remove a mover with all that it had. Its claim, and what is in there, stays."""
+    name = mover_name(replay.run, volume)
+    delete(replay.cluster, JOBS, replay.namespace, name)
+    delete(replay.cluster, PODS, replay.namespace, f"{name}-ask")
+    delete(replay.cluster, NETWORK, replay.namespace, name)
+    delete(replay.cluster, SECRETS, replay.namespace, name)
+    number = 0
+    while replay.cluster.get(SECRETS, replay.namespace, f"{name}-grant-{number}") is not None:
+        delete(replay.cluster, SECRETS, replay.namespace, f"{name}-grant-{number}")
+        number += 1
+
+
+@dataclass(slots=True)
+class _Work:
+    """One volume on its way back."""
+
+    replay: Replay
+    step: Step
+    volume: Volume
+    image: str
+    signed_at: float = -inf
+
+    def run(self) -> Json:
+        job = self.replay.cluster.get(JOBS, self.replay.namespace, self._name)
+        if job is not None and _has(job, "Failed"):
+            clear_mover(self.replay, self.volume.name)
+            self._wait_gone()
+            job = None
+        if job is None:
+            self._begin()
+        return self._follow()
+
+    @property
+    def _name(self) -> str:
+        return mover_name(self.replay.run, self.volume.name)
+
+    def _begin(self) -> None:
+        """Make the mover's objects, the Job last: it finds all that it mounts."""
+        mover = self._placed()
+        runner = self._runner()
+        granted = self._grant(runner)
+        mover = replace(mover, pieces=len(pieces_of(granted.grant)), has_ca=self._ca() is not None)
+        self._apply(NETWORK, mover_network(mover, self.replay.policy.repository))
+        for secret in grant_secrets(mover, granted.grant):
+            self._apply(SECRETS, secret)
+        self._apply(SECRETS, key_secret(mover, runner.text(), self._sign(granted), self._ca()))
+        self._apply(JOBS, mover_job(mover))
+
+    def _placed(self) -> Mover:
+        place = self._place(None)
+        if place.claim is not None and not isinstance(self.volume, FilesVolume):
+            place = self._place(self._ask(place))
+        if place.claim is None:
+            raise Refused(
+                f"volume {self.volume.name} has no claim: the data of {place.pod} goes with its pod",
+                hint="Give it a claim in the cluster, or leave the volume out with --volume and load it by hand.",
+            )
+        return self._mover(place)
+
+    def _place(self, facts: ImageFacts | None) -> Place:
+        inventory = take_inventory(self.replay.session, self.volume.name)
+        snapshot = inventory.snapshots[self.step.point or ""]
+        told: Mapping[str, Any] = {}
+        if isinstance(self.volume, PostgresVolume):
+            told = Reader(self.replay.session.repository).read_contents(snapshot).header["facts"]
+        objects = [each.item for each in self.replay.objects.values()]
+        place = place_of(self.volume, objects, told, facts)
+        if isinstance(place, Refusal):
+            raise Refused(f"{place.about} {place.message}", hint=place.hint)
+        return place
+
+    def _mover(self, place: Place) -> Mover:
+        identity = place.identity
+        lender = Lender(place.image, place.pull_secrets, place.resources, place.starts_as_root)
+        secrets: dict[str, list[str]] = {}
+        if isinstance(self.volume, PostgresVolume) and isinstance(self.volume.database, KubernetesReference):
+            secrets[self.volume.database.secret] = [self.volume.database.key]
+        return Mover(
+            run=self.replay.run,
+            volume=self.volume.name,
+            image=self.image,
+            claim=place.claim or "",
+            path=place.path,
+            runs=Runs(identity.user, identity.group, identity.fs_group, identity.groups, place.placement),
+            lender=lender if place.image else None,
+            secrets=secrets,
+        )
+
+    def _ask(self, place: Place) -> ImageFacts:
+        """Ask the application's image as whom its server runs: a pod need not say, and drtool sees no registry."""
+        mover = self._mover(place)
+        assert mover.lender is not None  # noqa: S101 - servers have an image
+        pod = image_pod(mover, mover.lender)
+        self._apply(PODS, pod)
+        said = self._watch().last_word(pod["metadata"]["name"], f"asking image {place.image}")
+        delete(self.replay.cluster, PODS, self.replay.namespace, pod["metadata"]["name"])
+        start, user, group, directory = said.split(" ", 3)
+        return ImageFacts(int(start), int(user), int(group), directory)
+
+    def _grant(self, runner: RunnerLine) -> Granted:
+        point = next(each for each in self.replay.plan.volumes if each.volume == self.volume.name)
+        wanted = RestoreRequest(volume=self.volume.name, directory=Path("/"), at=point.target)
+        to = parse_runner_public(runner.public_text())
+        return run_grant(self.replay.session, GrantRequest(wanted, to, point.point))
+
+    def _sign(self, granted: Granted) -> bytes:
+        urls = presign(self.replay.policy.repository, granted.objects, _URLS_LAST, self.replay.session.world)
+        self.signed_at = time.monotonic()
+        if len(urls) > PIECE:
+            raise Refused(
+                f"the URLs of {len(granted.objects)} objects of volume {self.volume.name} fit into no Secret",
+                hint="Restore this volume with `drtool restore --to-dir` beside its claim.",
+            )
+        return urls
+
+    def _ca(self) -> bytes | None:
+        file = self.replay.policy.repository.ca_file
+        return None if file is None else Path(file).read_bytes()
+
+    def _renew(self) -> None:
+        """Sign the URLs anew. The Secret is changed in place, and who reads them notices the new file."""
+        urls = b64encode(self._sign(self._grant(self._runner()))).decode()
+        patch(self.replay.cluster, SECRETS, self.replay.namespace, self._name, {"data": {"urls": urls}})
+
+    def _runner(self) -> RunnerLine:
+        """Return a new runner's key, which trusts this repository alone."""
+        config = self.replay.session.repository.config
+        trust = trust_of(bytes.fromhex(config.repository), bytes.fromhex(config.admin))
+        return RunnerLine(random_bytes(KEY_SIZE), trust)
+
+    def _follow(self) -> Json:
+        """Wait for the Job's end; return its result. Raises what the mover ended with."""
+        watch = self._watch()
+        while True:
+            job = self.replay.cluster.get(JOBS, self.replay.namespace, self._name)
+            if job is None:
+                raise TemporaryFailure(
+                    f"the Job {self._name} of volume {self.volume.name} is gone",
+                    hint="Run it again with --resume.",
+                )
+            if _has(job, "Complete"):
+                return watch.result()
+            if _has(job, "Failed"):
+                raise watch.failure(self.volume.name)
+            if time.monotonic() - self.signed_at > _RENEWED_S:
+                self._renew()
+            watch.look(self.volume.name)
+
+    def _watch(self) -> Watch:
+        labels = mover_labels(self.replay.run, self.volume.name)
+        return Watch(self.replay.cluster, self.replay.namespace, labels, self.replay.session.world)
+
+    def _apply(self, resource: Resource, body: Object) -> None:
+        metadata = {**body["metadata"], "namespace": self.replay.namespace}
+        apply(self.replay.cluster, resource, {**body, "metadata": metadata}, MANAGER, force=True)
+
+    def _wait_gone(self) -> None:
+        wait_until_gone(
+            self.replay.cluster,
+            JOBS,
+            self.replay.namespace,
+            self._name,
+            deadline_s=_GONE_S,
+            ending=self.replay.session.world.ending,
+        )
+
+
+def _has(job: Json, condition: str) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return any(each["type"] == condition and each["status"] == "True" for each in conditions)

@@ -1,0 +1,155 @@
+"""A mover brings a granted volume into a claim; the servers of databases run through the hands."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from json import loads
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import pytest
+
+from drtool.cli.main import drtool
+from drtool.demo.servers.postgres import account, give, private_directory
+from drtool.deploy.hands import agent_command
+from tests.cluster.process import wait_until
+from tests.scenarios.conftest import System
+from tests.scenarios.test_grants import Runner, granted, rows, runner_of
+
+
+def popen_user() -> dict[str, Any]:
+    """Return whom a pod of PostgreSQL would run as: its account, where we are root."""
+    name = account()
+    if name is None:
+        return {}
+    entry = pwd.getpwnam(name)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+@dataclass
+class Pod:
+    """A claim, and what a pod with it has: a runner's key, a grant, and maybe the hands."""
+
+    root: Path
+    runner: Runner
+    agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def claim(self) -> Path:
+        return self.root / "claim"
+
+    def reach_out(self, *programs: Path) -> Path:
+        """Start the hands of a container with programs in these folders."""
+        folder = self.root / "hands"
+        path = ":".join([*map(str, programs), os.defpath])
+        command = agent_command(str(folder))
+        self.agents.append(
+            subprocess.Popen(command, env={"PATH": path}, start_new_session=True, **popen_user())
+        )
+        return folder
+
+    def begin(self, volume: str, *arguments: object, run: str = "r1") -> int:
+        """Start a mover, as PostgreSQL's account; return its process. Python may be closed to that account, so fork."""
+        grant = self.runner.folder / "grant"
+        for place in (self.runner.folder, self.claim):
+            give(place)
+        environment = self.runner.drtool.environment
+        given = ("--claim", self.claim, "--run", run, "--grant", grant, "--runner-key-file", self.runner.key)
+        command = ["mover", "restore", volume, *given, *self.runner.where, *arguments]
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 99
+        try:
+            for number, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(self.root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            os.environ |= {
+                "AWS_ACCESS_KEY_ID": environment["SCENE_ACCESS_KEY"],
+                "AWS_SECRET_ACCESS_KEY": environment["SCENE_SECRET_KEY"],
+            }
+            become(account())
+            drtool.main([*map(str, command)], prog_name="drtool")
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def restore(self, volume: str, *arguments: object, run: str = "r1", code: int = 0) -> Any:
+        """Run a mover to its end; return the result, or what it said on stderr."""
+        pid = self.begin(volume, *arguments, run=run)
+        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        out, err = (self.root / "out").read_text(), (self.root / "err").read_text()
+        assert ended == code, out + err
+        return err if code else loads(out.splitlines()[-1])["restore"]
+
+    def close(self) -> None:
+        for each in self.agents:
+            os.killpg(each.pid, signal.SIGKILL)
+            each.wait()
+        rmtree(self.root)
+
+
+def become(name: str | None) -> None:
+    if name is not None:
+        user = pwd.getpwnam(name)
+        os.setgroups([])
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+
+
+def pod_of(runner: Runner, root: Path) -> Pod:
+    pod = Pod(root, runner)
+    pod.claim.mkdir()
+    give(root)
+    return pod
+
+
+@pytest.fixture
+def pod(system: System) -> Iterator[Pod]:
+    made = pod_of(runner_of(system.drtool, system.scene.directory / "mover"), private_directory("mover"))
+    made.runner.make("--recovery-key-file", system.drtool.kit)
+    yield made
+    made.close()
+    rmtree(made.runner.folder)
+
+
+def test_postgresql_comes_back_through_the_hands_after_a_mover_that_was_killed(
+    system: System, pod: Pod
+) -> None:
+    granted(pod.runner, "postgres")
+    hands = pod.reach_out(Path(system.scene.postgres.bin_dir))
+    arguments = ("--path", "sub/pgdata", "--hands", hands)
+    first = pod.begin("postgres", *arguments)
+    wait_until((pod.claim / ".drtool-r1/data").exists, "the mover writes", deadline_s=60)
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+
+    other = pod.restore("postgres", *arguments, run="r2", code=5)
+    assert "holds .drtool-r1: another run did not end there" in other
+    result = pod.restore("postgres", *arguments)
+
+    assert {proof["name"] for proof in result["proofs"]} >= {"pg_verifybackup", "pg_checksums"}
+    assert all(proof["ok"] for proof in result["proofs"])
+    assert result["directory"] == str(pod.claim / "sub/pgdata")
+    assert [each.name for each in pod.claim.iterdir()] == ["sub"]
+    assert rows(system, pod.claim / "sub/pgdata") == 500
+    again = pod.restore("postgres", *arguments, code=5)
+    assert "is not empty" in again
+
+
+def test_redis_comes_back_through_the_hands_into_the_root_of_a_claim(system: System, pod: Pod) -> None:
+    granted(pod.runner, "redis")
+    (pod.claim / "lost+found").mkdir()
+    hands = pod.reach_out(system.scene.redis.program.parent)
+    result = pod.restore("redis", "--hands", hands)
+    assert all(proof["ok"] for proof in result["proofs"])
+    assert {each.name for each in pod.claim.iterdir()} >= {"dump.rdb", "lost+found"}
+    assert not (pod.claim / ".drtool-r1").exists()
