@@ -22,7 +22,6 @@ from drtool.deploy.pods import (
     TERMINATION_MESSAGE,
 )
 from drtool.deploy.workloads import failure_policy
-from drtool.policy.schema import Repository
 
 RUN_LABEL: Final = "drtool.io/run"
 HANDS: Final = "hands"  # the container that lends its programs
@@ -133,7 +132,7 @@ def _secret(name: str, mover: Mover, files: Mapping[str, bytes]) -> Object:
     return new("v1", "Secret", name, mover.labels, type="Opaque", data=data)
 
 
-def mover_network(mover: Mover, repository: Repository) -> Object:
+def mover_network(mover: Mover, endpoint: str | None) -> Object:
     """Return the NetworkPolicy of a mover: names and the store, nothing else; nobody comes in."""
     return new(
         "networking.k8s.io/v1",
@@ -143,7 +142,7 @@ def mover_network(mover: Mover, repository: Repository) -> Object:
         spec={
             "podSelector": {"matchLabels": mover.labels},
             "policyTypes": ["Ingress", "Egress"],
-            "egress": [DNS_RULE, store_rule(repository)],
+            "egress": [DNS_RULE, store_rule(endpoint)],
         },
     )
 

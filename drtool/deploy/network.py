@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from drtool.deploy.names import ALL_PODS, COMMON, VOLUME_LABEL, Object, new
-from drtool.policy.schema import Policy, Repository
+from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
 
 DNS_RULE: Final[Object] = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
@@ -15,7 +15,7 @@ _API_SERVER: Final = (443, 6443)  # behind the Service lies another port, 6443 o
 
 def network_policies(policy: Policy) -> Iterator[Object]:
     """Yield what all pods may, and what those of each database may besides: the rules of both add up."""
-    store = store_rule(policy.repository)
+    store = store_rule(policy.repository.endpoint)
     shared = [
         DNS_RULE,
         {"ports": _tcp(*_API_SERVER)},
@@ -48,9 +48,9 @@ def network_policies(policy: Policy) -> Iterator[Object]:
             )
 
 
-def store_rule(repository: Repository) -> Object:
+def store_rule(endpoint: str | None) -> Object:
     """Return the rule for the object store: its address where the policy says it, else its port at any address."""
-    parts = urlsplit(repository.endpoint or "https://s3.amazonaws.com")
+    parts = urlsplit(endpoint or "https://s3.amazonaws.com")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return _to(parts.hostname or "", port)
 

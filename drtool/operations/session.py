@@ -127,13 +127,17 @@ class KeyFiles:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A policy (None when only a kit is at hand), its repository, and the machine; grant, if that is all it opens."""
+    """A policy (None when only a kit is at hand), its repository, and the machine; grant, if that is all it opens.
+
+    settings say where the repository is, and how one logs in there from this machine.
+    """
 
     policy: Policy | None
     policy_text: str
     repository: Repository
     world: World
     grant: Opened | None = None
+    settings: RepositorySettings | Where | None = None
 
     def need_policy(self) -> Policy:
         """Return the policy. Raises UsageError where none was given."""
@@ -203,7 +207,7 @@ def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, 
             f"the repository belongs to policy {repository.config.policy}, not to {policy.name}",
             hint="One repository serves one policy: give this one a URL of its own.",
         )
-    return Session(policy, text, repository, world, grant)
+    return Session(policy, text, repository, world, grant, settings)
 
 
 def _open(

@@ -35,6 +35,8 @@ from drtool.operations.grant import Granted, GrantRequest, run_grant
 from drtool.operations.points import take_inventory
 from drtool.operations.presign import presign
 from drtool.operations.restore import RestoreRequest
+from drtool.operations.session import Where
+from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume, Volume
 from drtool.recovery.places import ImageFacts, Place, place_of
@@ -129,13 +131,17 @@ class _Work:
     def _name(self) -> str:
         return mover_name(self.replay.run, self.volume.name)
 
+    @property
+    def _settings(self) -> RepositorySettings | Where:
+        return self.replay.session.settings or self.replay.policy.repository
+
     def _begin(self) -> None:
         """Make the mover's objects, the Job last: it finds all that it mounts."""
         mover = self._placed()
         runner = self._runner()
         granted = self._grant(runner)
         mover = replace(mover, pieces=len(pieces_of(granted.grant)), has_ca=self._ca() is not None)
-        self._apply(NETWORK, mover_network(mover, self.replay.policy.repository))
+        self._apply(NETWORK, mover_network(mover, self._settings.endpoint))
         for secret in grant_secrets(mover, granted.grant):
             self._apply(SECRETS, secret)
         self._apply(SECRETS, key_secret(mover, runner.text(), self._sign(granted), self._ca()))
@@ -199,7 +205,7 @@ class _Work:
         return run_grant(self.replay.session, GrantRequest(wanted, to, point.point))
 
     def _sign(self, granted: Granted) -> bytes:
-        urls = presign(self.replay.policy.repository, granted.objects, _URLS_LAST, self.replay.session.world)
+        urls = presign(self._settings, granted.objects, _URLS_LAST, self.replay.session.world)
         self.signed_at = time.monotonic()
         if len(urls) > PIECE:
             raise Refused(
@@ -209,7 +215,7 @@ class _Work:
         return urls
 
     def _ca(self) -> bytes | None:
-        file = self.replay.policy.repository.ca_file
+        file = self._settings.ca_file
         return None if file is None else Path(file).read_bytes()
 
     def _renew(self) -> None:

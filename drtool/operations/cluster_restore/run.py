@@ -11,6 +11,7 @@ from drtool.operations.cluster_restore.abort import abort_run, refuse_once_start
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
 from drtool.operations.cluster_restore.journal import begin_journal, make_run_name, open_journal
 from drtool.operations.cluster_restore.lease import held_lease, lost
+from drtool.operations.cluster_restore.movers import prove_volume, restore_volume
 from drtool.operations.cluster_restore.outcome import aborted, outcome_of
 from drtool.operations.cluster_restore.protect import (
     enrol_new_writer,
@@ -38,6 +39,8 @@ Act = Callable[[Replay, Step], Json]
 _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "apply": apply_objects,
     "link": link_owners,
+    "restore": lambda replay, step: restore_volume(replay, step, replay.plan.wishes.image),
+    "prove": prove_volume,
     "start": start_tier,
     "resume": resume_cron_jobs,
     "enrol": enrol_new_writer,
