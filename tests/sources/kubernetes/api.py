@@ -170,16 +170,10 @@ class Api:
                     api._connected.discard(self.client_address)
                     api._changed.notify_all()
 
-            def do_GET(self) -> None:
-                self._speak("GET")
-
-            def do_POST(self) -> None:
-                self._speak("POST")
-
-            def _speak(self, method: str) -> None:
+            def _speak(self) -> None:
                 api.tokens.append(self.headers.get("Authorization", ""))
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                code, headers, value = api._answer(method, self.path, body)
+                code, headers, value = api._answer(self.command, self.path, body)
                 content = value.pop("raw").encode() if "raw" in value else json.dumps(value).encode()
                 self.send_response(code)
                 for name, said in headers.items():
@@ -187,6 +181,8 @@ class Api:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+
+            do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = _speak  # noqa: N815 - their names there
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
                 pass

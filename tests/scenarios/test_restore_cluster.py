@@ -1,0 +1,260 @@
+"""A plan executed from the command line: into an API server of the tests, and out of it again."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from drtool.cli.main import drtool as command
+from drtool.cli.restore_cluster import confirm
+from drtool.errors import Refused
+from drtool.operations.cluster_restore import lease
+from drtool.operations.cluster_restore.replay import RUN_LABEL
+from drtool.operations.cluster_restore.results import Challenge
+from drtool.recovery.target import TargetCluster
+from tests.scenarios.commands import Commands, Said
+from tests.scenarios.targets import empty
+from tests.scenarios.test_plan import captured
+from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.living import Living, well
+from tests.sources.kubernetes.shop import at, item
+
+UID = "uid-of-new"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
+DEPLOYMENTS = at("deployments", "apps")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A captured system, and the cluster that it comes back into."""
+
+    target: Living
+    drtool: Commands
+    kubeconfig: str
+    state: Path
+
+    def __call__(self, *arguments: object, code: int = 0, text: bool = False) -> Said:
+        """Restore the objects, and nothing else, with the kit alone."""
+        url = self.drtool.content["repository"]["url"]
+        environment = {
+            "DRTOOL_POLICY": None,
+            "DRTOOL_BUNDLE": None,
+            "KUBECONFIG": self.kubeconfig,
+            "DRTOOL_RECOVERY_KEY_FILE": str(self.drtool.kit),
+            "XDG_STATE_HOME": str(self.state),
+        }
+        given = [
+            "restore",
+            "--to-cluster",
+            "here",
+            "--repository",
+            url,
+            *arguments,
+            *([] if text else ["--json"]),
+        ]
+        found = CliRunner().invoke(command, [*map(str, given)], prog_name="drtool", env=environment)
+        said = Said(found.exit_code, found.stdout, found.stderr)
+        assert said.code == code, f"{said.code}\n{said.out}\n{said.err}"
+        assert "Traceback" not in said.err
+        assert "a telling content" not in said.out + said.err
+        return said
+
+    def restore(self, *arguments: object, code: int = 0) -> dict[str, Any]:
+        given = ("objects", "--image", "drtool:1", "--confirm-target", UID, *arguments)
+        return dict(self(*given, code=code).value)
+
+    def objects(self) -> dict[str, Json]:
+        """Return everything in the cluster that is not of the server's own making."""
+        hidden = ("resourceVersion", "uid", "generation", "creationTimestamp", "managedFields")
+        return {
+            f"{path}/{each['metadata']['name']}": {
+                **{key: value for key, value in each.items() if key not in ("status", "metadata")},
+                "metadata": {key: value for key, value in each["metadata"].items() if key not in hidden},
+            }
+            for path, items in self.target.collections.items()
+            for each in items
+            if "/leases" not in path
+        }
+
+
+@pytest.fixture
+def way(tmp_path: Path) -> Iterator[Way]:
+    (tmp_path / "repository").mkdir()
+    policy = {
+        "version": 1,
+        "name": "shop",
+        "repository": {"url": f"file://{tmp_path}/repository"},
+        "objectives": {"rpo": "15m", "rto": "1h"},
+        "kubernetes": {"namespace": "shop"},
+        "volumes": [{"name": "objects", "source": "manifests"}],
+    }
+    with captured() as api:
+        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        drtool = Commands(tmp_path / "commands", policy, environment).written()
+        drtool.init()
+        drtool("backup")
+    with empty() as nothing, Living(nothing.collections, nothing.answers) as target:
+        for path in (at("jobs", "batch"), at("networkpolicies", "networking.k8s.io")):
+            target.collections.setdefault(path, [])
+        (tmp_path / "new").mkdir()
+        yield Way(target, drtool, str(target.kubeconfig(tmp_path / "new")), tmp_path / "state")
+
+
+def test_a_plan_is_executed_from_the_kit_alone(way: Way) -> None:
+    found = way.restore()["restore"]
+
+    assert found["outcome"] == "restored"
+    assert found["target"]["uid"] == UID
+    web = way.target.find(DEPLOYMENTS, "web")
+    assert web is not None
+    assert web["spec"]["replicas"] == 2
+    assert web["metadata"]["labels"][RUN_LABEL] == found["run"]
+    assert "annotations" not in web["metadata"]
+    assert way.target.collections[LEASES] == []
+    assert found["steps"].keys() >= {"apply apps/Deployment", "start tier 1"}
+    assert [note for note in found["notes"] if "nothing protects" in note]
+    [copy] = (way.state / "drtool/runs").iterdir()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert "Deployment" in copy.read_text()  # a step's name
+    assert "web" not in [word for line in copy.read_text().splitlines() for word in json.loads(line)]
+
+
+def test_what_it_says_can_be_read(way: Way) -> None:
+    said = way("objects", "--image", "drtool:1", "--confirm-target", UID, text=True)
+
+    assert said.out.startswith("restore: shop is restored in here, namespace shop")
+    assert "PHASE" in said.out
+    assert "note: this is run" in said.err
+
+
+def test_a_workload_waits_until_all_objects_are_there(way: Way) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def note(item: Json) -> Json:
+        if item["kind"] == "Deployment":
+            seen.append((item["metadata"]["name"], item["spec"]["replicas"]))
+        return well(item)
+
+    way.target.becomes = note
+    way.restore()
+
+    assert seen == [("web", 0), ("web", 2)]
+
+
+def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drtool.operations.cluster_restore.start.READY_S", 0.2)
+    monkeypatch.setattr("drtool.operations.cluster_restore.start.start_tier.__kwdefaults__", {"limit_s": 0.2})
+    pod = item(
+        "web-1",
+        metadata={"labels": {"app": "web"}},
+        status={
+            "phase": "Pending",
+            "containerStatuses": [
+                {
+                    "name": "web",
+                    "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}},
+                }
+            ],
+        },
+    )
+    way.target.collections[at("pods")] = [pod]
+    way.target.becomes = lambda item: {} if item["kind"] == "Deployment" else well(item)
+
+    error = way.restore(code=75)["error"]
+
+    assert "step start tier 1: Deployment web is not ready" in error["message"]
+    assert "--resume" in error["hint"]
+    web = way.target.find(DEPLOYMENTS, "web")
+    assert web is not None
+    assert web["spec"]["replicas"] == 0
+    run = web["metadata"]["labels"][RUN_LABEL]
+    refused = way("--abort", run, "--confirm-target", UID, code=5).value["error"]
+    assert "has started workloads" in refused["message"]
+
+    way.target.becomes = well
+    before = len(way.target.written)
+    assert way("--resume", run, "--confirm-target", UID).value["restore"]["outcome"] == "restored"
+    assert not [path for path in way.target.written[before:] if "secrets" in path]
+    assert "has ended" in way("--resume", run, "--confirm-target", UID, code=5).value["error"]["message"]
+
+
+def test_a_run_that_failed_before_anything_started_is_undone(way: Way) -> None:
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": item("settings")["metadata"],
+        "data": {"colour": "theirs"},
+        "immutable": True,
+    }
+    way.target.collections[at("configmaps")] = [theirs]
+    before = way.objects()
+    way.target.refuses = lambda method, sent: (
+        (422, "no") if method == "PATCH" and sent.get("kind") == "Deployment" else None
+    )
+    error = way.restore("--if-exists", "replace", code=6)["error"]
+    assert "step apply apps/Deployment" in error["message"]
+    assert way.objects() != before
+    run = error["hint"].partition("--abort ")[2].partition("`")[0]
+
+    undone = way("--abort", run, "--confirm-target", UID).value["restore"]
+
+    assert undone["outcome"] == "aborted"
+    assert way.objects() == before
+    assert "been undone" in way("--abort", run, "--confirm-target", UID, code=5).value["error"]["message"]
+
+
+def test_nothing_is_touched_where_it_is_the_wrong_cluster(way: Way) -> None:
+    before = way.objects()
+    error = way("objects", "--image", "x", "--confirm-target", "another", code=5).value["error"]
+    assert "is not here, whose uid is uid-of-new" in error["message"]
+    assert "nobody is here to confirm" in way("objects", "--image", "x", code=5).value["error"]["message"]
+    assert way.objects() == before
+    assert not way.target.written
+
+
+def test_a_plan_with_refusals_is_shown_and_nothing_is_touched(way: Way) -> None:
+    way.target.collections[at("configmaps")] = [{**item("settings"), "data": {"colour": "theirs"}}]
+    found = way.restore(code=5)
+    assert found["plan"]["refusals"]
+    assert not way.target.written
+
+
+def test_a_run_that_nobody_began_is_not_gone_on_with(way: Way) -> None:
+    error = way("--resume", "20261129t131500-ab12cd", "--confirm-target", UID, code=2).value["error"]
+    assert "has no journal of a run" in error["message"]
+    error = way("objects", "--resume", "x", code=2).value["error"]
+    assert "VOLUME was decided when run x began" in error["message"]
+    error = way("--resume", "x", "--abort", "y", code=2).value["error"]
+    assert "contradict" in error["message"]
+
+
+def test_who_works_in_the_namespace_is_left_alone(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LASTS_S", 0.3)
+    held = {"metadata": {"name": lease.NAME, "resourceVersion": "1", "uid": "x", "generation": 1}}
+    held["spec"] = {"holderIdentity": "run other on laptop"}
+    way.target.collections[LEASES] = [held]
+
+    found = way.restore()["restore"]  # nobody renews it, so it is free
+
+    assert found["outcome"] == "restored"
+
+
+def test_a_plan_that_is_only_looked_at_is_that_of_plan(way: Way) -> None:
+    found = way("objects", "--dry-run").value
+    assert found["plan"]["plan"]["phases"]
+    assert not way.target.written
+
+
+def test_who_is_asked_has_to_type_what_nobody_types_by_habit() -> None:
+    target = TargetCluster("here", "https://here:6443", "v1.34.4", "0123456789abcdef")
+    challenge = Challenge("shop", target, "shop", 12, 1)
+    confirm(challenge, None, lambda _question: "shop 01234567")
+    for said in ("yes", "", "shop"):
+        with pytest.raises(Refused, match="not what was asked for"):
+            confirm(challenge, None, lambda _question, said=said: said)  # type: ignore[misc]
