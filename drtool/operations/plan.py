@@ -20,6 +20,7 @@ from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volu
 from drtool.recovery.compare import Action, Change, State, compare
 from drtool.recovery.manifests.mappings import Mappings
 from drtool.recovery.manifests.prepare import Preparation, Prepared, prepare, with_namespace
+from drtool.recovery.places import place_of
 from drtool.recovery.plan import Plan, Request, make_plan
 from drtool.recovery.points import Candidate, Choice, VolumePoint, choose_points
 from drtool.recovery.refusal import Refusal
@@ -118,6 +119,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
     facts = look.facts(preparation.objects, claims, verbs)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
+    choice = replace(choice, refusals=(*choice.refusals, *_unplaced(policy, choice, preparation)))
     request = Request(wishes, now, (captured.namespace, namespace), captured.version)
     made = make_plan(policy, request, choice, preparation, changes, facts)
     plan = made if isinstance(made, Plan) else None
@@ -249,6 +251,20 @@ def _claims(volume: Volume, look: TargetLook) -> set[str]:
         case PostgresVolume(host=str(host)) | RedisVolume(host=str(host)):
             return look.claims_behind(host)
     return set()
+
+
+def _unplaced(policy: Policy, choice: Choice, preparation: Preparation) -> Iterator[Refusal]:
+    """Yield the volumes whose data has no claim to come back into, or none that can be told."""
+    objects = [each.item for each in preparation.objects]
+    for each in choice.volumes if objects else ():
+        if each.source == "manifests":
+            continue
+        place = place_of(policy.volume(each.volume), objects, {})
+        if isinstance(place, Refusal):
+            yield place
+        elif place.claim is None:
+            hint = "Give it a claim before the next capture; or name the volumes that are to come back, without it."
+            yield Refusal(f"volume {each.volume}", f"has no claim: its data goes with pod {place.pod}", hint)
 
 
 def _unseen(policy: Policy, choice: Choice) -> Iterator[str]:

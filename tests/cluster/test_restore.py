@@ -14,11 +14,12 @@ from tests.cluster.protection import write_secret
 from tests.cluster.smoke import Visitor, visit
 from tests.cluster.system import TINY
 from tests.cluster.under_load import protected
-from tests.cluster.way_back import Answer, WayBack, lose
+from tests.cluster.way_back import IMAGE, Answer, WayBack, inventory, lose
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab]
 
 LOADED_S = 20
+STRIDE = 9  # entries of the journal between two kills
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,37 @@ def test_a_lost_system_comes_back_into_another_cluster_and_is_protected_there(
     visit(Visitor.of(TINY, way.target))
     names = {volume["volume"] for volume in answer["restore"]["volumes"]}
     assert names == {"postgres", "redis", "files", "objects"}
+
+
+def test_whenever_drtool_is_killed_the_run_is_gone_on_with(emptied: Lost, tmp_path: Path) -> None:
+    way = emptied.way
+    run, code = way.killed_after(3, tmp_path, "--image", IMAGE)
+    kills = 0
+    while code is None:
+        kills += 1
+        _, code = way.killed_after(STRIDE, tmp_path, "--resume", run)
+
+    assert code == 0
+    assert kills > 3
+    answer = way.run("--resume", run, "--confirm-target", way.uid, code=5)
+    assert "has ended" in answer["error"]["message"]
+    visit(Visitor.of(TINY, way.target))
+    assert_complete(emptied, {"restore": {"volumes": moments_of(emptied)}})
+
+
+def test_a_run_that_was_killed_is_undone_and_the_cluster_is_as_it_was(emptied: Lost, tmp_path: Path) -> None:
+    way = emptied.way
+    before = inventory(way.target, TINY.namespace)
+    run, _ = way.killed_after(40, tmp_path, "--image", IMAGE)  # in the middle of the data
+
+    undone = way.run("--abort", run, "--confirm-target", way.uid)["restore"]
+
+    assert undone["outcome"] == "aborted"
+    assert inventory(way.target, TINY.namespace) == before
+
+
+def moments_of(lost: Lost) -> list[Answer]:
+    """Return the moments that the newest points have."""
+    points = {name: lost.way.protection.points(name)[-1] for name in ("postgres", "files")}
+    moments = {"postgres": points["postgres"]["end"], "files": points["files"]["begin"]}
+    return [{"volume": name, "moment": moment} for name, moment in moments.items()]

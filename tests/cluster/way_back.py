@@ -8,6 +8,7 @@ way.judge(ledger, before)
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ from tests.cluster.images import IMAGES, archive
 from tests.cluster.load.compare import Comparison, compare
 from tests.cluster.load.inventory import ask_site
 from tests.cluster.load.ledger import Kind, Ledger
-from tests.cluster.process import LabFailed
+from tests.cluster.process import LabFailed, wait_until
 from tests.cluster.protection import Protection
 from tests.cluster.system import (
     System,
@@ -87,6 +88,28 @@ class WayBack:
         said = [*map(str, (*target, *place, *arguments))]
         return [sys.executable, "-m", "drtool", "restore", *said, "--json"], environment
 
+    def killed_after(self, entries: int, state: Path, *arguments: str | Path) -> tuple[str, int | None]:
+        """Begin or go on with a restore, and kill drtool once its journal has so many more entries.
+
+        state keeps the copies of journals. Returns the run, and how drtool ended if it was not killed.
+        """
+        before = _lines_of(state)
+        command, environment = self.command("--confirm-target", self.uid, *arguments)
+        process = subprocess.Popen(
+            command, env={**environment, "XDG_STATE_HOME": str(state)}, stdout=subprocess.DEVNULL
+        )
+        try:
+            wait_until(
+                lambda: process.poll() is not None or _lines_of(state) >= before + entries,
+                f"the journal has {entries} more entries",
+                deadline_s=RESTORE_S,
+            )
+        finally:
+            process.kill()
+            process.wait()
+        [journal] = (state / "drtool/runs").iterdir()
+        return journal.stem, None if process.returncode == -signal.SIGKILL else process.returncode
+
     def restore(self, *arguments: str | Path, code: int = 0) -> Answer:
         """Restore, and return the answer. Raises LabFailed at another end."""
         unattended = ("--image", IMAGE, "--confirm-target", self.uid)
@@ -113,6 +136,13 @@ class WayBack:
         }
         kept = {identity: write for writes in promised.values() for identity, write in writes.items()}
         return compare(Ledger(kept), {kind: ask_site(site, kind) for kind in promised})
+
+
+def _lines_of(state: Path) -> int:
+    """Return how many entries the copies of journals have."""
+    return sum(
+        len(copy.read_text(encoding="utf-8").splitlines()) for copy in (state / "drtool/runs").glob("*")
+    )
 
 
 def lose(cluster: Cluster, system: System) -> None:

@@ -88,14 +88,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         "objectives": {"rpo": "15m", "rto": "1h"},
         "kubernetes": {"namespace": "shop"},
         "volumes": [
-            {"name": "media", "source": "files", "path": f"{tmp_path}/media"},
+            {"name": "media", "source": "files", "claim": "media"},
             {"name": "objects", "source": "manifests"},
         ],
     }
     with captured() as api:
-        drtool = Commands(
-            tmp_path / "commands", policy, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
-        ).written()
+        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path)), "DRTOOL_CLAIMS": str(tmp_path)}
+        drtool = Commands(tmp_path / "commands", policy, environment).written()
         drtool.init()
         drtool("backup")
     with empty() as target:
@@ -156,7 +155,7 @@ def test_a_person_sees_the_verdict_the_loss_and_what_differs(stage: Stage) -> No
     lines = stage("--if-exists", "replace", text=True).out.splitlines()
 
     assert lines[0].startswith("plan: shop would come back into here, namespace shop: 18 steps, ")
-    assert "does not execute it yet" in lines[1]
+    assert "with the same options executes this plan" in lines[1]
     place = lines.index("core/ConfigMap/settings: update")
     assert lines[place + 1 : place + 5] == [
         "  @@ -2,3 +2,3 @@",
