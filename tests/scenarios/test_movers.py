@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from json import loads
 from pathlib import Path
 from shutil import rmtree
@@ -17,9 +18,15 @@ import pytest
 from drtool.cli.main import drtool
 from drtool.demo.servers.postgres import account, give, private_directory
 from drtool.deploy.hands import agent_command
+from drtool.errors import TemporaryFailure
+from drtool.operations.mover import wait_for_hands
+from drtool.operations.session import Silent, World
 from tests.cluster.process import wait_until
+from tests.scenarios.commands import Said
 from tests.scenarios.conftest import System
+from tests.scenarios.files import Files
 from tests.scenarios.test_grants import Runner, granted, rows, runner_of
+from tests.sources.files.trees import look
 
 
 def popen_user() -> dict[str, Any]:
@@ -153,3 +160,67 @@ def test_redis_comes_back_through_the_hands_into_the_root_of_a_claim(system: Sys
     assert all(proof["ok"] for proof in result["proofs"])
     assert {each.name for each in pod.claim.iterdir()} >= {"dump.rdb", "lost+found"}
     assert not (pod.claim / ".drtool-r1").exists()
+
+
+@pytest.fixture
+def files_pod(kept: Files, tmp_path: Path) -> Iterator[Pod]:
+    """A mover of files, which may run in this process: it takes no other user."""
+    kept.backup()
+    runner = runner_of(kept.drtool, tmp_path / "mover")
+    runner.make("--bundle", kept.drtool.bundle)
+    granted(runner, "media")
+    made = Pod(tmp_path / "pod", runner)
+    made.claim.mkdir(parents=True)
+    yield made
+    made.close()
+
+
+def move_here(pod: Pod, *arguments: object, run: str = "r1", code: int = 0) -> Said:
+    keys = ("--grant", pod.runner.folder / "grant", "--runner-key-file", pod.runner.key)
+    given = ("--claim", pod.claim, "--run", run, *keys, *pod.runner.where, *arguments)
+    return pod.runner.drtool.alone("mover", "restore", "media", *given, code=code)
+
+
+def test_files_come_back_into_the_root_of_a_claim_with_its_owner_and_mode(
+    kept: Files, files_pod: Pod
+) -> None:
+    kept.tree.chmod(0o751)
+    kept.backup()
+    granted(files_pod.runner, "media")
+    said = move_here(files_pod)
+    result = loads(said.out.splitlines()[-1])["restore"]
+    assert result["directory"] == str(files_pod.claim)
+    assert all(proof["ok"] for proof in result["proofs"])
+    assert look(files_pod.claim) == look(kept.tree)
+    assert "is not empty: it holds" in move_here(files_pod, code=5).error["message"]
+    assert look(files_pod.claim) == look(kept.tree)
+
+
+def test_files_come_back_into_a_folder_of_a_claim_beside_what_is_there(kept: Files, files_pod: Pod) -> None:
+    (files_pod.claim / "other").write_text("theirs")
+    (files_pod.claim / "sub").mkdir()
+    move_here(files_pod, "--path", "sub")
+    assert look(files_pod.claim / "sub") == look(kept.tree)
+    assert (files_pod.claim / "other").read_text() == "theirs"
+
+
+def test_what_a_killed_mover_left_is_removed_and_nothing_else(kept: Files, files_pod: Pod) -> None:
+    left = files_pod.claim / ".drtool-r1"
+    (left / "data/folder").mkdir(parents=True)
+    (files_pod.claim / "lost+found").mkdir()
+    (files_pod.claim / "half").mkdir()
+    (files_pod.claim / "file").write_text("half")
+    said = move_here(files_pod)
+    assert "it begins anew" in said.err
+    (files_pod.claim / "lost+found").rmdir()
+    assert look(files_pod.claim) == look(kept.tree)
+
+
+def test_a_mover_without_its_claim_or_its_hands_says_so(files_pod: Pod, tmp_path: Path) -> None:
+    files_pod.claim.rmdir()
+    assert "is no directory" in move_here(files_pod, code=5).error["message"]
+    files_pod.claim.mkdir()
+    world = World(lambda: datetime.now(UTC), {}, Silent())
+    world.ending.set()
+    with pytest.raises(TemporaryFailure, match="did not put them into"):
+        wait_for_hands(tmp_path / "hands", world)
