@@ -174,7 +174,7 @@ class Cluster:
     def text(self, target: str, doing: str) -> str:
         """Return the text that is at target, as a pod's log is; empty for what is not there, or has not begun."""
         answer = self._patiently("GET", target, None, None)
-        if answer.status in (400, 404):
+        if answer.status in (204, 400, 404):
             return ""
         if answer.status != 200:  # noqa: PLR2004
             raise refusal(answer, doing, self.where)
