@@ -165,7 +165,7 @@ def _choose(
 ) -> Choice:
     points = {name: list(points_of(each)) for name, each in inventories.items()}
     candidates = [
-        Candidate(point.volume, point.source, point.name, point.begin, point.end, point.size)
+        _candidate(point, inventories[point.volume].snapshots[point.name].facts)
         for found in points.values()
         for point in found
         if point.state == "listed"
@@ -180,6 +180,12 @@ def _choose(
         )
     ]
     return replace(choice, refusals=(*choice.refusals, *doubts))
+
+
+def _candidate(point: Point, facts: Json) -> Candidate:
+    told = facts.get("major", facts.get("rdb_version"))
+    version = told if isinstance(told, int) else None  # a writer that was taken over may tell anything
+    return Candidate(point.volume, point.source, point.name, point.begin, point.end, point.size, version)
 
 
 def _unreadable(chosen: VolumePoint, points: Iterable[Point], at: datetime | None) -> Iterator[Refusal]:
