@@ -15,6 +15,31 @@ _STORAGE: Final = "storage.k8s.io"
 _DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
 _ALL: Final = Resource("*", "", "*", "", namespaced=False)
 _ENDED: Final = ("Succeeded", "Failed")
+_RBAC: Final = "rbac.authorization.k8s.io"
+
+
+def _kind(group: str, plural: str, *, namespaced: bool = True) -> Resource:
+    return Resource(group, "v1", plural, "", namespaced=namespaced)
+
+
+# What executing a plan takes beside the objects that come back: what moves data, what is looked at, what keeps others
+# away. An abort deletes what a run made.
+_WORK: Final = (
+    (_kind("batch", "jobs"), ("create", "get", "patch", "delete")),
+    (_kind("", "pods"), ("get", "list", "delete")),
+    (_kind("", "pods/log"), ("get",)),
+    (_kind("", "pods/exec"), ("create",)),
+    (_kind("", "secrets"), ("create", "get", "patch", "delete")),
+    (_kind("coordination.k8s.io", "leases"), ("create", "get", "update", "delete")),
+)
+_NAMESPACES: Final = _kind("", "namespaces", namespaced=False)
+# Who gives a right away must have it, or these.
+_GIVING: Final = {
+    "Role": "escalate",
+    "ClusterRole": "escalate",
+    "RoleBinding": "bind",
+    "ClusterRoleBinding": "bind",
+}
 
 
 class TargetLook:
@@ -138,9 +163,19 @@ class TargetLook:
             where = self._namespace if is_namespaced else None
             if resource is None:  # it will be served once its definition is there
                 continue
-            missing = [verb for verb in verbs if not self._cluster.may(verb, resource, where)]
-            if missing:
-                self._note(" and ".join(missing), resource, where)
+            self._ask(verbs, resource, where)
+            if group == _RBAC and kind in _GIVING:
+                roles = "clusterroles" if kind.startswith("Cluster") else "roles"
+                self._ask([_GIVING[kind]], _kind(_RBAC, roles, namespaced=is_namespaced), where)
+        for resource, needed in _WORK:
+            self._ask(needed, resource, self._namespace)
+        self._ask(("create", "get", "delete"), _NAMESPACES, None)
+
+    def _ask(self, verbs: Iterable[str], resource: Resource, namespace: str | None) -> None:
+        """Note which of verbs may not be done."""
+        missing = [verb for verb in verbs if not self._cluster.may(verb, resource, namespace)]
+        if missing:
+            self._note(" and ".join(missing), resource, namespace)
 
     def _names(self, group: str, kind: str) -> frozenset[str]:
         return frozenset(each["metadata"]["name"] for each in self._list(group, kind, None))

@@ -16,6 +16,7 @@ from drtool.recovery.target import TargetFacts
 
 _CLAIM: Final = ("", "PersistentVolumeClaim")
 _BY_HAND: Final = "kubernetes.io/no-provisioner"
+_OLDEST: Final = (1, 29)  # the first with containers that begin before others, and end after them
 _MAP: Final = "Map it to one that is: --storage-class {}=NEW, where NEW is {}."
 
 
@@ -27,6 +28,12 @@ def refuse(
     if policy.recovery.deploy is not None:
         hint = "Plan with the captured objects: leave recovery.deploy out of the policy that you give."
         yield Refusal("recovery.deploy", "is not planned by this version", hint)
+    version = facts.cluster.version
+    if () < _minor(version) < _OLDEST:
+        hint = "What moves data has native sidecars. Upgrade it, or bring volumes back with `drtool restore --to-dir`."
+        yield Refusal(
+            facts.cluster.context, f"is Kubernetes {version}, and a restore takes 1.29 or later", hint
+        )
     if facts.phase == "Terminating":
         hint = "Wait for its end, or see which finalizers hold it; drtool forces none away."
         yield Refusal(f"namespace {namespace}", "is being deleted in the target", hint)

@@ -1,11 +1,13 @@
 """Everything that speaks against a plan, at once, and what somebody should look at."""
 
+from dataclasses import replace
+
 import pytest
 
 from drtool.recovery.target import TargetFacts
 from drtool.recovery.wishes import Wishes
 from tests.recovery.captured import Json, captured, claim, volume, workload
-from tests.recovery.stage import facts, made, policy, refused
+from tests.recovery.stage import CLUSTER, facts, made, policy, refused
 
 QUOTA = captured(
     "v1",
@@ -118,6 +120,13 @@ PRIORITY = workload("Deployment", "web", pod={"priorityClassName": "urgent"})
         ),
         pytest.param(
             [],
+            facts(cluster=replace(CLUSTER, version="v1.28.15+k3s1")),
+            Wishes(),
+            "new is Kubernetes v1.28.15+k3s1, and a restore takes 1.29 or later",
+            id="42",
+        ),
+        pytest.param(
+            [],
             facts(lacking=["create secrets"]),
             Wishes(),
             "new does not let you create secrets",
@@ -160,6 +169,8 @@ def test_what_cannot_be_is_refused(
             Wishes(),
             id="59-captured",
         ),
+        pytest.param([], facts(cluster=replace(CLUSTER, version="unknown")), Wishes(), id="42-unknown"),
+        pytest.param([], facts(cluster=replace(CLUSTER, version="v1.29.0")), Wishes(), id="42-oldest"),
         pytest.param([BUSY], quota(pods="11"), Wishes(), id="49"),
         pytest.param(
             [BUSY],

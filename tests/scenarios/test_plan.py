@@ -198,6 +198,32 @@ def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) ->
     )
 
 
+def test_the_rights_that_executing_takes_are_asked_for_too(stage: Stage) -> None:
+    def allowed(review: dict[str, Any]) -> dict[str, Any]:
+        asked = review["spec"]["resourceAttributes"]
+        held = asked["verb"] in ("create", "patch") and asked["resource"] != "pods/exec"
+        return {"status": {"allowed": held}}
+
+    stage.target.answers[REVIEWS] = allowed
+
+    assert stage.reasons() == [
+        f"here does not let you {each}"
+        for each in (
+            f"escalate clusterroles.{RBAC}",
+            f"bind clusterroles.{RBAC}",
+            f"escalate roles.{RBAC} in namespace shop",
+            f"bind roles.{RBAC} in namespace shop",
+            "get and delete jobs.batch in namespace shop",
+            "get and list and delete pods in namespace shop",
+            "get pods/log in namespace shop",
+            "create pods/exec in namespace shop",
+            "get and delete secrets in namespace shop",
+            "get and update and delete leases.coordination.k8s.io in namespace shop",
+            "get and delete namespaces",
+        )
+    ]
+
+
 def test_mappings_make_a_plan_of_a_refusal(stage: Stage) -> None:
     put(stage.target, CLASSES, storage_class("fast", "kubernetes.io/no-provisioner"))
 
