@@ -6,22 +6,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Timer
-from typing import Any
 
 import pytest
 
 from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore.images import Limits, check_images, probe_images
-from drtool.operations.plan import Made, PlanResult
 from drtool.operations.session import Silent, World
 from drtool.recovery.images import Image
-from drtool.recovery.plan import Plan
-from drtool.recovery.steps import label
 from drtool.recovery.wishes import Wishes
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
+from tests.operations.cluster_restore.planned import plan_of, result_of
 from tests.recovery.captured import captured, workload
-from tests.recovery.stage import changes_of, facts, made, policy
 from tests.sources.kubernetes.kubelet import Becomes, Kubelet
 
 FAST = Limits(image_s=3, failing_s=0, at_once=2)
@@ -52,32 +48,6 @@ def target(
             yield api, world, cluster
         assert OWN in api.deleted
         assert not [each for each in api.collections["/api/v1/namespaces"] if each]
-
-
-def plan_of(*objects: Json, wishes: Wishes | None = None, rdb: int = 10) -> Made:
-    """Return what a plan for objects is made of, as operations have it."""
-    wished = wishes or Wishes(image="drtool:1")
-    plan = made(objects, wished)
-    volumes = tuple(
-        replace(each, version={"postgres": 15, "redis": rdb}.get(each.volume)) for each in plan.volumes
-    )
-    prepared = changes_of(objects, wished, facts(), ())[0].objects
-    result = _result(replace(plan, volumes=volumes))
-    return Made(result, policy(), {label(each.ref): each for each in prepared})
-
-
-def _result(plan: Plan | None) -> PlanResult:
-    nothing: dict[str, Any] = {"missed": (), "refusals": (), "changes": (), "left_out": {}, "notes": ()}
-    found = plan or made()
-    return PlanResult(
-        policy="shop",
-        target=found.target,
-        namespace="shop",
-        volumes=found.volumes,
-        skew=found.skew,
-        plan=plan,
-        **nothing,
-    )
 
 
 def test_all_images_are_tried_some_at_once_in_restricted_pods_without_a_token(tmp_path: Path) -> None:
@@ -146,7 +116,7 @@ def test_nothing_is_looked_at_without_a_plan_or_an_image(tmp_path: Path) -> None
         environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
         world = World(lambda: datetime.now(UTC), environment, Silent())
         with Cluster.open(None, environment) as cluster:
-            none = replace(plan_of(), result=_result(None))
+            none = replace(plan_of(), result=result_of(None))
             assert check_images(world, cluster, "RUN.1", none) == ()
             assert check_images(world, cluster, "RUN.1", plan_of(wishes=Wishes())) != ()
         assert api.created == []
