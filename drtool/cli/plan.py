@@ -77,6 +77,8 @@ def _lines(result: PlanResult, now: datetime) -> Iterator[str | Table]:
         yield from ("", f"skew     {took(result.skew.total_seconds())}")
     yield from (f"MISSED   {text}" for text in result.missed)
     if result.plan is not None:
+        asked = [f"{size(count)} of class {name or 'by default'}" for name, count in result.plan.disk.items()]
+        yield from [f"disk     {', '.join(asked)}"] if asked else []
         rows = [(phase.name, step.id, _what(step)) for phase in result.plan.phases for step in phase.steps]
         yield Table(("PHASE", "STEP", "WHAT"), rows)
     yield from _changes(result)

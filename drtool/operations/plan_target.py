@@ -116,6 +116,7 @@ class TargetLook:
             priority_classes=self._names("scheduling.k8s.io", "PriorityClass"),
             quotas=tuple(self._list("", "ResourceQuota", self._namespace)),
             users=self._users(set(claims)),
+            capacities=self._capacities(),
         )
         return replace(facts, lacking=tuple(self._lacking))
 
@@ -176,6 +177,13 @@ class TargetLook:
         missing = [verb for verb in verbs if not self._cluster.may(verb, resource, namespace)]
         if missing:
             self._note(" and ".join(missing), resource, namespace)
+
+    def _capacities(self) -> tuple[Json, ...]:
+        """Return what storage drivers say of their room. Who may not see it goes without."""
+        before = dict(self._lacking)
+        found = tuple(self._list(_STORAGE, "CSIStorageCapacity", None))
+        self._lacking = before
+        return found
 
     def _names(self, group: str, kind: str) -> frozenset[str]:
         return frozenset(each["metadata"]["name"] for each in self._list(group, kind, None))

@@ -11,7 +11,8 @@ from typing import Final
 
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume, RedisVolume
-from drtool.recovery.manifests.objects import Json, containers_of, kind_of, part, pod_template_of, spec_of
+from drtool.recovery.hosts import find_host
+from drtool.recovery.manifests.objects import Json, containers_of, part, pod_template_of, spec_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.points import VolumePoint
 from drtool.recovery.refusal import Refusal
@@ -166,8 +167,8 @@ def refuse_images(
             yield Refusal(f"image {image.name}", f"of {', '.join(image.users)} {fact.fault}", _WAY)
     facts = [fact for _, fact in looked]
     for each in volumes:
-        near = _behind(policy, each.volume, objects)
-        found = [fact for fact in facts if not near or fact.image in near]
+        server = _server(policy, each.volume, objects)
+        found = [fact for fact in facts if server in ("", fact.image)]
         about = f"volume {each.volume}"
         if each.source == "postgres" and each.version is not None:
             there = {fact.image: fact.postgres for fact in found if fact.postgres}
@@ -196,24 +197,10 @@ def _majors(majors: frozenset[int]) -> str:
     return " and ".join(str(major) for major in sorted(majors))
 
 
-def _behind(policy: Policy, name: str, objects: Mapping[str, Prepared]) -> set[str]:
-    """Return the images of the workloads that a database's host leads to; none where that cannot be told."""
+def _server(policy: Policy, name: str, objects: Mapping[str, Prepared]) -> str:
+    """Return the image of the container that has a database's data; empty where that cannot be told."""
     volume = policy.volume(name)
-    if not isinstance(volume, PostgresVolume | RedisVolume) or not isinstance(volume.host, str):
-        return set()
-    host = volume.host.partition(".")[0]
-    service = objects.get(f"core/Service/{host}")
-    selector = part(spec_of(service.item), "selector") if service else {}
-    return {
-        container.get("image", "")
-        for each in objects.values()
-        if _is_pod_of(each, host)
-        or (selector and selector.items() <= part(pod_template_of(each.item), "metadata", "labels").items())
-        for container in containers_of(each.item)
-    }
-
-
-def _is_pod_of(each: Prepared, host: str) -> bool:
-    """Return whether host is the name of a pod of a StatefulSet."""
-    is_set = kind_of(each.item) == ("apps", "StatefulSet")
-    return is_set and re.fullmatch(rf"{re.escape(each.ref.name)}-\d+", host) is not None
+    if not isinstance(volume, PostgresVolume | RedisVolume):
+        return ""
+    host = find_host(volume, [each.item for each in objects.values()])
+    return "" if isinstance(host, Refusal) else str(host.container.get("image", ""))

@@ -4,7 +4,8 @@ It is data: the same input makes the same plan, which can be shown, kept and rea
 nothing of what Secrets and ConfigMaps hold: who does a step prepares its objects again, from the same point.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Literal
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter
 
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
+from drtool.recovery.disk import claims_made, disk_of, note_disk, refuse_disk
 from drtool.recovery.manifests.prepare import Preparation
 from drtool.recovery.points import Choice, VolumePoint
 from drtool.recovery.preflight import notes, refuse
@@ -34,7 +36,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One way back. missed says which promise it cannot keep, notes what a person should look at."""
+    """One way back. missed says which promise it cannot keep, notes what a person should look at.
+
+    size is that of the data, disk what is asked of each storage class, both in bytes.
+    """
 
     version: Literal[1]
     policy: str
@@ -48,6 +53,7 @@ class Plan:
     phases: tuple[Phase, ...]
     missed: tuple[str, ...]
     notes: tuple[str, ...]
+    disk: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -67,7 +73,11 @@ def make_plan(
 
     choice is from `choose_points`, preparation from `prepare`, changes from `compare`, of each prepared object.
     """
-    against = (*choice.refusals, *refuse(policy, request.namespace[1], preparation, changes, facts))
+    against = (
+        *choice.refusals,
+        *refuse(policy, request.namespace[1], preparation, changes, facts),
+        *refuse_disk(policy, choice.volumes, preparation, changes, facts),
+    )
     if against:
         return against
     names = {each.ref.name for each in preparation.objects}
@@ -86,8 +96,10 @@ def make_plan(
         missed=choice.missed,
         notes=(
             *notes(preparation, changes, facts, request.version),
+            *note_disk(policy, choice.volumes, preparation, facts),
             *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
         ),
+        disk=disk_of(claims_made(preparation, changes), facts),
     )
 
 

@@ -1,5 +1,6 @@
 """Which images a plan needs, what a pod tells of one, and what that means for the plan."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,7 +153,8 @@ def point(volume: str, version: int | None) -> VolumePoint:
 
 
 SERVICE = captured("v1", "Service", "db", spec={"selector": {"app": "db"}})
-DATABASE = workload("StatefulSet", "db", pod=pod("pg:1", "exporter:1"))
+PORT = {"name": "server", "image": "pg:1", "ports": [{"containerPort": 5432}]}
+DATABASE = workload("StatefulSet", "db", pod={"containers": [PORT, *pod("exporter:1")["containers"]]})
 OTHER = workload("StatefulSet", "other", pod=pod("pg:2"))
 OLD, NEW = (
     ImageFact(name, said=POSTGRES.format(*2 * [major])) for name, major in (("pg:1", 15), ("pg:2", 16))
@@ -177,7 +179,7 @@ def test_postgresql_of_another_major_is_refused_with_both_versions() -> None:
     assert reasons([point("postgres", None)], [OLD]) == []
 
 
-def test_only_the_images_behind_a_databases_host_decide_where_these_are_known() -> None:
+def test_only_the_image_behind_a_databases_host_decides_where_it_is_known() -> None:
     both = [OLD, NEW]
 
     assert reasons([point("postgres", 16)], both) == []
@@ -185,6 +187,7 @@ def test_only_the_images_behind_a_databases_host_decide_where_these_are_known() 
         "volume postgres is of PostgreSQL 16, and pg:1 has 15"
     ]
     assert reasons([point("postgres", 15)], both, SERVICE, DATABASE, OTHER) == []
+    assert reasons([replace(point("media", 15), source="postgres")], both) == []
 
 
 def test_the_host_of_one_pod_leads_to_its_statefulset() -> None:
