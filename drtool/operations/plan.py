@@ -9,6 +9,7 @@ from typing import Final
 from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import UsageError
 from drtool.operations.marks import loss_of
+from drtool.operations.pace import pace_of
 from drtool.operations.plan_objects import load_objects
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.points import Inventory, points_of, take_inventory
@@ -118,7 +119,8 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
     facts = look.facts(preparation.objects, claims, verbs)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
-    request = Request(wishes, now, (captured.namespace, namespace), captured.version)
+    pace = pace_of(session.repository.records, now - _RUNS_SINCE)
+    request = Request(wishes, now, (captured.namespace, namespace), captured.version, pace)
     made = make_plan(policy, request, choice, preparation, changes, facts)
     plan = made if isinstance(made, Plan) else None
     result = PlanResult(
@@ -127,7 +129,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         namespace=namespace,
         volumes=choice.volumes,
         skew=choice.skew,
-        missed=choice.missed,
+        missed=plan.missed if plan else choice.missed,
         refusals=() if isinstance(made, Plan) else made,
         changes=tuple(_told(change) for change in changes),
         left_out=preparation.left_out,

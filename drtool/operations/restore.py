@@ -17,6 +17,7 @@ from drtool.operations.restore_redis import restore_redis
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
 from drtool.repository.format.names import json_time
+from drtool.repository.format.record import Json
 from drtool.repository.reader import Reader
 from drtool.repository.snapshot import Snapshot
 
@@ -40,9 +41,10 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
         result = _dispatch(job)
         _check_proofs(result)
     except DrtoolError as fault:
-        _record(session, request, "failed", fault.message, dry_run=dry_run)
+        _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
         raise
-    _record(session, request, "done", result.point, dry_run=dry_run)
+    took = {"size": result.size, "seconds": round(result.seconds, 3)}
+    _record(session, request, {"outcome": "done", "detail": result.point, **took}, dry_run=dry_run)
     return result
 
 
@@ -118,12 +120,7 @@ def _check_proofs(result: RestoreResult) -> None:
         )
 
 
-def _record(session: Session, request: RestoreRequest, outcome: str, detail: str, *, dry_run: bool) -> None:
-    """Keep the restore as a run record, where an operator's key is at hand."""
-    value = {
-        "volume": request.volume,
-        "outcome": outcome,
-        "detail": detail,
-        "at": json_time(request.at) if request.at else None,
-    }
-    record_run(session, "restore", value, dry_run=dry_run)
+def _record(session: Session, request: RestoreRequest, ended: Json, *, dry_run: bool) -> None:
+    """Keep the restore as a run record, where an operator's key is at hand. How long it took predicts the next one."""
+    at = json_time(request.at) if request.at else None
+    record_run(session, "restore", {"volume": request.volume, **ended, "at": at}, dry_run=dry_run)

@@ -17,6 +17,7 @@ from drtool.recovery.compare import Change
 from drtool.recovery.disk import claims_made, disk_of, note_disk, refuse_disk
 from drtool.recovery.manifests.prepare import Preparation
 from drtool.recovery.points import Choice, VolumePoint
+from drtool.recovery.predict import predict
 from drtool.recovery.preflight import notes, refuse
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Phase, Step, phases_of
@@ -26,19 +27,24 @@ from drtool.recovery.wishes import Wishes
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a plan is asked for, and when. namespace is (captured, restored); version is the captured cluster's."""
+    """What a plan is asked for, and when. namespace is (captured, restored); version is the captured cluster's.
+
+    pace is how many bytes a second of each volume came back in earlier restores, where one was measured.
+    """
 
     wishes: Wishes
     now: datetime
     namespace: tuple[str, str]
     version: str = ""
+    pace: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One way back. missed says which promise it cannot keep, notes what a person should look at.
 
-    size is that of the data, disk what is asked of each storage class, both in bytes.
+    size is that of the data, disk what is asked of each storage class, both in bytes. predicted is how long the data
+    takes, as earlier restores took; None where some volumes were never measured, which unmeasured names.
     """
 
     version: Literal[1]
@@ -54,6 +60,8 @@ class Plan:
     missed: tuple[str, ...]
     notes: tuple[str, ...]
     disk: Mapping[str, int] = field(default_factory=dict)
+    predicted: timedelta | None = None
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -81,6 +89,7 @@ def make_plan(
     if against:
         return against
     names = {each.ref.name for each in preparation.objects}
+    time = predict(policy, choice.volumes, request.pace)
     unknown = [name for tier in policy.recovery.tiers for name in tier if name not in names]
     return Plan(
         version=1,
@@ -93,13 +102,15 @@ def make_plan(
         skew=choice.skew,
         size=sum(each.size for each in choice.volumes),
         phases=phases_of(policy, preparation.objects, changes, choice.volumes, enrol=request.wishes.enrol),
-        missed=choice.missed,
+        missed=(*choice.missed, *time.missed),
         notes=(
             *notes(preparation, changes, facts, request.version),
             *note_disk(policy, choice.volumes, preparation, facts),
             *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
         ),
         disk=disk_of(claims_made(preparation, changes), facts),
+        predicted=time.data,
+        unmeasured=time.unmeasured,
     )
 
 

@@ -224,6 +224,19 @@ def test_the_rights_that_executing_takes_are_asked_for_too(stage: Stage) -> None
     ]
 
 
+def test_how_long_it_takes_is_known_once_a_restore_was_measured(stage: Stage, tmp_path: Path) -> None:
+    assert "time     not known: no restore of media was measured yet" in stage(text=True).out
+    assert stage.plan()["plan"]["predicted_seconds"] is None
+
+    stage.drtool.restore("media", tmp_path / "first")
+    found = stage.plan()["plan"]
+
+    assert found["predicted_seconds"] > 0
+    assert found["unmeasured"] == []
+    assert " for the data, as earlier restores took" in stage(text=True).out
+    assert "disk     1.0 GiB of class fast" in stage(text=True).out
+
+
 def test_mappings_make_a_plan_of_a_refusal(stage: Stage) -> None:
     put(stage.target, CLASSES, storage_class("fast", "kubernetes.io/no-provisioner"))
 
