@@ -38,7 +38,7 @@ def refuse(
         hint = "Wait for its end, or see which finalizers hold it; drtool forces none away."
         yield Refusal(f"namespace {namespace}", "is being deleted in the target", hint)
     actions = {change.ref: change.action for change in changes}
-    yield from _conflicts(changes)
+    yield from _conflicts(preparation, changes)
     made = [each for each in preparation.objects if actions.get(each.ref) in ("create", "replace")]
     yield from _classes(preparation, [each for each in made if each.ref[:2] == _CLAIM], facts)
     yield from _priorities(preparation, facts)
@@ -54,13 +54,19 @@ def refuse(
         yield Refusal(facts.cluster.context, f"does not let you {verb}", hint)
 
 
-def _conflicts(changes: Iterable[Change]) -> Iterator[Refusal]:
+def _conflicts(preparation: Preparation, changes: Iterable[Change]) -> Iterator[Refusal]:
+    shared = {each.ref for each in preparation.objects if not each.is_namespaced}
     for change in changes:
         if change.action != "refuse":
             continue
         if change.ref[:2] == _CLAIM:
             hint = "--if-exists keep restores into it if it is empty; a claim is never replaced. Or take --namespace."
             yield Refusal(str(change.ref), "is there already, and may hold data", hint)
+        elif change.ref in shared:
+            hint = (
+                "--if-exists keep leaves it, for others may use it: see that it fits, or change it by hand."
+            )
+            yield Refusal(str(change.ref), "is there already, and differs", hint)
         else:
             hint = (
                 "--if-exists keep leaves it, --if-exists replace makes it what it was; or take --namespace."

@@ -20,14 +20,14 @@ from tests.recovery.captured import Json, workload
 pytestmark = pytest.mark.cluster
 
 MISSING = "drtool.test/missing:1"
-POSTGRES, REDIS, BASE = (IMAGES[name].reference for name in ("postgres", "redis", "base"))
+POSTGRES, REDIS = (IMAGES[name].reference for name in ("postgres", "redis"))
 GONE_S = 60
 
 
 @pytest.fixture(scope="module")
 def world(cluster: Cluster) -> World:
     for node in cluster.nodes:
-        for name in ("base", "postgres", "redis"):
+        for name in ("postgres", "redis"):
             node.load(archive(name))
     return World(lambda: datetime.now(UTC), {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}, Silent())
 
@@ -39,7 +39,7 @@ def served_by(kind: str, image: str) -> Json:
 
 
 def check(world: World, run: str, *objects: Json, major: int = 15, rdb: int = 10) -> tuple[str, ...]:
-    made = plan_of(*objects, wishes=Wishes(image=BASE), postgres=major, rdb=rdb)
+    made = plan_of(*objects, wishes=Wishes(image=REDIS), postgres=major, rdb=rdb)
     with Target.open(None, world.environment) as target:
         return check_images(world, target, run, made)
 
