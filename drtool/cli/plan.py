@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drtool.cli.exits import STORE, exit_codes
-from drtool.cli.options import PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.options import CHOICE, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
 from drtool.cli.target_options import WISHES, wishes_of
@@ -27,7 +27,7 @@ _SHOWN = 3  # objects of a step that its line names
 @click.option(
     "--to-cluster", "context", required=True, metavar="CONTEXT", help="A context of the kubeconfig."
 )
-@common(WISHES, PLACE, RECOVERY_KEY)
+@common(WISHES, PLACE, RECOVERY_KEY, CHOICE)
 def command(invocation: Invocation, *, context: str, **given: Any) -> int:
     """Say how everything would come back into a cluster, and what speaks against it.
 

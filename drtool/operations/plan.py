@@ -13,6 +13,8 @@ from drtool.operations.pace import pace_of
 from drtool.operations.plan_objects import load_objects
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.restore import eligible
+from drtool.operations.restore_postgres import refuse_wal_after_head
 from drtool.operations.results import Point
 from drtool.operations.session import Session
 from drtool.operations.told_policy import policy_in_force, tells_policy
@@ -27,6 +29,8 @@ from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import label
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
+from drtool.repository.heads import pick_head
+from drtool.repository.records import Record
 from drtool.repository.runs import read_runs_that_tell
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
@@ -103,8 +107,13 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
             "--at is one moment for all volumes already", hint="Leave out one of --at and --aligned."
         )
     world.progress.phase("choosing the points")
-    policy = _policy(session, now)
-    inventories = {each.name: take_inventory(session, each.name, wishes.at) for each in policy.volumes}
+    policy = _policy(session, now, wishes)
+    if any(isinstance(each, PostgresVolume) for each in policy.volumes):
+        refuse_wal_after_head(wishes.as_of, wishes.at)
+    inventories = {
+        each.name: eligible(take_inventory(session, each.name, wishes.at, as_of=wishes.as_of), wishes)
+        for each in policy.volumes
+    }
     choice = _choose(session, policy, inventories, wishes, now)
     world.progress.phase("reading the captured objects")
     captured = _captured(session, policy, inventories, choice.volumes)
@@ -141,7 +150,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
 
 def prepare_again(session: Session, cluster: Cluster, plan: Plan) -> tuple[Policy, Mapping[str, Prepared]]:
     """Return the policy and the objects of a plan that was made before, as they were prepared for it."""
-    policy = _policy(session, session.world.clock())
+    policy = _policy(session, session.world.clock(), plan.wishes)
     inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
     captured = _captured(session, policy, inventories, plan.volumes)
     namespace = plan.namespace[1]
@@ -153,13 +162,18 @@ def _by_label(preparation: Preparation) -> Mapping[str, Prepared]:
     return {label(each.ref): each for each in preparation.objects}
 
 
-def _policy(session: Session, now: datetime) -> Policy:
-    """Return the policy that was given; else the newest that a writer's run told."""
+def _policy(session: Session, now: datetime, wishes: Wishes) -> Policy:
+    """Return the policy that was given; else the newest that a writer's run told, as of the head that is wished for."""
     if session.policy is not None:
         return session.policy
-    since = now - _RUNS_SINCE
-    runs = read_runs_that_tell(session.repository.records, since, since, tells_policy)
-    return policy_in_force(session, runs)[0]
+    records, since = session.repository.records, now - _RUNS_SINCE
+    head = pick_head(records, wishes.as_of) if wishes.as_of is not None else None
+
+    def is_told(run: Record) -> bool:
+        return tells_policy(run) and (head is None or run.received <= head.received)
+
+    runs = read_runs_that_tell(records, since, since, is_told)
+    return policy_in_force(session, filter(is_told, runs))[0]
 
 
 def _choose(
@@ -170,7 +184,7 @@ def _choose(
         _candidate(point, inventories[point.volume].snapshots[point.name].facts)
         for found in points.values()
         for point in found
-        if point.state == "listed"
+        if point.state in ("listed", "late", "void")  # of those that are there, these are accepted
     ]
     choice = choose_points(policy, candidates, wishes, now)
     doubts = [
@@ -180,6 +194,7 @@ def _choose(
             *_unreadable(each, points[each.volume], wishes.at),
             *_lost(session, each, inventories[each.volume]),
         )
+        if not wishes.accept_loss
     ]
     return replace(choice, refusals=(*choice.refusals, *doubts))
 
@@ -195,19 +210,20 @@ def _unreadable(chosen: VolumePoint, points: Iterable[Point], at: datetime | Non
     for point in points:
         if point.state == "unreadable" and chosen.moment < point.end and (at is None or point.end <= at):
             said = f"has {point.name}, newer than {chosen.point}, which cannot be read: {point.detail}"
-            yield Refusal(f"volume {chosen.volume}", said, "Take the older point with --at.")
+            yield Refusal(
+                f"volume {chosen.volume}", said, "Take the older point with --at, or with --accept-loss."
+            )
 
 
 def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterator[Refusal]:
     """Yield the WAL that somebody saw durable, and that is not in the store any more."""
     if chosen.source != "postgres" or chosen.target is not None:
         return
-    bases = [base for base in inventory.bases if inventory.snapshots[base.id].chosen]
     wal = {lineage: held.wal for lineage, held in inventory.held.items()}
-    recovery = choose_recovery(bases, wal)
+    recovery = choose_recovery(inventory.bases, wal)
     loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
     if loss is not None:
-        hint = "The store lost WAL or shows an old state: ask `drtool verify --level L0`, or take a moment with --at."
+        hint = "The store lost WAL, or is old: ask `drtool verify --level L0`, or take the loss with --accept-loss."
         yield Refusal(f"volume {chosen.volume}", loss, hint)
 
 

@@ -4,6 +4,7 @@ import os
 import pwd
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.granted import granted_request
@@ -22,6 +23,20 @@ from drtool.repository.reader import Reader
 from drtool.repository.snapshot import Snapshot
 
 __all__ = ["RestoreRequest", "refuse_foreign_options", "run_restore"]
+
+
+class Accepts(Protocol):
+    """Which points somebody takes that are not chosen by themselves."""
+
+    @property
+    def accept_late(self) -> bool:
+        """Those that reached the store after their deadline."""
+        ...
+
+    @property
+    def accept_void(self) -> bool:
+        """Those that their writer called incomplete."""
+        ...
 
 
 def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = False) -> RestoreResult:
@@ -82,13 +97,13 @@ def _dispatch(job: Job) -> RestoreResult:
             )
 
 
-def eligible(inventory: Inventory, request: RestoreRequest) -> Inventory:
+def eligible(inventory: Inventory, accepts: Accepts) -> Inventory:
     """Return the inventory with only those points that may be chosen."""
 
     def may(snapshot: Snapshot) -> bool:
         if snapshot.suspect:
             return False
-        return (request.accept_late or not snapshot.late) and (request.accept_void or snapshot.void is None)
+        return (accepts.accept_late or not snapshot.late) and (accepts.accept_void or snapshot.void is None)
 
     snapshots = {name: each for name, each in inventory.snapshots.items() if may(each)}
     bases = [base for base in inventory.bases if base.id in snapshots]

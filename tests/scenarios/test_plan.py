@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +12,17 @@ from typing import Any
 import pytest
 
 from drtool.operations import plan as operation
+from drtool.operations.points import take_inventory
 from drtool.operations.session import KeyFiles, Silent, Where, World, open_session
 from drtool.recovery.plan import from_json, to_json
 from drtool.recovery.wishes import Wishes
+from drtool.repository.config import Signer
+from drtool.repository.format.crypto import SigningKey
+from drtool.repository.heads import put_head
+from drtool.repository.kit import parse_seed
+from drtool.repository.records import Keys, Records
+from drtool.repository.repository import put_config
+from drtool.repository.snapshot import Void, put_void
 from tests.scenarios.commands import Commands, Said
 from tests.scenarios.conftest import System
 from tests.scenarios.targets import CLASSES, empty, put, run_plan, storage_class
@@ -333,6 +342,48 @@ def test_a_newer_point_that_cannot_be_read_is_no_reason_to_take_the_older_one_si
 
     [reason] = stage.reasons()
     assert f"{newest.name}, newer than snap/objects/{older.name}, which cannot be read" in reason
+    taken = {each["volume"]: each["point"] for each in stage.plan("--accept-loss")["volumes"]}
+    assert taken["objects"] == f"snap/objects/{older.name}"
+
+
+def test_a_point_that_its_writer_called_incomplete_is_taken_where_that_is_accepted(stage: Stage) -> None:
+    world = World(clock, {}, Silent())
+    with closing(
+        open_session(stage.drtool.policy, None, KeyFiles(bundle=stage.drtool.bundle), world)
+    ) as session:
+        [point] = take_inventory(session, "media").snapshots.values()
+        put_void(session.repository.records, Void(point.name, "media", point.run, "torn"), point.end)
+
+    assert stage.reasons() == ["volume media has no point that may be chosen"]
+    assert stage.plan("--accept-void")["plan"]["wishes"]["accept_void"] is True
+
+
+def test_as_of_a_head_neither_points_nor_the_policy_of_an_intruder_are_there(
+    stage: Stage, tmp_path: Path
+) -> None:
+    world = World(clock, {}, Silent())
+    with closing(
+        open_session(stage.drtool.policy, None, KeyFiles(bundle=stage.drtool.bundle), world)
+    ) as session:
+        repository, seed = session.repository, bytes(32)
+        signer = Signer("m", "maintainer", SigningKey(seed).public.hex(), repository.config.made)
+        signers = [*repository.config.signers, signer]
+        sheet = stage.drtool.kit.with_name(f"{stage.drtool.kit.name}.admin").read_text()
+        now = repository.store.now()
+        config = repository.config.next(now, repository.config_sha256, signers=signers)
+        put_config(repository.store, config, parse_seed(sheet, "ADMIN"))
+        known = [name for each in ("media", "objects") for name in take_inventory(session, each).snapshots]
+        keys = Keys(repository.records.keys.list_keys, (), SigningKey(seed), "maintainer")
+        head = put_head(Records(repository.store, config, keys), now, {"live": known, "wal": {}, "marks": {}})
+    content = {**stage.drtool.content, "recovery": {"deploy": {"command": ["evil"]}}}
+    with captured() as api:
+        theirs = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        replace(stage.drtool, content=content, environment=theirs).written()("backup")
+
+    assert stage.reasons() == ["recovery.deploy is not planned by this version"]
+    found = stage.plan("--as-of", head)
+    assert {each["point"] for each in found["volumes"]} == set(known)
+    assert "there is no head" in stage("--as-of", "x", code=2).error["message"]
 
 
 def test_a_policy_that_is_given_is_heeded_and_claims_of_files_are_looked_at(
@@ -357,7 +408,7 @@ def plan_of(drtool: Commands, *arguments: object, code: int = 0) -> dict[str, An
     keys = {"DRTOOL_POLICY": str(drtool.policy), "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
     said = run_plan({**drtool.environment, **keys}, *arguments, "--json", code=code)
     drtool.said.append(said.out + said.err)
-    found: dict[str, Any] = said.value["plan"]
+    found: dict[str, Any] = said.value.get("plan", said.value)
     return found
 
 
@@ -378,12 +429,15 @@ def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
         earlier = plan_of(drtool, "--at", system.when_filled.isoformat())
         put(target, at("pods"), item("db-0", spec={"volumes": [volume]}, metadata={"labels": labels}))
         put(target, at("services"), item("db", spec={"selector": {"app": "db"}}), item("none", spec={}))
+        behind = plan_of(drtool, "--as-of", "x", code=2)
         busy = plan_of(drtool.but("postgres", host="db.shop.svc", port=1), code=5)
         sentinel = drtool.but("redis", host=None, sentinel={"service": "s", "master": "m"})
         unseen = plan_of(sentinel, "redis")
 
     assert [each["volume"] for each in newest["volumes"]] == ["postgres", "redis"]
     assert newest["volumes"][0]["target"] is None
+    assert newest["volumes"][0]["version"] == 18
+    assert "not the WAL that came after the head" in behind["error"]["message"]
     [refusal] = busy["refusals"]
     assert (refusal["about"], refusal["message"]) == ("claim data-db-0", "is in use by db-0")
     assert unseen["notes"] == [
