@@ -8,12 +8,14 @@ from typing import Final
 from drtool.recovery.manifests.objects import Json, Ref, part, spec_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.target import TargetCluster, TargetFacts
+from drtool.recovery.webhooks import fatal_hooks
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.faults import Forbidden
 
 _STORAGE: Final = "storage.k8s.io"
 _DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
 _ALL: Final = Resource("*", "", "*", "", namespaced=False)
+_SERVICE: Final = "kubernetes.io/service-name"
 _ENDED: Final = ("Succeeded", "Failed")
 _RBAC: Final = "rbac.authorization.k8s.io"
 
@@ -116,7 +118,10 @@ class TargetLook:
             priority_classes=self._names("scheduling.k8s.io", "PriorityClass"),
             quotas=tuple(self._list("", "ResourceQuota", self._namespace)),
             users=self._users(set(claims)),
-            capacities=self._capacities(),
+            capacities=tuple(self._seen(_STORAGE, "CSIStorageCapacity") or ()),
+            labels=part(namespace, "metadata", "labels") if namespace else {},
+            dead_hooks=tuple(self._dead_hooks()),
+            plurals={kind: resource.plural for kind, resource in self._kinds.items()},
         )
         return replace(facts, lacking=tuple(self._lacking))
 
@@ -178,12 +183,30 @@ class TargetLook:
         if missing:
             self._note(" and ".join(missing), resource, namespace)
 
-    def _capacities(self) -> tuple[Json, ...]:
-        """Return what storage drivers say of their room. Who may not see it goes without."""
+    def _dead_hooks(self) -> Iterator[tuple[str, Json]]:
+        """Yield the webhooks that let nothing pass, and have nobody behind their Service."""
+        kinds = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+        found = [each for kind in kinds for each in self._seen("admissionregistration.k8s.io", kind) or ()]
+        hooks = [hook for configuration in found for hook in fatal_hooks(configuration)]
+        slices = self._seen("discovery.k8s.io", "EndpointSlice") if hooks else None
+        if slices is None:
+            return
+        ready = {
+            (each["metadata"]["namespace"], part(each, "metadata", "labels").get(_SERVICE))
+            for each in slices
+            if any(part(one, "conditions").get("ready") is not False for one in each.get("endpoints") or [])
+        }
+        for name, hook in hooks:
+            service = part(hook, "clientConfig", "service")
+            if (service.get("namespace"), service.get("name")) not in ready:
+                yield name, hook
+
+    def _seen(self, group: str, kind: str) -> list[Json] | None:
+        """Return the objects of a kind in all namespaces; None for who may not see them, and goes without."""
         before = dict(self._lacking)
-        found = tuple(self._list(_STORAGE, "CSIStorageCapacity", None))
-        self._lacking = before
-        return found
+        found = list(self._list(group, kind, None))
+        lacks, self._lacking = self._lacking != before, before
+        return None if lacks else found
 
     def _names(self, group: str, kind: str) -> frozenset[str]:
         return frozenset(each["metadata"]["name"] for each in self._list(group, kind, None))

@@ -13,6 +13,7 @@ from drtool.recovery.manifests.objects import NETWORK, STORAGE, Json, part, pod_
 from drtool.recovery.manifests.prepare import Preparation, Prepared
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.target import TargetFacts
+from drtool.recovery.webhooks import refuse_webhooks
 
 _CLAIM: Final = ("", "PersistentVolumeClaim")
 _BY_HAND: Final = "kubernetes.io/no-provisioner"
@@ -42,6 +43,7 @@ def refuse(
     made = [each for each in preparation.objects if actions.get(each.ref) in ("create", "replace")]
     yield from _classes(preparation, [each for each in made if each.ref[:2] == _CLAIM], facts)
     yield from _priorities(preparation, facts)
+    yield from refuse_webhooks(namespace, preparation.objects, facts)
     for quota in facts.quotas:
         about = f"quota {quota['metadata']['name']}"
         for short in shortages(quota, [each.item for each in made]):

@@ -25,7 +25,7 @@ from drtool.repository.repository import put_config
 from drtool.repository.snapshot import Void, put_void
 from tests.scenarios.commands import Commands, Said
 from tests.scenarios.conftest import System
-from tests.scenarios.targets import CLASSES, empty, put, run_plan, storage_class
+from tests.scenarios.targets import CLASSES, empty, put, run_plan, serve, storage_class
 from tests.sources.files.trees import clock
 from tests.sources.kubernetes.api import Api
 from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item, shop
@@ -244,6 +244,50 @@ def test_how_long_it_takes_is_known_once_a_restore_was_measured(stage: Stage, tm
     assert found["unmeasured"] == []
     assert " for the data, as earlier restores took" in stage(text=True).out
     assert "disk     1.0 GiB of class fast" in stage(text=True).out
+
+
+def test_a_webhook_that_nobody_answers_is_a_reason_against_it(stage: Stage) -> None:
+    rules = [{"operations": ["*"], "apiGroups": ["*"], "resources": ["*/*"]}]
+    hooks = [
+        {
+            "name": f"{name}.x",
+            "rules": rules,
+            "clientConfig": {"service": {"namespace": "other", "name": name}},
+        }
+        for name in ("dead", "away", "well")
+    ]
+    configuration = item("gate", webhooks=hooks)
+    group = "admissionregistration.k8s.io"
+    kind = "ValidatingWebhookConfiguration"
+    hidden = serve(stage.target, group, kind, "validatingwebhookconfigurations", configuration)
+    slices = serve(
+        stage.target,
+        "discovery.k8s.io",
+        "EndpointSlice",
+        "endpointslices",
+        *(
+            item(name, endpoints=[{"conditions": ready}], metadata={"namespace": "other", "labels": labels})
+            for name, ready in (("well", {}), ("away", {"ready": False}))
+            for labels in [{"kubernetes.io/service-name": name}]
+        ),
+        namespaced=True,
+    )
+    stage.target.collections["/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"] = []
+
+    assert [each.partition(" is asked")[0] for each in stage.reasons()] == [
+        "webhook dead.x",
+        "webhook away.x",
+    ]
+    for path in (slices, hidden):  # who may not look goes without
+        stage.target.forbidden |= {path}
+        assert stage().code == 0
+
+
+def test_a_class_that_has_not_the_room_is_a_reason_against_it(stage: Stage) -> None:
+    room = item("here", storageClassName="fast", capacity="1Mi")
+    serve(stage.target, "storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities", room, namespaced=True)
+
+    assert stage.reasons() == ["storage class fast has 1 MiB left, and the claims ask for 1 GiB"]
 
 
 def test_mappings_make_a_plan_of_a_refusal(stage: Stage) -> None:
