@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from difflib import unified_diff
-from typing import Final
 
 from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import UsageError
@@ -17,7 +16,7 @@ from drtool.operations.restore import eligible
 from drtool.operations.restore_postgres import refuse_wal_after_head
 from drtool.operations.results import Point
 from drtool.operations.session import Session
-from drtool.operations.told_policy import policy_in_force, tells_policy
+from drtool.operations.told_policy import RUNS_SINCE, policy_as_of
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.compare import Action, Change, State, compare
@@ -29,15 +28,10 @@ from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import label
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
-from drtool.repository.heads import pick_head
-from drtool.repository.records import Record
-from drtool.repository.runs import read_runs_that_tell
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.manifests import manifests_notes
 from drtool.sources.postgres.pitr import choose_recovery
-
-_RUNS_SINCE: Final = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +101,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
             "--at is one moment for all volumes already", hint="Leave out one of --at and --aligned."
         )
     world.progress.phase("choosing the points")
-    policy = _policy(session, now, wishes)
+    policy = policy_as_of(session, now, wishes.as_of)
     if any(isinstance(each, PostgresVolume) for each in policy.volumes):
         refuse_wal_after_head(wishes.as_of, wishes.at)
     inventories = {
@@ -128,7 +122,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
     facts = look.facts(preparation.objects, claims, verbs)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
-    pace = pace_of(session.repository.records, now - _RUNS_SINCE)
+    pace = pace_of(session.repository.records, now - RUNS_SINCE)
     request = Request(wishes, now, (captured.namespace, namespace), captured.version, pace)
     made = make_plan(policy, request, choice, preparation, changes, facts)
     plan = made if isinstance(made, Plan) else None
@@ -150,7 +144,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
 
 def prepare_again(session: Session, cluster: Cluster, plan: Plan) -> tuple[Policy, Mapping[str, Prepared]]:
     """Return the policy and the objects of a plan that was made before, as they were prepared for it."""
-    policy = _policy(session, session.world.clock(), plan.wishes)
+    policy = policy_as_of(session, session.world.clock(), plan.wishes.as_of)
     inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
     captured = _captured(session, policy, inventories, plan.volumes)
     namespace = plan.namespace[1]
@@ -160,20 +154,6 @@ def prepare_again(session: Session, cluster: Cluster, plan: Plan) -> tuple[Polic
 
 def _by_label(preparation: Preparation) -> Mapping[str, Prepared]:
     return {label(each.ref): each for each in preparation.objects}
-
-
-def _policy(session: Session, now: datetime, wishes: Wishes) -> Policy:
-    """Return the policy that was given; else the newest that a writer's run told, as of the head that is wished for."""
-    if session.policy is not None:
-        return session.policy
-    records, since = session.repository.records, now - _RUNS_SINCE
-    head = pick_head(records, wishes.as_of) if wishes.as_of is not None else None
-
-    def is_told(run: Record) -> bool:
-        return tells_policy(run) and (head is None or run.received <= head.received)
-
-    runs = read_runs_that_tell(records, since, since, is_told)
-    return policy_in_force(session, filter(is_told, runs))[0]
 
 
 def _choose(

@@ -23,6 +23,7 @@ _CLAIM: Final = ("", "PersistentVolumeClaim")
 _FOLDERS: Final = frozenset(  # provisioners whose volumes are as large as their node's disk
     {"rancher.io/local-path", "microk8s.io/hostpath", "k8s.io/minikube-hostpath", "docker.io/hostpath"}
 )
+_SHARED: Final = frozenset({"ReadWriteMany", "ReadOnlyMany"})
 _WAY: Final = "Make the claim beforehand, large enough and empty, and plan with --if-exists keep."
 
 
@@ -68,7 +69,18 @@ def refuse_disk(
 def note_disk(
     policy: Policy, volumes: Iterable[VolumePoint], preparation: Preparation, facts: TargetFacts
 ) -> Iterator[str]:
-    """Yield the volumes that are larger than what their claims ask for, where the class does not mind."""
+    """Yield the volumes that are larger than what their claims ask for, where the class does not mind.
+
+    And the claims that several nodes are to use, of a class whose volumes are folders on one.
+    """
+    for each in preparation.objects:
+        modes = (
+            set(spec_of(each.item).get("accessModes") or []) & _SHARED if each.ref[:2] == _CLAIM else set()
+        )
+        if modes and facts.storage_classes.get(_class(each.item, facts)) in _FOLDERS:
+            name = _class(each.item, facts)
+            asked = ", ".join(sorted(modes))
+            yield f"{each.ref}: it asks for {asked}, and class {name} may make volumes of one node only"
     for volume, claim, room in _tight(policy, volumes, preparation, facts):
         name = _class(claim, facts)
         if facts.storage_classes.get(name) in _FOLDERS:

@@ -1,10 +1,14 @@
 """What a person asks a plan for."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
+from drtool.errors import UsageError
+
+_NAMESPACE: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 IfExists = Literal["refuse", "keep", "replace"]
 
 
@@ -33,3 +37,10 @@ class Wishes:
     accept_late: bool = False
     accept_void: bool = False
     accept_loss: bool = False
+
+    def __post_init__(self) -> None:
+        if self.namespace is not None and not re.fullmatch(_NAMESPACE, self.namespace):
+            raise UsageError(
+                f"{self.namespace} is no name of a namespace",
+                hint="Small letters, digits and hyphens, 63 at most: --namespace shop-dr.",
+            )

@@ -58,6 +58,18 @@ def test_a_class_that_makes_folders_does_not_look_at_sizes() -> None:
     )
 
 
+def test_a_claim_for_several_nodes_may_stay_without_a_volume_where_these_are_folders() -> None:
+    shared, own = claim("media", accessModes=["ReadWriteMany"]), claim("data", accessModes=["ReadWriteOnce"])
+
+    assert made([shared, own], facts=FOLDERS).notes == (
+        (
+            "PersistentVolumeClaim media: it asks for ReadWriteMany, "
+            "and class fast may make volumes of one node only"
+        ),
+    )
+    assert made([shared, own]).notes == ()
+
+
 def test_a_plan_says_how_much_it_asks_of_each_class() -> None:
     found = made([claim("media"), claim("other"), claim("third", "mine", size="5Mi"), claim("fourth", None)])
 

@@ -346,6 +346,7 @@ def test_one_volume_can_be_planned_alone_and_another_is_wrong_usage(stage: Stage
         (["--storage-class", "fast"], "does not say what becomes what"),
         (["--host", "=new"], "does not say what becomes what"),
         (["--host", "a=b", "--host", "a=c"], "does not say what becomes what"),
+        (["--namespace", "Shop DR"], "is no name of a namespace"),
         (["--aligned", "--at", "1h ago"], "one moment for all volumes already"),
     ],
 )
