@@ -17,7 +17,7 @@ class Wishes:
     """at is UTC; without it, and not aligned, each volume comes back to its newest. No volumes are all of them.
 
     classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
-    already, and that differ. image is drtool's own, for what works inside of the target; enrol: a new writer takes over,
+    already, and that differ. image is drtool's own, for what works in the target; enrol: a new writer takes over,
     and takes a first backup. as_of names a head: what it did not know is not there. What is accepted is what else would
     be refused.
     """
