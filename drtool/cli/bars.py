@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from drtool.cli.steps import Deadline, How, StepProgress, Work, deadline
+from drtool.cli.units import printable
 from drtool.operations import session
 
 
@@ -132,7 +133,7 @@ class BarProgress:
                     self._bars.remove_task(task)
 
     def _print(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(printable(text), markup=False, highlight=False)
 
     def _advance(self, size: int) -> None:
         self._done += size

@@ -17,6 +17,7 @@ from typing import Any, get_args
 import click
 
 from drtool.cli.table import Table
+from drtool.cli.units import printable
 from drtool.errors import DrtoolError
 from drtool.policy.moments import exact
 
@@ -55,15 +56,17 @@ def say(answer: Answer, *, as_json: bool) -> int:
             "exit_code": answer.exit_code,
             "verdict": answer.verdict,
         }
-        say_text(json.dumps({**head, **encode(answer.facts)}, indent=2, ensure_ascii=False))
+        say_text(printable(json.dumps({**head, **encode(answer.facts)}, indent=2, ensure_ascii=False)))
         return answer.exit_code
     say_text(
-        click.style(answer.verdict, fg="red" if answer.exit_code or answer.alarm else "green", bold=True)
+        click.style(
+            printable(answer.verdict), fg="red" if answer.exit_code or answer.alarm else "green", bold=True
+        )
     )
-    say_text(answer.advice)
+    say_text(printable(answer.advice))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for part in answer.lines:
-        for line in part.lines(width) if isinstance(part, Table) else [part]:
+        for line in part.lines(width) if isinstance(part, Table) else [printable(part)]:
             say_text(line)
     return answer.exit_code
 
@@ -87,8 +90,8 @@ def say_error(error: DrtoolError, *, as_json: bool) -> None:
 
 def error_lines(error: DrtoolError, about: str = "") -> list[str]:
     """Return error as it is printed, about the thing that is named."""
-    hint = [f"hint: {error.hint}"] if error.hint else []
-    return [f"error: {about}{': ' if about else ''}{error.message}", *hint]
+    hint = [f"hint: {printable(error.hint)}"] if error.hint else []
+    return [f"error: {about}{': ' if about else ''}{printable(error.message)}", *hint]
 
 
 def say_traceback(fault: BaseException) -> None:

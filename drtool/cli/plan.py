@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drtool.cli.exits import STORE, exit_codes
-from drtool.cli.options import PLACE, RECOVERY_KEY, Invocation, common, complete_volume
+from drtool.cli.options import CHOICE, PLACE, RECOVERY_KEY, Invocation, common, complete_volume
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
 from drtool.cli.target_options import WISHES, wishes_of
@@ -16,6 +16,7 @@ from drtool.cli.units import NONE, counted, size, took, when
 from drtool.errors import Refused
 from drtool.operations.plan import PlanResult, run_plan
 from drtool.policy.moments import to_second
+from drtool.recovery.plan import Plan
 from drtool.recovery.steps import Step
 
 _SHOWN = 3  # objects of a step that its line names
@@ -26,7 +27,7 @@ _SHOWN = 3  # objects of a step that its line names
 @click.option(
     "--to-cluster", "context", required=True, metavar="CONTEXT", help="A context of the kubeconfig."
 )
-@common(WISHES, PLACE, RECOVERY_KEY)
+@common(WISHES, PLACE, RECOVERY_KEY, CHOICE)
 def command(invocation: Invocation, *, context: str, **given: Any) -> int:
     """Say how everything would come back into a cluster, and what speaks against it.
 
@@ -77,10 +78,22 @@ def _lines(result: PlanResult, now: datetime) -> Iterator[str | Table]:
         yield from ("", f"skew     {took(result.skew.total_seconds())}")
     yield from (f"MISSED   {text}" for text in result.missed)
     if result.plan is not None:
+        yield from _takes(result.plan)
         rows = [(phase.name, step.id, _what(step)) for phase in result.plan.phases for step in phase.steps]
         yield Table(("PHASE", "STEP", "WHAT"), rows)
     yield from _changes(result)
     yield from (f"note: {note}" for note in result.notes)
+
+
+def _takes(plan: Plan) -> Iterator[str]:
+    """Yield what a plan takes: room, and time as far as it is known."""
+    asked = [f"{size(count)} of class {name or 'by default'}" for name, count in plan.disk.items()]
+    if asked:
+        yield f"disk     {', '.join(asked)}"
+    if plan.predicted is not None:
+        yield f"time     {took(plan.predicted.total_seconds())} for the data, as earlier restores took"
+    if plan.unmeasured:
+        yield f"time     not known: no restore of {', '.join(plan.unmeasured)} was measured yet"
 
 
 def _volumes(result: PlanResult, now: datetime) -> Table:

@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol
 
 from drtool.cli.output import say_aside
 from drtool.cli.steps import Deadline, How, StepProgress, Work, deadline
-from drtool.cli.units import size
+from drtool.cli.units import printable, size
 from drtool.operations.session import Progress, Silent
 
 Mode = Literal["auto", "bar", "plain", "none"]
@@ -62,7 +62,7 @@ class LineProgress:
     def note(self, text: str) -> None:
         """Print a note."""
         with self._lock:
-            say_aside(f"note: {text}")
+            say_aside(f"note: {printable(text)}")
 
     def interrupted(self) -> None:
         """Say how far the phase came that was interrupted."""

@@ -44,16 +44,13 @@ OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "admin_key_file": ("--admin-key-file", None),
     "writer_secrets": ("--writer-secrets", None),
 }
+OF_BOTH: Final = ("at", "volumes", "as_of", "accept_late", "accept_void", "accept_loss")
 OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
     "leave": ("--leave", "stopped"),
     "owner": ("--owner", None),
     "bin_dir": ("--bin-dir", None),
     "tablespaces": ("--tablespace", ()),
     "appendonly": ("--appendonly", None),
-    "as_of": ("--as-of", None),
-    "accept_late": ("--accept-late", False),
-    "accept_void": ("--accept-void", False),
-    "accept_loss": ("--accept-loss", False),
 }
 
 
@@ -119,7 +116,7 @@ def command(invocation: Invocation, *, directory: Path | None, context: str | No
         raise UsageError("a restore goes to one place", hint="Give --to-dir DIR, or --to-cluster CONTEXT.")
     refuse_options_of_another(given, "directory" if context is None else "cluster")
     if context is not None:
-        chosen = {name: given[name] for name in (*OF_A_CLUSTER, "at", "volumes") if name != "confirm_target"}
+        chosen = {name: given[name] for name in (*OF_A_CLUSTER, *OF_BOTH) if name != "confirm_target"}
         return restore_into(
             invocation, context, chosen, confirmed=given["confirm_target"], dry_run=given["dry_run"]
         )

@@ -39,6 +39,10 @@ _DECIDED: Final = {
     "hosts": "--host",
     "with_jobs": "--with-jobs",
     "image": "--image",
+    "as_of": "--as-of",
+    "accept_late": "--accept-late",
+    "accept_void": "--accept-void",
+    "accept_loss": "--accept-loss",
 }
 
 

@@ -11,6 +11,8 @@ from typing import Final
 
 import click
 
+from drtool.cli.units import printable
+
 _GAP: Final = "  "
 _NARROW: Final = 12  # a cell up to this width is never wrapped: 1023 MiB/s, 2 min 30 s
 _READABLE: Final = 20  # a longer one is wrapped to less only where no column can be left out any more
@@ -48,7 +50,7 @@ class Table:
     def _columns(self, left_out: Iterable[str]) -> list[list[str]]:
         """Return the columns that stay, each with its header."""
         pairs = zip(self.header, zip(*self.rows, strict=True), strict=True)
-        return [[name, *cells] for name, cells in pairs if name not in left_out]
+        return [[name, *map(printable, cells)] for name, cells in pairs if name not in left_out]
 
     def _readable_width(self, left_out: Iterable[str]) -> int:
         columns = self._columns(left_out)

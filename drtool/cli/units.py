@@ -10,6 +10,12 @@ from drtool.policy.moments import to_second
 
 NONE: Final = "-"
 _KIB: Final = 1024
+# What moves a cursor, changes colours or turns the direction of text; written as JSON does, so that JSON stays JSON.
+_COMMANDS: Final = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
 _TWO_DIGITS: Final = 10  # from here on a size needs no decimal
 
 
@@ -78,3 +84,8 @@ def took(seconds: float) -> str:
 def counted(count: int, word: str) -> str:
     """Return how many things there are, with their name: 1 fault, 2 faults."""
     return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    """Return text without what commands a terminal: what a store or a cluster says may be anybody's word."""
+    return text.translate(_COMMANDS)

@@ -4,17 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from difflib import unified_diff
-from typing import Final
 
 from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import UsageError
 from drtool.operations.marks import loss_of
+from drtool.operations.pace import pace_of
 from drtool.operations.plan_objects import load_objects
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.restore import eligible
+from drtool.operations.restore_postgres import refuse_wal_after_head
 from drtool.operations.results import Point
 from drtool.operations.session import Session
-from drtool.operations.told_policy import policy_in_force, tells_policy
+from drtool.operations.told_policy import RUNS_SINCE, policy_as_of
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.compare import Action, Change, State, compare
@@ -27,13 +29,10 @@ from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import label
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
-from drtool.repository.runs import read_runs_that_tell
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.manifests import manifests_notes
 from drtool.sources.postgres.pitr import choose_recovery
-
-_RUNS_SINCE: Final = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +102,13 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
             "--at is one moment for all volumes already", hint="Leave out one of --at and --aligned."
         )
     world.progress.phase("choosing the points")
-    policy = _policy(session, now)
-    inventories = {each.name: take_inventory(session, each.name, wishes.at) for each in policy.volumes}
+    policy = policy_as_of(session, now, wishes.as_of)
+    if any(isinstance(each, PostgresVolume) for each in policy.volumes):
+        refuse_wal_after_head(wishes.as_of, wishes.at)
+    inventories = {
+        each.name: eligible(take_inventory(session, each.name, wishes.at, as_of=wishes.as_of), wishes)
+        for each in policy.volumes
+    }
     choice = _choose(session, policy, inventories, wishes, now)
     world.progress.phase("reading the captured objects")
     captured = _captured(session, policy, inventories, choice.volumes)
@@ -120,7 +124,8 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     facts = look.facts(preparation.objects, claims, verbs)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
     choice = replace(choice, refusals=(*choice.refusals, *_unplaced(policy, choice, preparation)))
-    request = Request(wishes, now, (captured.namespace, namespace), captured.version)
+    pace = pace_of(session.repository.records, now - RUNS_SINCE)
+    request = Request(wishes, now, (captured.namespace, namespace), captured.version, pace)
     made = make_plan(policy, request, choice, preparation, changes, facts)
     plan = made if isinstance(made, Plan) else None
     result = PlanResult(
@@ -129,7 +134,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         namespace=namespace,
         volumes=choice.volumes,
         skew=choice.skew,
-        missed=choice.missed,
+        missed=plan.missed if plan else choice.missed,
         refusals=() if isinstance(made, Plan) else made,
         changes=tuple(_told(change) for change in changes),
         left_out=preparation.left_out,
@@ -141,7 +146,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
 
 def prepare_again(session: Session, cluster: Cluster, plan: Plan) -> tuple[Policy, Mapping[str, Prepared]]:
     """Return the policy and the objects of a plan that was made before, as they were prepared for it."""
-    policy = _policy(session, session.world.clock())
+    policy = policy_as_of(session, session.world.clock(), plan.wishes.as_of)
     inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
     captured = _captured(session, policy, inventories, plan.volumes)
     namespace = plan.namespace[1]
@@ -153,24 +158,15 @@ def _by_label(preparation: Preparation) -> Mapping[str, Prepared]:
     return {label(each.ref): each for each in preparation.objects}
 
 
-def _policy(session: Session, now: datetime) -> Policy:
-    """Return the policy that was given; else the newest that a writer's run told."""
-    if session.policy is not None:
-        return session.policy
-    since = now - _RUNS_SINCE
-    runs = read_runs_that_tell(session.repository.records, since, since, tells_policy)
-    return policy_in_force(session, runs)[0]
-
-
 def _choose(
     session: Session, policy: Policy, inventories: Mapping[str, Inventory], wishes: Wishes, now: datetime
 ) -> Choice:
     points = {name: list(points_of(each)) for name, each in inventories.items()}
     candidates = [
-        Candidate(point.volume, point.source, point.name, point.begin, point.end, point.size)
+        _candidate(point, inventories[point.volume].snapshots[point.name].facts)
         for found in points.values()
         for point in found
-        if point.state == "listed"
+        if point.state in ("listed", "late", "void")  # of those that are there, these are accepted
     ]
     choice = choose_points(policy, candidates, wishes, now)
     doubts = [
@@ -180,8 +176,15 @@ def _choose(
             *_unreadable(each, points[each.volume], wishes.at),
             *_lost(session, each, inventories[each.volume]),
         )
+        if not wishes.accept_loss
     ]
     return replace(choice, refusals=(*choice.refusals, *doubts))
+
+
+def _candidate(point: Point, facts: Json) -> Candidate:
+    told = facts.get("major", facts.get("rdb_version"))
+    version = told if isinstance(told, int) else None  # a writer that was taken over may tell anything
+    return Candidate(point.volume, point.source, point.name, point.begin, point.end, point.size, version)
 
 
 def _unreadable(chosen: VolumePoint, points: Iterable[Point], at: datetime | None) -> Iterator[Refusal]:
@@ -189,19 +192,20 @@ def _unreadable(chosen: VolumePoint, points: Iterable[Point], at: datetime | Non
     for point in points:
         if point.state == "unreadable" and chosen.moment < point.end and (at is None or point.end <= at):
             said = f"has {point.name}, newer than {chosen.point}, which cannot be read: {point.detail}"
-            yield Refusal(f"volume {chosen.volume}", said, "Take the older point with --at.")
+            yield Refusal(
+                f"volume {chosen.volume}", said, "Take the older point with --at, or with --accept-loss."
+            )
 
 
 def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterator[Refusal]:
     """Yield the WAL that somebody saw durable, and that is not in the store any more."""
     if chosen.source != "postgres" or chosen.target is not None:
         return
-    bases = [base for base in inventory.bases if inventory.snapshots[base.id].chosen]
     wal = {lineage: held.wal for lineage, held in inventory.held.items()}
-    recovery = choose_recovery(bases, wal)
+    recovery = choose_recovery(inventory.bases, wal)
     loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
     if loss is not None:
-        hint = "The store lost WAL or shows an old state: ask `drtool verify --level L0`, or take a moment with --at."
+        hint = "The store lost WAL, or is old: ask `drtool verify --level L0`, or take the loss with --accept-loss."
         yield Refusal(f"volume {chosen.volume}", loss, hint)
 
 

@@ -8,13 +8,40 @@ from typing import Final
 from drtool.recovery.manifests.objects import Json, Ref, part, spec_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.target import TargetCluster, TargetFacts
+from drtool.recovery.webhooks import fatal_hooks
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.faults import Forbidden
 
 _STORAGE: Final = "storage.k8s.io"
 _DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
 _ALL: Final = Resource("*", "", "*", "", namespaced=False)
+_SERVICE: Final = "kubernetes.io/service-name"
 _ENDED: Final = ("Succeeded", "Failed")
+_RBAC: Final = "rbac.authorization.k8s.io"
+
+
+def _kind(group: str, plural: str, *, namespaced: bool = True) -> Resource:
+    return Resource(group, "v1", plural, "", namespaced=namespaced)
+
+
+# What executing a plan takes beside the objects that come back: what moves data, what is looked at, what keeps others
+# away. An abort deletes what a run made.
+_WORK: Final = (
+    (_kind("batch", "jobs"), ("create", "get", "patch", "delete")),
+    (_kind("", "pods"), ("get", "list", "delete")),
+    (_kind("", "pods/log"), ("get",)),
+    (_kind("", "pods/exec"), ("create",)),
+    (_kind("", "secrets"), ("create", "get", "patch", "delete")),
+    (_kind("coordination.k8s.io", "leases"), ("create", "get", "update", "delete")),
+)
+_NAMESPACES: Final = _kind("", "namespaces", namespaced=False)
+# Who gives a right away must have it, or these.
+_GIVING: Final = {
+    "Role": "escalate",
+    "ClusterRole": "escalate",
+    "RoleBinding": "bind",
+    "ClusterRoleBinding": "bind",
+}
 
 
 class TargetLook:
@@ -91,6 +118,10 @@ class TargetLook:
             priority_classes=self._names("scheduling.k8s.io", "PriorityClass"),
             quotas=tuple(self._list("", "ResourceQuota", self._namespace)),
             users=self._users(set(claims)),
+            capacities=tuple(self._seen(_STORAGE, "CSIStorageCapacity") or ()),
+            labels=part(namespace, "metadata", "labels") if namespace else {},
+            dead_hooks=tuple(self._dead_hooks()),
+            plurals={kind: resource.plural for kind, resource in self._kinds.items()},
         )
         return replace(facts, lacking=tuple(self._lacking))
 
@@ -138,9 +169,44 @@ class TargetLook:
             where = self._namespace if is_namespaced else None
             if resource is None:  # it will be served once its definition is there
                 continue
-            missing = [verb for verb in verbs if not self._cluster.may(verb, resource, where)]
-            if missing:
-                self._note(" and ".join(missing), resource, where)
+            self._ask(verbs, resource, where)
+            if group == _RBAC and kind in _GIVING:
+                roles = "clusterroles" if kind.startswith("Cluster") else "roles"
+                self._ask([_GIVING[kind]], _kind(_RBAC, roles, namespaced=is_namespaced), where)
+        for resource, needed in _WORK:
+            self._ask(needed, resource, self._namespace)
+        self._ask(("create", "get", "delete"), _NAMESPACES, None)
+
+    def _ask(self, verbs: Iterable[str], resource: Resource, namespace: str | None) -> None:
+        """Note which of verbs may not be done."""
+        missing = [verb for verb in verbs if not self._cluster.may(verb, resource, namespace)]
+        if missing:
+            self._note(" and ".join(missing), resource, namespace)
+
+    def _dead_hooks(self) -> Iterator[tuple[str, Json]]:
+        """Yield the webhooks that let nothing pass, and have nobody behind their Service."""
+        kinds = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+        found = [each for kind in kinds for each in self._seen("admissionregistration.k8s.io", kind) or ()]
+        hooks = [hook for configuration in found for hook in fatal_hooks(configuration)]
+        slices = self._seen("discovery.k8s.io", "EndpointSlice") if hooks else None
+        if slices is None:
+            return
+        ready = {
+            (each["metadata"]["namespace"], part(each, "metadata", "labels").get(_SERVICE))
+            for each in slices
+            if any(part(one, "conditions").get("ready") is not False for one in each.get("endpoints") or [])
+        }
+        for name, hook in hooks:
+            service = part(hook, "clientConfig", "service")
+            if (service.get("namespace"), service.get("name")) not in ready:
+                yield name, hook
+
+    def _seen(self, group: str, kind: str) -> list[Json] | None:
+        """Return the objects of a kind in all namespaces; None for who may not see them, and goes without."""
+        before = dict(self._lacking)
+        found = list(self._list(group, kind, None))
+        lacks, self._lacking = self._lacking != before, before
+        return None if lacks else found
 
     def _names(self, group: str, kind: str) -> frozenset[str]:
         return frozenset(each["metadata"]["name"] for each in self._list(group, kind, None))

@@ -4,6 +4,7 @@ import os
 import pwd
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.granted import granted_request
@@ -17,10 +18,25 @@ from drtool.operations.restore_redis import restore_redis
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
 from drtool.repository.format.names import json_time
+from drtool.repository.format.record import Json
 from drtool.repository.reader import Reader
 from drtool.repository.snapshot import Snapshot
 
 __all__ = ["RestoreRequest", "refuse_foreign_options", "run_restore"]
+
+
+class Accepts(Protocol):
+    """Which points somebody takes that are not chosen by themselves."""
+
+    @property
+    def accept_late(self) -> bool:
+        """Those that reached the store after their deadline."""
+        ...
+
+    @property
+    def accept_void(self) -> bool:
+        """Those that their writer called incomplete."""
+        ...
 
 
 def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = False) -> RestoreResult:
@@ -40,9 +56,10 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
         result = _dispatch(job)
         _check_proofs(result)
     except DrtoolError as fault:
-        _record(session, request, "failed", fault.message, dry_run=dry_run)
+        _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
         raise
-    _record(session, request, "done", result.point, dry_run=dry_run)
+    took = {"size": result.size, "seconds": round(result.seconds, 3)}
+    _record(session, request, {"outcome": "done", "detail": result.point, **took}, dry_run=dry_run)
     return result
 
 
@@ -80,13 +97,13 @@ def _dispatch(job: Job) -> RestoreResult:
             )
 
 
-def eligible(inventory: Inventory, request: RestoreRequest) -> Inventory:
+def eligible(inventory: Inventory, accepts: Accepts) -> Inventory:
     """Return the inventory with only those points that may be chosen."""
 
     def may(snapshot: Snapshot) -> bool:
         if snapshot.suspect:
             return False
-        return (request.accept_late or not snapshot.late) and (request.accept_void or snapshot.void is None)
+        return (accepts.accept_late or not snapshot.late) and (accepts.accept_void or snapshot.void is None)
 
     snapshots = {name: each for name, each in inventory.snapshots.items() if may(each)}
     bases = [base for base in inventory.bases if base.id in snapshots]
@@ -118,12 +135,7 @@ def _check_proofs(result: RestoreResult) -> None:
         )
 
 
-def _record(session: Session, request: RestoreRequest, outcome: str, detail: str, *, dry_run: bool) -> None:
-    """Keep the restore as a run record, where an operator's key is at hand."""
-    value = {
-        "volume": request.volume,
-        "outcome": outcome,
-        "detail": detail,
-        "at": json_time(request.at) if request.at else None,
-    }
-    record_run(session, "restore", value, dry_run=dry_run)
+def _record(session: Session, request: RestoreRequest, ended: Json, *, dry_run: bool) -> None:
+    """Keep the restore as a run record, where an operator's key is at hand. How long it took predicts the next one."""
+    at = json_time(request.at) if request.at else None
+    record_run(session, "restore", {"volume": request.volume, **ended, "at": at}, dry_run=dry_run)

@@ -79,13 +79,18 @@ def _bin_dir(job: Job) -> Path | None:
     return Path(said) if said else None
 
 
-def choose(job: Job) -> RecoveryChoice:
-    """Return the base, the path and the WAL that lead to what was asked for. Raises NoRecoveryPoint, Refused."""
-    if job.request.as_of is not None and job.request.at is None:
+def refuse_wal_after_head(as_of: str | None, at: datetime | None) -> None:
+    """Return when no WAL can be replayed that a head did not know. Raises UsageError."""
+    if as_of is not None and at is None:
         raise UsageError(
             "--as-of leaves out points, but not the WAL that came after the head",
             hint="Name a moment before the head as well: --at TIME.",
         )
+
+
+def choose(job: Job) -> RecoveryChoice:
+    """Return the base, the path and the WAL that lead to what was asked for. Raises NoRecoveryPoint, Refused."""
+    refuse_wal_after_head(job.request.as_of, job.request.at)
     held = job.inventory.held
     choice = choose_recovery(
         job.inventory.bases, {lineage: each.wal for lineage, each in held.items()}, target=job.request.at

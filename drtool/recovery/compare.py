@@ -31,16 +31,13 @@ _FIXED: Final = {
     ("batch", "Job"): {"selector", "template", "completions"},
     ("", "Service"): {"clusterIP"},
 }
-_FREE_OF_SET: Final = frozenset(
-    {
-        "replicas",
-        "template",
-        "updateStrategy",
+_FREE: Final = {
+    ("", "Pod"): {"activeDeadlineSeconds", "tolerations"},
+    ("apps", "StatefulSet"): {
+        *("replicas", "template", "updateStrategy", "minReadySeconds", "ordinals"),
         "persistentVolumeClaimRetentionPolicy",
-        "minReadySeconds",
-        "ordinals",
-    }
-)
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ def _is_fixed(kind: tuple[str, str], before: Json, after: Json) -> bool:
     if kind == ("", "Secret"):
         return bool(before.get("type") != after.get("type"))
     old, new = part(before, "spec"), part(after, "spec")
-    fixed = new.keys() - _FREE_OF_SET if kind == ("apps", "StatefulSet") else _FIXED.get(kind, set())
+    fixed = new.keys() - _FREE[kind] if kind in _FREE else _FIXED.get(kind, set())
     return any(old.get(key) != new.get(key) for key in fixed)
 
 

@@ -67,7 +67,19 @@ def _of_pod(item: Json) -> Demand:
 
 
 def _asked(containers: list[Json] | None, kind: str, name: str) -> list[Decimal]:
-    return [quantity(part(each, "resources", kind).get(name, 0)) for each in containers or []]
+    """Return what each container asks for. One with a limit alone requests that much."""
+    kinds = (kind, "limits")
+    return [
+        next(
+            (
+                quantity(part(each, "resources", one)[name])
+                for one in kinds
+                if name in part(each, "resources", one)
+            ),
+            Decimal(0),
+        )
+        for each in containers or []
+    ]
 
 
 def _of_claim(item: Json) -> Demand:

@@ -4,7 +4,8 @@ It is data: the same input makes the same plan, which can be shown, kept and rea
 nothing of what Secrets and ConfigMaps hold: who does a step prepares its objects again, from the same point.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Literal
@@ -13,8 +14,10 @@ from pydantic import TypeAdapter
 
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
+from drtool.recovery.disk import claims_made, disk_of, note_disk, refuse_disk
 from drtool.recovery.manifests.prepare import Preparation
 from drtool.recovery.points import Choice, VolumePoint
+from drtool.recovery.predict import predict
 from drtool.recovery.preflight import notes, refuse
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Phase, Step, phases_of
@@ -24,17 +27,25 @@ from drtool.recovery.wishes import Wishes
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a plan is asked for, and when. namespace is (captured, restored); version is the captured cluster's."""
+    """What a plan is asked for, and when. namespace is (captured, restored); version is the captured cluster's.
+
+    pace is how many bytes a second of each volume came back in earlier restores, where one was measured.
+    """
 
     wishes: Wishes
     now: datetime
     namespace: tuple[str, str]
     version: str = ""
+    pace: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One way back. missed says which promise it cannot keep, notes what a person should look at."""
+    """One way back. missed says which promise it cannot keep, notes what a person should look at.
+
+    size is that of the data, disk what is asked of each storage class, both in bytes. predicted is how long the data
+    takes, as earlier restores took; None where some volumes were never measured, which unmeasured names.
+    """
 
     version: Literal[1]
     policy: str
@@ -48,6 +59,9 @@ class Plan:
     phases: tuple[Phase, ...]
     missed: tuple[str, ...]
     notes: tuple[str, ...]
+    disk: Mapping[str, int] = field(default_factory=dict)
+    predicted: timedelta | None = None
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -67,10 +81,15 @@ def make_plan(
 
     choice is from `choose_points`, preparation from `prepare`, changes from `compare`, of each prepared object.
     """
-    against = (*choice.refusals, *refuse(policy, request.namespace[1], preparation, changes, facts))
+    against = (
+        *choice.refusals,
+        *refuse(policy, request.namespace[1], preparation, changes, facts),
+        *refuse_disk(policy, choice.volumes, preparation, changes, facts),
+    )
     if against:
         return against
     names = {each.ref.name for each in preparation.objects}
+    time = predict(policy, choice.volumes, request.pace)
     unknown = [name for tier in policy.recovery.tiers for name in tier if name not in names]
     return Plan(
         version=1,
@@ -83,11 +102,15 @@ def make_plan(
         skew=choice.skew,
         size=sum(each.size for each in choice.volumes),
         phases=phases_of(policy, preparation.objects, changes, choice.volumes, enrol=request.wishes.enrol),
-        missed=choice.missed,
+        missed=(*choice.missed, *time.missed),
         notes=(
             *notes(preparation, changes, facts, request.version),
+            *note_disk(policy, choice.volumes, preparation, facts),
             *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
         ),
+        disk=disk_of(claims_made(preparation, changes), facts),
+        predicted=time.data,
+        unmeasured=time.unmeasured,
     )
 
 

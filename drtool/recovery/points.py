@@ -20,7 +20,10 @@ from drtool.recovery.wishes import Wishes
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A point that a restore may choose: of PostgreSQL, every moment from begin to end can be had of it."""
+    """A point that a restore may choose: of PostgreSQL, every moment from begin to end can be had of it.
+
+    version is PostgreSQL's major, or that of the RDB.
+    """
 
     volume: str
     source: str
@@ -28,6 +31,7 @@ class Candidate:
     begin: datetime
     end: datetime
     size: int
+    version: int | None = None
 
     @property
     def moment(self) -> datetime:
@@ -40,7 +44,7 @@ class VolumePoint:
     """What one volume comes back to. target is the moment that PostgreSQL stops at, None for its newest.
 
     loss is what is lost against the moment that was asked for, else against now; cost is what of that would not be
-    lost with the newest point. size is in bytes.
+    lost with the newest point. size is in bytes. version is PostgreSQL's major, or that of the RDB.
     """
 
     volume: str
@@ -51,6 +55,7 @@ class VolumePoint:
     loss: timedelta
     cost: timedelta
     size: int
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,7 @@ def _volume_point(
         loss=max(reference - moment, none),
         cost=max(min(newest, reference) - moment, none),
         size=chosen.size,
+        version=chosen.version,
     )
 
 

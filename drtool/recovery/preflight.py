@@ -13,9 +13,11 @@ from drtool.recovery.manifests.objects import NETWORK, STORAGE, Json, part, pod_
 from drtool.recovery.manifests.prepare import Preparation, Prepared
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.target import TargetFacts
+from drtool.recovery.webhooks import refuse_webhooks
 
 _CLAIM: Final = ("", "PersistentVolumeClaim")
 _BY_HAND: Final = "kubernetes.io/no-provisioner"
+_OLDEST: Final = (1, 29)  # the first with containers that begin before others, and end after them
 _MAP: Final = "Map it to one that is: --storage-class {}=NEW, where NEW is {}."
 
 
@@ -27,14 +29,21 @@ def refuse(
     if policy.recovery.deploy is not None:
         hint = "Plan with the captured objects: leave recovery.deploy out of the policy that you give."
         yield Refusal("recovery.deploy", "is not planned by this version", hint)
+    version = facts.cluster.version
+    if () < _minor(version) < _OLDEST:
+        hint = "What moves data has native sidecars. Upgrade it, or bring volumes back with `drtool restore --to-dir`."
+        yield Refusal(
+            facts.cluster.context, f"is Kubernetes {version}, and a restore takes 1.29 or later", hint
+        )
     if facts.phase == "Terminating":
         hint = "Wait for its end, or see which finalizers hold it; drtool forces none away."
         yield Refusal(f"namespace {namespace}", "is being deleted in the target", hint)
     actions = {change.ref: change.action for change in changes}
-    yield from _conflicts(changes)
+    yield from _conflicts(preparation, changes)
     made = [each for each in preparation.objects if actions.get(each.ref) in ("create", "replace")]
     yield from _classes(preparation, [each for each in made if each.ref[:2] == _CLAIM], facts)
     yield from _priorities(preparation, facts)
+    yield from refuse_webhooks(namespace, preparation.objects, facts)
     for quota in facts.quotas:
         about = f"quota {quota['metadata']['name']}"
         for short in shortages(quota, [each.item for each in made]):
@@ -47,13 +56,19 @@ def refuse(
         yield Refusal(facts.cluster.context, f"does not let you {verb}", hint)
 
 
-def _conflicts(changes: Iterable[Change]) -> Iterator[Refusal]:
+def _conflicts(preparation: Preparation, changes: Iterable[Change]) -> Iterator[Refusal]:
+    shared = {each.ref for each in preparation.objects if not each.is_namespaced}
     for change in changes:
         if change.action != "refuse":
             continue
         if change.ref[:2] == _CLAIM:
             hint = "--if-exists keep restores into it if it is empty; a claim is never replaced. Or take --namespace."
             yield Refusal(str(change.ref), "is there already, and may hold data", hint)
+        elif change.ref in shared:
+            hint = (
+                "--if-exists keep leaves it, for others may use it: see that it fits, or change it by hand."
+            )
+            yield Refusal(str(change.ref), "is there already, and differs", hint)
         else:
             hint = (
                 "--if-exists keep leaves it, --if-exists replace makes it what it was; or take --namespace."

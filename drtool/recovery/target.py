@@ -24,6 +24,9 @@ class TargetFacts:
     phase is that of the namespace, "" where it is not there. live are the objects that are there already of those
     that come back. storage_classes maps names to provisioners; drivers are those of CSI. users are the pods that use
     each claim of the namespace. lacking are verbs by kind that may not be done there, each as in "create secrets".
+    capacities are the CSIStorageCapacities, what drivers say of the room that they have; most say nothing. labels are
+    those of the namespace; dead_hooks the webhooks that let nothing pass and have nobody behind them, each with its
+    configuration's name; plurals what kinds are called there.
     """
 
     cluster: TargetCluster
@@ -38,3 +41,7 @@ class TargetFacts:
     quotas: Sequence[Json] = ()
     users: Mapping[str, Sequence[str]] = field(default_factory=dict)
     lacking: Sequence[str] = ()
+    capacities: Sequence[Json] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dead_hooks: Sequence[tuple[str, Json]] = ()
+    plurals: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)

@@ -1,10 +1,14 @@
 """What a person asks a plan for."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
+from drtool.errors import UsageError
+
+_NAMESPACE: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 IfExists = Literal["refuse", "keep", "replace"]
 
 
@@ -13,8 +17,9 @@ class Wishes:
     """at is UTC; without it, and not aligned, each volume comes back to its newest. No volumes are all of them.
 
     classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
-    already, and that differ. image is drtool's own, for what works inside of the target; enrol: a
-    new writer takes over, and takes a first backup.
+    already, and that differ. image is drtool's own, for what works in the target; enrol: a new writer takes over,
+    and takes a first backup. as_of names a head: what it did not know is not there. What is accepted is what else would
+    be refused.
     """
 
     at: datetime | None = None
@@ -28,3 +33,14 @@ class Wishes:
     with_jobs: bool = False
     image: str = ""
     enrol: bool = False
+    as_of: str | None = None
+    accept_late: bool = False
+    accept_void: bool = False
+    accept_loss: bool = False
+
+    def __post_init__(self) -> None:
+        if self.namespace is not None and not re.fullmatch(_NAMESPACE, self.namespace):
+            raise UsageError(
+                f"{self.namespace} is no name of a namespace",
+                hint="Small letters, digits and hyphens, 63 at most: --namespace shop-dr.",
+            )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-AccessRole = Literal["writer", "reader", "verifier", "maintainer", "operator", "admin"]
+AccessRole = Literal["writer", "reader", "verifier", "maintainer", "operator", "runner", "admin"]
 ROLES: Final[tuple[AccessRole, ...]] = get_args(AccessRole)
 
 PROBE: Final = "probe"  # where the canary lives
@@ -24,11 +24,12 @@ _LOOK: Final = [
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The families of objects that a role may get, put and delete. All roles list."""
+    """The families of objects that a role may get, put and delete, and whether it may list them."""
 
     get: tuple[str, ...]
     put: tuple[str, ...] = ()
     delete: tuple[str, ...] = ()
+    lists: bool = True
 
 
 ACCESS: Final[Mapping[AccessRole, Access]] = {
@@ -38,7 +39,10 @@ ACCESS: Final[Mapping[AccessRole, Access]] = {
     "reader": Access(_OPEN),
     "verifier": Access((EVERYTHING,), ("runs",)),
     "maintainer": Access((EVERYTHING,), (EVERYTHING,), (EVERYTHING,)),
+    # Grants are made, and URLs signed, with what an operator may do: a URL gets an object as the operator would.
     "operator": Access((EVERYTHING,), ("runs", "hold", "using")),
+    # A grant tells its runner every name. With URLs that were signed for it, it needs no access at all.
+    "runner": Access(("config", "snap", "lists", "packs", "wal", "tail"), lists=False),
     "admin": Access(("config", "rewrap", "packs", "wal", "tail", PROBE), ("config", "rewrap", PROBE)),
 }
 
@@ -53,7 +57,8 @@ def s3_policy(role: AccessRole, bucket: str, prefix: str) -> dict[str, Any]:
     listing: dict[str, Any] = {"Sid": "List", "Effect": "Allow", "Action": _LIST, "Resource": [place]}
     if prefix:
         listing["Condition"] = {"StringLike": {"s3:prefix": [f"{prefix}*"]}}
-    statements = [listing, {"Sid": "Look", "Effect": "Allow", "Action": _LOOK, "Resource": [place]}]
+    look = {"Sid": "Look", "Effect": "Allow", "Action": _LOOK, "Resource": [place]}
+    statements = [listing, look] if access.lists else []
     for sid, actions, families in (
         ("Get", ["s3:GetObject", "s3:GetObjectVersion"], access.get),
         ("Put", ["s3:PutObject"], access.put),

@@ -7,7 +7,7 @@ plan/<volume>/<time>-<sha256>         {"expire", "delete"}      maintainer
 heads/<time>-<sha256>                 {"live", "wal", "marks", "config", "previous"}   maintainer
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Final, Literal
@@ -70,6 +70,20 @@ def read_journals(records: Records) -> Iterator[Record]:
         for stored in stored_objects(records.store, day):
             if kind_of(stored.name) == "journal":
                 yield records.read(stored)
+
+
+def read_runs_of(records: Records, kinds: Collection[RunKind], since: datetime) -> Iterator[Record]:
+    """Yield the run records of kinds since then, newest first. Others are not read, for each costs a GET."""
+    listed = [
+        stored
+        for day in _days(records)
+        if day >= f"runs/{since:%Y%m%d}/"
+        for stored in stored_objects(records.store, day)
+        if kind_of(stored.name) in kinds
+    ]
+    for stored in reversed(listed):
+        with suppress(Corrupt, ObjectMissing):
+            yield records.read(stored)
 
 
 def newest_run(records: Records, kind: RunKind, since: datetime) -> str | None:

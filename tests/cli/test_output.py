@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from drtool.cli.output import Answer, encode, say, say_error
+from drtool.cli.progress import make_progress
 from drtool.cli.table import Table
 from drtool.errors import Refused
 from drtool.operations.results import InitResult
@@ -94,3 +95,25 @@ def test_a_table_of_an_answer_is_as_wide_as_the_terminal() -> None:
     assert "x" * 70 in shown
     assert "yy" not in shown
     assert "(left out for want of width: B; --json has them)" in shown
+
+
+def test_what_others_said_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "a\x1b[2J\x9b2Kb\u202ec"
+    harmless = "a\\u001b[2J\\u009b2Kb\\u202ec"
+    answer = Answer("x", evil, evil, {"said": evil}, [evil, Table(("H",), [(evil,)])])
+    say(answer, as_json=False)
+    say_error(Refused(evil, hint=f"{evil}."), as_json=False)
+    printed = capsys.readouterr()
+
+    assert [line for line in printed.out.splitlines() if line not in ("", "H")] == [harmless] * 4
+    assert printed.err == f"error: {harmless}\nhint: {harmless}.\n"
+    say(answer, as_json=True)
+    told = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\u202e"} & set(told)
+    assert json.loads(told)["said"] == evil
+
+
+def test_a_note_beside_the_progress_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    make_progress("plain").note("a\x1b[2Jb")
+
+    assert capsys.readouterr().err == "note: a\\u001b[2Jb\n"

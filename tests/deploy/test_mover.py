@@ -19,7 +19,6 @@ from drtool.deploy.mover import (
     mover_network,
     pieces_of,
 )
-from drtool.policy.schema import Repository
 
 PLACEMENT = {"nodeSelector": {"disk": "fast"}}
 LENDER = Lender("postgres:15", ("registry",), {"limits": {"memory": "1Gi"}})
@@ -136,7 +135,7 @@ def test_secrets_hold_a_grant_in_pieces_the_key_and_the_urls() -> None:
     ],
 )
 def test_it_reaches_names_and_the_store_and_nobody_reaches_it(endpoint: str, rule: object) -> None:
-    spec = mover_network(MOVER, Repository(url="s3://bucket", endpoint=endpoint))["spec"]
+    spec = mover_network(MOVER, endpoint)["spec"]
     assert spec["podSelector"]["matchLabels"] == MOVER.labels
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in spec

@@ -70,13 +70,14 @@ def plan(
     facts: TargetFacts = FACTS,
     of: Policy | None = None,
     live: Sequence[Json] = (),
+    points: Sequence[Candidate] = POINTS,
     **request: Any,
 ) -> Plan | tuple[Refusal, ...]:
     """Return the plan for objects, where live are there already."""
     wished, promised = wishes or Wishes(), of or policy()
     preparation, changes = changes_of(objects, wished, facts, live)
     asked = Request(wished, NOW, ("shop", wished.namespace or "shop"), **request)
-    choice = choose_points(promised, POINTS, wished, NOW)
+    choice = choose_points(promised, points, wished, NOW)
     return make_plan(promised, asked, choice, preparation, changes, facts)
 
 

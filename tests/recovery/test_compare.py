@@ -12,7 +12,9 @@ from tests.recovery.stage import FACTS, changes_of
 
 
 def change(item: Json, live: Json | None, if_exists: IfExists = "refuse") -> Change:
-    _, changes = changes_of([item], Wishes(if_exists=if_exists), FACTS, [live] if live else [])
+    _, changes = changes_of(
+        [item], Wishes(if_exists=if_exists, with_jobs=True), FACTS, [live] if live else []
+    )
     return changes[0]
 
 
@@ -50,6 +52,7 @@ def test_what_differs_is_treated_as_asked(if_exists: IfExists, action: str) -> N
 ROLE = {"apiGroup": "x", "kind": "Role", "name": "x"}
 BINDING = captured("rbac.authorization.k8s.io/v1", "RoleBinding", "b", roleRef=ROLE)
 SET = workload("StatefulSet", "db", serviceName="db")
+POD = captured("v1", "Pod", "p", spec={"serviceAccountName": "x", "containers": []})
 HEADLESS = captured("v1", "Service", "s", spec={"clusterIP": "None"})
 
 
@@ -68,7 +71,20 @@ HEADLESS = captured("v1", "Service", "s", spec={"clusterIP": "None"})
             "replace",
             id="27-immutable",
         ),
+        pytest.param(
+            SETTINGS,
+            captured("v1", "ConfigMap", "c", data={"a": "2"}, immutable=True),
+            "replace",
+            id="27-immutable-since",
+        ),
+        pytest.param(
+            SETTINGS,
+            captured("v1", "ConfigMap", "c", data={"a": "1"}, immutable=True),
+            "nothing",
+            id="27-equal",
+        ),
         pytest.param(SETTINGS, {**SETTINGS, "data": {}}, "update", id="27-config-map"),
+        pytest.param(POD, but(POD, serviceAccountName="other"), "replace", id="27-pod"),
         pytest.param(
             captured("v1", "ServiceAccount", "default", imagePullSecrets=[{"name": "a"}]),
             captured("v1", "ServiceAccount", "default"),

@@ -1,11 +1,13 @@
 """Everything that speaks against a plan, at once, and what somebody should look at."""
 
+from dataclasses import replace
+
 import pytest
 
 from drtool.recovery.target import TargetFacts
 from drtool.recovery.wishes import Wishes
 from tests.recovery.captured import Json, captured, claim, volume, workload
-from tests.recovery.stage import facts, made, policy, refused
+from tests.recovery.stage import CLUSTER, facts, made, plan, policy, refused
 
 QUOTA = captured(
     "v1",
@@ -26,6 +28,8 @@ BUSY = workload("Deployment", "web", replicas=3, pod={
                    {"name": "b", "image": "b", "resources": {"requests": {"cpu": "250m"}}}],
     "initContainers": [{"name": "i", "image": "i", "resources": {"requests": {"memory": "3Gi"}}}],
 })  # fmt: skip
+LIMITED = workload("Deployment", "web", pod={
+    "containers": [{"name": "a", "image": "a", "resources": {"limits": {"cpu": "1"}}}]})  # fmt: skip
 PRIORITY = workload("Deployment", "web", pod={"priorityClassName": "urgent"})
 
 
@@ -106,6 +110,13 @@ PRIORITY = workload("Deployment", "web", pod={"priorityClassName": "urgent"})
             id="49-init",
         ),
         pytest.param(
+            [{**LIMITED, "spec": {**LIMITED["spec"], "replicas": 3}}],
+            quota(requests_cpu="3"),
+            Wishes(),
+            "quota q is too small for what comes back: requests.cpu: 3 needed, 2 free",
+            id="49-limit",
+        ),
+        pytest.param(
             [claim("a")],
             quota(**{"fast.storageclass.storage.k8s.io/requests.storage": "1Mi"}),
             Wishes(),
@@ -115,6 +126,13 @@ PRIORITY = workload("Deployment", "web", pod={"priorityClassName": "urgent"})
         ),
         pytest.param(
             [], facts(users={"data": ["db-0"]}), Wishes(), "claim data is in use by db-0", id="running"
+        ),
+        pytest.param(
+            [],
+            facts(cluster=replace(CLUSTER, version="v1.28.15+k3s1")),
+            Wishes(),
+            "new is Kubernetes v1.28.15+k3s1, and a restore takes 1.29 or later",
+            id="42",
         ),
         pytest.param(
             [],
@@ -160,7 +178,10 @@ def test_what_cannot_be_is_refused(
             Wishes(),
             id="59-captured",
         ),
+        pytest.param([], facts(cluster=replace(CLUSTER, version="unknown")), Wishes(), id="42-unknown"),
+        pytest.param([], facts(cluster=replace(CLUSTER, version="v1.29.0")), Wishes(), id="42-oldest"),
         pytest.param([BUSY], quota(pods="11"), Wishes(), id="49"),
+        pytest.param([LIMITED], quota(requests_cpu="3"), Wishes(), id="49-limit"),
         pytest.param(
             [BUSY],
             facts(quotas=[{**QUOTA, "spec": {"scopes": ["BestEffort"], "hard": {"pods": "1"}}}]),
@@ -193,6 +214,18 @@ def test_what_is_there_and_differs_is_a_conflict_and_the_way_on_is_said() -> Non
         "PersistentVolumeClaim data: it is there already, and stays as it is",
     )
     assert [step.kind for step in kept.steps] == ["restore", "prove"] * 3
+
+
+def test_nobody_is_told_to_replace_what_others_in_the_cluster_may_use() -> None:
+    mine, theirs = (
+        captured("rbac.authorization.k8s.io/v1", "ClusterRole", "r", rules=[number]) for number in (1, 2)
+    )
+    [refusal] = plan([mine], live=[theirs])  # type: ignore[misc]  # it is refused
+
+    assert str(refusal.about) == "ClusterRole r"
+    assert "--if-exists keep" in refusal.hint
+    assert "replace" not in refusal.hint
+    assert "--namespace" not in refusal.hint
 
 
 def test_the_teams_own_deployment_is_not_planned_yet() -> None:

@@ -30,6 +30,15 @@ def test_the_writer_and_the_reader_get_no_pack() -> None:
     assert set(FAMILIES) - {"packs"} <= set(ACCESS["reader"].get)
 
 
+def test_a_runner_gets_what_a_grant_opens_and_sees_nothing_else() -> None:
+    [get] = s3_policy("runner", "bucket", "shop/")["Statement"]
+
+    assert get["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
+    assert {each.rpartition("shop/")[2] for each in get["Resource"]} == {
+        f"{family}/*" for family in ("config", "snap", "lists", "packs", "wal", "tail")
+    }
+
+
 def test_a_policy_is_bound_to_the_prefix() -> None:
     policy = s3_policy("writer", "bucket", "shop/")
     listing, look, get, put = policy["Statement"]

@@ -24,6 +24,19 @@ def put(api: Api, path: str, *objects: Json) -> None:
     api.collections[path] = [*rest, *objects]
 
 
+def serve(api: Api, group: str, kind: str, plural: str, *objects: Json, namespaced: bool = False) -> str:
+    """Have a kind more served, with these objects; return where they all are."""
+    groups = api.answers["/apis"]["groups"]
+    if f"/apis/{group}/v1" not in api.answers:
+        version = {"version": "v1"}
+        groups.append({"name": group, "preferredVersion": version, "versions": [version]})
+    kinds = api.answers.setdefault(f"/apis/{group}/v1", {"resources": []})["resources"]
+    kinds.append({"name": plural, "kind": kind, "namespaced": namespaced, "verbs": ["get", "list"]})
+    path = f"/apis/{group}/v1/{plural}"
+    api.collections[path] = list(objects)
+    return path
+
+
 def empty() -> Api:
     """Return a cluster with the same kinds, in which only another application lives."""
     api = shop()

@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +12,20 @@ from typing import Any
 import pytest
 
 from drtool.operations import plan as operation
+from drtool.operations.points import take_inventory
 from drtool.operations.session import KeyFiles, Silent, Where, World, open_session
 from drtool.recovery.plan import from_json, to_json
 from drtool.recovery.wishes import Wishes
+from drtool.repository.config import Signer
+from drtool.repository.format.crypto import SigningKey
+from drtool.repository.heads import put_head
+from drtool.repository.kit import parse_seed
+from drtool.repository.records import Keys, Records
+from drtool.repository.repository import put_config
+from drtool.repository.snapshot import Void, put_void
 from tests.scenarios.commands import Commands, Said
 from tests.scenarios.conftest import System
-from tests.scenarios.targets import CLASSES, empty, put, run_plan, storage_class
+from tests.scenarios.targets import CLASSES, empty, put, run_plan, serve, storage_class
 from tests.sources.files.trees import clock
 from tests.sources.kubernetes.api import Api
 from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item, shop
@@ -197,6 +206,89 @@ def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) ->
     )
 
 
+def test_the_rights_that_executing_takes_are_asked_for_too(stage: Stage) -> None:
+    def allowed(review: dict[str, Any]) -> dict[str, Any]:
+        asked = review["spec"]["resourceAttributes"]
+        held = asked["verb"] in ("create", "patch") and asked["resource"] != "pods/exec"
+        return {"status": {"allowed": held}}
+
+    stage.target.answers[REVIEWS] = allowed
+
+    assert stage.reasons() == [
+        f"here does not let you {each}"
+        for each in (
+            f"escalate clusterroles.{RBAC}",
+            f"bind clusterroles.{RBAC}",
+            f"escalate roles.{RBAC} in namespace shop",
+            f"bind roles.{RBAC} in namespace shop",
+            "get and delete jobs.batch in namespace shop",
+            "get and list and delete pods in namespace shop",
+            "get pods/log in namespace shop",
+            "create pods/exec in namespace shop",
+            "get and delete secrets in namespace shop",
+            "get and update and delete leases.coordination.k8s.io in namespace shop",
+            "get and delete namespaces",
+        )
+    ]
+
+
+def test_how_long_it_takes_is_known_once_a_restore_was_measured(stage: Stage, tmp_path: Path) -> None:
+    assert "time     not known: no restore of media was measured yet" in stage(text=True).out
+    assert stage.plan()["plan"]["predicted_seconds"] is None
+
+    stage.drtool.restore("media", tmp_path / "first")
+    found = stage.plan()["plan"]
+
+    assert found["predicted_seconds"] > 0
+    assert found["unmeasured"] == []
+    assert " for the data, as earlier restores took" in stage(text=True).out
+    assert "disk     1.0 GiB of class fast" in stage(text=True).out
+
+
+def test_a_webhook_that_nobody_answers_is_a_reason_against_it(stage: Stage) -> None:
+    rules = [{"operations": ["*"], "apiGroups": ["*"], "resources": ["*/*"]}]
+    hooks = [
+        {
+            "name": f"{name}.x",
+            "rules": rules,
+            "clientConfig": {"service": {"namespace": "other", "name": name}},
+        }
+        for name in ("dead", "away", "well")
+    ]
+    configuration = item("gate", webhooks=hooks)
+    group = "admissionregistration.k8s.io"
+    kind = "ValidatingWebhookConfiguration"
+    hidden = serve(stage.target, group, kind, "validatingwebhookconfigurations", configuration)
+    slices = serve(
+        stage.target,
+        "discovery.k8s.io",
+        "EndpointSlice",
+        "endpointslices",
+        *(
+            item(name, endpoints=[{"conditions": ready}], metadata={"namespace": "other", "labels": labels})
+            for name, ready in (("well", {}), ("away", {"ready": False}))
+            for labels in [{"kubernetes.io/service-name": name}]
+        ),
+        namespaced=True,
+    )
+    stage.target.collections["/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"] = []
+
+    assert [each.partition(" is asked")[0] for each in stage.reasons()] == [
+        "webhook dead.x",
+        "webhook away.x",
+    ]
+    for path in (slices, hidden):  # who may not look goes without
+        stage.target.forbidden |= {path}
+        assert stage().code == 0
+
+
+def test_a_class_that_has_not_the_room_is_a_reason_against_it(stage: Stage) -> None:
+    room = item("here", storageClassName="fast", capacity="1Mi")
+    serve(stage.target, "storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities", room, namespaced=True)
+
+    assert stage.reasons() == ["storage class fast has 1 MiB left, and the claims ask for 1 GiB"]
+
+
 def test_mappings_make_a_plan_of_a_refusal(stage: Stage) -> None:
     put(stage.target, CLASSES, storage_class("fast", "kubernetes.io/no-provisioner"))
 
@@ -253,6 +345,7 @@ def test_one_volume_can_be_planned_alone_and_another_is_wrong_usage(stage: Stage
         (["--storage-class", "fast"], "does not say what becomes what"),
         (["--host", "=new"], "does not say what becomes what"),
         (["--host", "a=b", "--host", "a=c"], "does not say what becomes what"),
+        (["--namespace", "Shop DR"], "is no name of a namespace"),
         (["--aligned", "--at", "1h ago"], "one moment for all volumes already"),
     ],
 )
@@ -293,6 +386,48 @@ def test_a_newer_point_that_cannot_be_read_is_no_reason_to_take_the_older_one_si
 
     [reason] = stage.reasons()
     assert f"{newest.name}, newer than snap/objects/{older.name}, which cannot be read" in reason
+    taken = {each["volume"]: each["point"] for each in stage.plan("--accept-loss")["volumes"]}
+    assert taken["objects"] == f"snap/objects/{older.name}"
+
+
+def test_a_point_that_its_writer_called_incomplete_is_taken_where_that_is_accepted(stage: Stage) -> None:
+    world = World(clock, {}, Silent())
+    with closing(
+        open_session(stage.drtool.policy, None, KeyFiles(bundle=stage.drtool.bundle), world)
+    ) as session:
+        [point] = take_inventory(session, "media").snapshots.values()
+        put_void(session.repository.records, Void(point.name, "media", point.run, "torn"), point.end)
+
+    assert stage.reasons() == ["volume media has no point that may be chosen"]
+    assert stage.plan("--accept-void")["plan"]["wishes"]["accept_void"] is True
+
+
+def test_as_of_a_head_neither_points_nor_the_policy_of_an_intruder_are_there(
+    stage: Stage, tmp_path: Path
+) -> None:
+    world = World(clock, {}, Silent())
+    with closing(
+        open_session(stage.drtool.policy, None, KeyFiles(bundle=stage.drtool.bundle), world)
+    ) as session:
+        repository, seed = session.repository, bytes(32)
+        signer = Signer("m", "maintainer", SigningKey(seed).public.hex(), repository.config.made)
+        signers = [*repository.config.signers, signer]
+        sheet = stage.drtool.kit.with_name(f"{stage.drtool.kit.name}.admin").read_text()
+        now = repository.store.now()
+        config = repository.config.next(now, repository.config_sha256, signers=signers)
+        put_config(repository.store, config, parse_seed(sheet, "ADMIN"))
+        known = [name for each in ("media", "objects") for name in take_inventory(session, each).snapshots]
+        keys = Keys(repository.records.keys.list_keys, (), SigningKey(seed), "maintainer")
+        head = put_head(Records(repository.store, config, keys), now, {"live": known, "wal": {}, "marks": {}})
+    content = {**stage.drtool.content, "recovery": {"deploy": {"command": ["evil"]}}}
+    with captured() as api:
+        theirs = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        replace(stage.drtool, content=content, environment=theirs).written()("backup")
+
+    assert stage.reasons() == ["recovery.deploy is not planned by this version"]
+    found = stage.plan("--as-of", head)
+    assert {each["point"] for each in found["volumes"]} == set(known)
+    assert "there is no head" in stage("--as-of", "x", code=2).error["message"]
 
 
 def test_a_policy_that_is_given_is_heeded_and_claims_of_files_are_looked_at(
@@ -317,7 +452,7 @@ def plan_of(drtool: Commands, *arguments: object, code: int = 0) -> dict[str, An
     keys = {"DRTOOL_POLICY": str(drtool.policy), "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
     said = run_plan({**drtool.environment, **keys}, *arguments, "--json", code=code)
     drtool.said.append(said.out + said.err)
-    found: dict[str, Any] = said.value["plan"]
+    found: dict[str, Any] = said.value.get("plan", said.value)
     return found
 
 
@@ -338,12 +473,15 @@ def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
         earlier = plan_of(drtool, "--at", system.when_filled.isoformat())
         put(target, at("pods"), item("db-0", spec={"volumes": [volume]}, metadata={"labels": labels}))
         put(target, at("services"), item("db", spec={"selector": {"app": "db"}}), item("none", spec={}))
+        behind = plan_of(drtool, "--as-of", "x", code=2)
         busy = plan_of(drtool.but("postgres", host="db.shop.svc", port=1), code=5)
         sentinel = drtool.but("redis", host=None, sentinel={"service": "s", "master": "m"})
         unseen = plan_of(sentinel, "redis")
 
     assert [each["volume"] for each in newest["volumes"]] == ["postgres", "redis"]
     assert newest["volumes"][0]["target"] is None
+    assert newest["volumes"][0]["version"] == 18
+    assert "not the WAL that came after the head" in behind["error"]["message"]
     [refusal] = busy["refusals"]
     assert (refusal["about"], refusal["message"]) == ("claim data-db-0", "is in use by db-0")
     assert unseen["notes"] == [

@@ -104,6 +104,24 @@ def way(tmp_path: Path) -> Iterator[Way]:
         yield Way(target, drtool, str(target.kubeconfig(tmp_path / "new")), tmp_path / "state")
 
 
+def test_an_image_that_cannot_be_pulled_is_refused_before_anything_is_written(way: Way) -> None:
+    before = way.objects()
+
+    def becomes(pod: Json) -> Json:
+        waiting = {"reason": "ErrImageNeverPull", "message": "not here"}
+        return {"containerStatuses": [{"state": {"waiting": waiting}}]} if pod["kind"] == "Pod" else well(pod)
+
+    way.target.becomes = becomes
+    error = way.restore(code=5)["error"]
+
+    assert "image drtool:1 of drtool itself cannot be pulled: not here" in error["message"]
+    assert "image web:1 of Deployment web cannot be pulled: not here" in error["message"]
+    assert way.objects() == before
+    assert not list(
+        Path(way.drtool.content["repository"]["url"].removeprefix("file://")).glob("runs/*/*journal*")
+    )
+
+
 def test_a_plan_is_executed_from_the_kit_alone(way: Way) -> None:
     found = way.restore()["restore"]
 

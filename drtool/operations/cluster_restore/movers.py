@@ -200,7 +200,16 @@ class _Work:
 
     def _grant(self, runner: RunnerLine) -> Granted:
         point = next(each for each in self.replay.plan.volumes if each.volume == self.volume.name)
-        wanted = RestoreRequest(volume=self.volume.name, directory=Path("/"), at=point.target)
+        wishes = self.replay.plan.wishes
+        wanted = RestoreRequest(
+            volume=self.volume.name,
+            directory=Path("/"),
+            at=point.target,
+            as_of=wishes.as_of,
+            accept_late=wishes.accept_late,
+            accept_void=wishes.accept_void,
+            accept_loss=wishes.accept_loss,
+        )
         to = parse_runner_public(runner.public_text())
         return run_grant(self.replay.session, GrantRequest(wanted, to, point.point))
 

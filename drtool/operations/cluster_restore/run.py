@@ -9,6 +9,7 @@ from typing import Final
 from drtool.errors import DrtoolError, Refused, UsageError
 from drtool.operations.cluster_restore.abort import abort_run, refuse_once_started
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
+from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import begin_journal, make_run_name, open_journal
 from drtool.operations.cluster_restore.lease import held_lease, lost
 from drtool.operations.cluster_restore.movers import prove_volume, restore_volume
@@ -76,17 +77,21 @@ def run_cluster_restore(
             if request.enrolment is not None:
                 refuse_unready(made.policy, request.enrolment)
             confirm(_challenge(made.result.plan))
-            replay = _begin(session, cluster, made, request)
+            run = make_run_name(world.clock(), random_bytes(3))
+            for note in check_images(world, cluster, run, made):
+                world.progress.note(note)
+            replay = _begin(session, cluster, run, made, request)
         _execute(replay, request.machine)
         return outcome_of(replay)
 
 
-def _begin(session: Session, cluster: Cluster, made: Made, request: ClusterRestoreRequest) -> Replay:
+def _begin(
+    session: Session, cluster: Cluster, run: str, made: Made, request: ClusterRestoreRequest
+) -> Replay:
     """Return a new run of the plan that was made, its journal begun."""
     plan = made.result.plan
     if plan is None:
         raise Refused("there is no plan")
-    run = make_run_name(session.world.clock(), random_bytes(3))
     journal = begin_journal(session, run, to_json(plan))
     session.world.progress.note(f"this is run {run}")
     replay = Replay(session, made.policy, plan, run, cluster, made.objects, journal)

@@ -99,6 +99,16 @@ def _replica_set(item: Json, _around: Around) -> str | None:
     return "made by its owner" if any(each.get("controller") for each in owners) else None
 
 
+def _claim(item: Json, _around: Around) -> str | None:
+    """A claim that came with a pod goes with it, and stands in the way of the next one's if it comes back."""
+    owners = item["metadata"].get("ownerReferences") or []
+    return (
+        "made by its pod"
+        if any(each["kind"] == "Pod" and each.get("controller") for each in owners)
+        else None
+    )
+
+
 def _volume(item: Json, around: Around) -> str | None:
     """A volume that the old cluster kept is dead, or still in use there: its claim gets a new one."""
     return None if around.keeps_volume(item["metadata"]["name"]) else "its claim gets a new volume"
@@ -118,6 +128,7 @@ _SPECIAL: Final = {
     ("apps", "ReplicaSet"): _replica_set,
     ("", "ReplicationController"): _replica_set,
     ("", "PersistentVolume"): _volume,
+    ("", "PersistentVolumeClaim"): _claim,
     (STORAGE, "StorageClass"): _storage_class,
     ("apiregistration.k8s.io", "APIService"): _api_service,
 }

@@ -19,9 +19,7 @@ def strip_claim(item: Json, around: Around) -> list[str]:
     spec = spec_of(item)
     for key in ("dataSource", "dataSourceRef", "volumeAttributesClassName"):
         spec.pop(key, None)
-    beta = annotations_of(item).pop(_BETA_CLASS, None)
-    if beta is not None:
-        spec.setdefault("storageClassName", beta)
+    move_class(item)
     notes = []
     volume = spec.get("volumeName", "")
     if not around.keeps_volume(volume):
@@ -34,6 +32,13 @@ def strip_claim(item: Json, around: Around) -> list[str]:
     return notes
 
 
+def move_class(item: Json) -> None:
+    """Name the class of a claim, or of a volume, where it is named today. Where both do, the annotation counts."""
+    beta = annotations_of(item).pop(_BETA_CLASS, None)
+    if beta is not None:
+        item["spec"]["storageClassName"] = beta
+
+
 def _was_by_hand(around: Around, volume: str) -> list[str]:
     """Say of a claim that its volume was written by hand: what it promised may not be what the class gives."""
     spec = spec_of(around.objects.get(Ref("", "PersistentVolume", volume), {}))
@@ -44,6 +49,7 @@ def _was_by_hand(around: Around, volume: str) -> list[str]:
 def strip_volume(item: Json, _around: Around) -> list[str]:
     """Free a volume from the claim that the old cluster knew. It is kept, whatever becomes of its claim."""
     spec = spec_of(item)
+    move_class(item)
     claim = part(spec, "claimRef")
     if claim:
         spec["claimRef"] = {key: claim[key] for key in ("namespace", "name") if key in claim}

@@ -31,11 +31,11 @@ def is_workload(group: str, kind: str) -> bool:
 def unhold(item: Json) -> None:
     """Give item back what an annotation says that it was, if it was captured while it waited."""
     annotations, spec = part(item, "metadata", "annotations"), spec_of(item)
-    if REPLICAS in annotations:
+    if annotations.get(REPLICAS, "").isdecimal():  # what somebody else wrote there says nothing
         spec["replicas"] = int(annotations.pop(REPLICAS))
     if SUSPEND in annotations:
         spec["suspend"] = annotations.pop(SUSPEND) == "true"
-    if RETENTION in annotations:
+    if annotations.get(RETENTION, "").count("/") == 1:
         deleted, scaled = annotations.pop(RETENTION).split("/")
         spec["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": deleted, "whenScaled": scaled}
     pod = part(spec, "template", "spec")

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from drtool.recovery.manifests.objects import (
     NETWORK,
+    RBAC,
     Json,
     containers_of,
     kind_of,
@@ -67,10 +68,15 @@ def left_as_it_is(item: Json, mappings: Mappings) -> Iterator[str]:
     if mappings.moves:
         pairs.append(mappings.namespace)
     for old, new in pairs:
-        pattern = re.compile(rf"(?<![\w-]){re.escape(old)}(?![\w-])")
+        pattern, mapped = _word(old), _word(new)
         for place, text in _texts(item, ""):
-            if pattern.search(text.replace(new, "")):
+            if pattern.search(mapped.sub("", text)):
                 yield f"{place} still holds {old}"
+
+
+def _word(name: str) -> re.Pattern[str]:
+    """Return what finds a name, and no longer one that it is part of."""
+    return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
 
 
 def _texts(item: Json, at: str) -> Iterator[tuple[str, str]]:
@@ -107,7 +113,7 @@ def _map_namespace(item: Json, old: str, new: str) -> None:
         metadata["namespace"] = new
     if kind_of(item) == ("", "Namespace"):
         metadata["name"] = new
-    for each in item.get("subjects") or []:
+    for each in item.get("subjects") or [] if kind_of(item)[0] == RBAC else []:
         _map_subject(each, old, new)
     for holder in _referrers(item):
         if holder.get("namespace") == old:
@@ -144,7 +150,9 @@ def _map_selectors(value: Any, old: str, new: str) -> None:
     if labels.get(_NAME) == old:
         labels[_NAME] = new
     for each in part(value, "namespaceSelector").get("matchExpressions") or []:
-        if each.get("key") == _NAME:
+        if (
+            isinstance(each, dict) and each.get("key") == _NAME
+        ):  # a custom resource may mean something else by it
             each["values"] = [new if name == old else name for name in each.get("values") or []]
     for each in value.values():
         _map_selectors(each, old, new)

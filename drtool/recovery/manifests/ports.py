@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from drtool.recovery.manifests.choose import Around
 from drtool.recovery.manifests.objects import Json, annotations_of, part, spec_of
@@ -48,11 +48,18 @@ def drop_taken_ports(item: Json, taken: dict[int, str]) -> list[str]:
     ]
 
 
+def _applied(item: Json) -> Any:
+    """Return what somebody applied; nothing where the annotation is not kubectl's."""
+    try:
+        return json.loads(annotations_of(item).get(_APPLIED, "{}"))
+    except ValueError:
+        return {}
+
+
 def _chosen_ports(item: Json) -> Iterator[int]:
     """Yield the node ports that somebody wrote: a server notes who set a field, but not what it chose itself."""
     spec = spec_of(item)
-    applied = annotations_of(item).get(_APPLIED)
-    said = part(json.loads(applied), "spec") if applied else {}
+    said = part(_applied(item), "spec")
     yield from (port["nodePort"] for port in said.get("ports") or [] if port.get("nodePort"))
     if said.get("healthCheckNodePort"):
         yield said["healthCheckNodePort"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from drtool.policy.made_anew import TOKEN
 from drtool.recovery.manifests.choose import Around
-from drtool.recovery.manifests.claims import strip_claim, strip_volume
+from drtool.recovery.manifests.claims import move_class, strip_claim, strip_volume
 from drtool.recovery.manifests.objects import (
     NETWORK,
     RBAC,
@@ -38,7 +38,8 @@ _ANNOTATIONS: Final = (
     "cni.projectcalico.org/*",
     "kubernetes.io/service-account.uid",
     "endpoints.kubernetes.io/last-change-trigger-time",
-    "autoscaling.alpha.kubernetes.io/*",
+    "autoscaling.alpha.kubernetes.io/conditions",  # a status; an old HPA has its other metrics in such annotations
+    "autoscaling.alpha.kubernetes.io/current-metrics",
     "batch.kubernetes.io/job-tracking",
     "openshift.io/*",
     f"{OWN}*",
@@ -136,6 +137,7 @@ def _job(item: Json, _around: Around) -> list[str]:
 def _set(item: Json, _around: Around) -> None:
     for template in spec_of(item).get("volumeClaimTemplates") or []:
         template.pop("status", None)
+        move_class(template)
         template["metadata"] = _metadata(template["metadata"])
 
 

@@ -63,7 +63,8 @@ class PresignedStore:
         if answer.status in _REFUSED:
             raise StoreOutage(
                 f"{asked.place} refuses the URL of {name}: those in {self._file} are good until {urls.expires}",
-                hint="Renew the file with `drtool keys grant --presign`; look at the rights of who signed it.",
+                hint="Sign them anew, `drtool keys grant --point … --presign 6h --urls-output NEW`, and move NEW over "
+                "that file; or look at the rights of who signed them.",
             )
         return _content(answer, asked, start)[:length]
 

@@ -182,3 +182,24 @@ def test_43_hosts_of_ingresses_and_their_certificates_are_mapped() -> None:
     ]
     assert found.objects[0].item["spec"]["tls"][0] == {"hosts": ["dr.shop.example"]}
     assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [("shop-drill", "shop", True), ("shop", "shop-drill", True), ("shop-drill", "drill", True)],
+)
+def test_61_an_old_name_that_has_the_new_one_in_it_is_told(old: str, new: str, told: bool) -> None:  # noqa: FBT001 - a table
+    mappings = Mappings((old, new))
+    stays, goes = ready(env(f"http://web.{old}/"), mappings), ready(env(f"http://web.{new}/"), mappings)
+
+    assert any(f"still holds {old}" in note for note in stays.notes) is told
+    assert not any(f"[DB].value still holds {old}" in note for note in goes.notes)
+
+
+def test_what_a_custom_resource_means_by_a_familiar_word_is_left_alone() -> None:
+    spec = {"rules": [{"namespaceSelector": {"matchExpressions": ["any"]}}]}
+    found = captured("example.com/v1", "Widget", "w", spec=spec, subjects=[{"of": "mail"}])
+    served = {**SERVED, ("example.com", "Widget"): ("v1",)}
+
+    [widget] = prepare([found], MOVED, served).objects
+    assert (widget.item["spec"], widget.item["subjects"]) == (spec, [{"of": "mail"}])

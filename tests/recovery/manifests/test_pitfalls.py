@@ -158,6 +158,35 @@ KEPT: dict[str, tuple[Json, Check]] = {
                  metadata={"annotations": {"volume.beta.kubernetes.io/storage-class": "fast"}}),
         lambda it: it["spec"] == {"storageClassName": "fast"} and "annotations" not in it["metadata"],
     ),
+    "17-the-class-in-an-annotation-counts": (
+        captured("v1", "PersistentVolumeClaim", "old", spec={"storageClassName": "slow"},
+                 metadata={"annotations": {"volume.beta.kubernetes.io/storage-class": "fast"}}),
+        lambda it: it["spec"] == {"storageClassName": "fast"},
+    ),
+    "17-the-class-of-a-template-in-an-annotation": (
+        workload("StatefulSet", "db", volumeClaimTemplates=[{"spec": {}, "metadata": {
+            "name": "data", "annotations": {"volume.beta.kubernetes.io/storage-class": "fast"}}}]),
+        lambda it: it["spec"]["volumeClaimTemplates"]
+        == [{"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}}],
+    ),
+    "17-the-class-of-a-volume-in-an-annotation": (
+        captured("v1", "PersistentVolume", "share", spec={"nfs": {"server": "nas"}},
+                 metadata={"annotations": {"volume.beta.kubernetes.io/storage-class": "fast"}}),
+        lambda it: it["spec"]["storageClassName"] == "fast",
+    ),
+    "45-metrics-of-an-old-autoscaler": (
+        captured("autoscaling/v1", "HorizontalPodAutoscaler", "web", spec={}, metadata=annotated(**{
+            "autoscaling.alpha.kubernetes.io/metrics": "[]", "autoscaling.alpha.kubernetes.io/conditions": "[]"})),
+        lambda it: it["metadata"]["annotations"] == {"autoscaling.alpha.kubernetes.io/metrics": "[]"},
+    ),
+    "12-an-annotation-that-is-not-kubectls": (
+        service({"annotations": {APPLIED: "{not"}}), lambda it: ports(it) == [None, None]
+    ),
+    "47-an-annotation-that-is-not-ours": (
+        workload("StatefulSet", "db") | {"metadata": {"name": "db", "namespace": "shop", **annotated(**{
+            "drtool.io/replicas": "many", "drtool.io/claim-retention": "x"})}},
+        lambda it: it["spec"]["replicas"] == 2 and "annotations" not in it["metadata"],
+    ),
     "18-19-a-volume-by-address": (
         volume("share", "", nfs={"server": "nas", "path": "/x"}),
         lambda it: it["spec"]["claimRef"] == {"namespace": "shop", "name": "media"}
@@ -254,6 +283,10 @@ LEFT_OUT: dict[str, tuple[Json, str]] = {
         workload("ReplicaSet", "x-1") | {"metadata": {"name": "x-1", "ownerReferences": [
             {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "controller": True}]}},
         "made by its owner"),
+    "25-the-claim-of-a-pod": (
+        claim("web-0-scratch") | {"metadata": {"name": "web-0-scratch", "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "controller": True}]}},
+        "made by its pod"),
     "4-revisions": (captured("apps/v1", "ControllerRevision", "db-1"), "made anew by the cluster"),
     "5-a-bare-pod": (POD, "a pod of nobody, and not asked for"),
     "6-mirror-pods": (captured("v1", "Pod", "p", metadata=annotated(**{"kubernetes.io/config.mirror": "x"})),

@@ -166,7 +166,7 @@ def test_urls_that_nobody_renews_end_with_what_to_do(s3: S3Store, file: Path, st
     _expire(store)
     with pytest.raises(StoreOutage, match=r"refuses the URL of a: those in .* are good until noon") as caught:
         RetryingStore(store, deadline_s=0.5).get("a")
-    assert "Renew the file" in caught.value.hint
+    assert "move NEW over that file" in caught.value.hint
     assert "Signature" not in str(caught.value)
 
 

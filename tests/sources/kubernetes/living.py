@@ -28,6 +28,8 @@ def well(item: Json) -> Json:
             return {
                 "conditions": [{"type": kind, "status": _TRUE} for kind in ("Established", "NamesAccepted")]
             }
+        case "Pod":
+            return {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}
         case "Job":
             return {"conditions": [{"type": "Complete", "status": _TRUE}]}
     return {}
@@ -82,6 +84,9 @@ class Living(Api):
         if self.find(folder, name) is not None:
             return 409, {}, status(409, f"{name} already exists")
         self._count += 1
+        if sent["kind"] == "Namespace":
+            account = {"metadata": {"name": "default"}}
+            self.collections.setdefault(f"{folder}/{name}/serviceaccounts", [account])
         metadata = {
             **sent["metadata"],
             "uid": f"new-{self._count}",
