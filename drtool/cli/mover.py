@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from drtool.cli.mover_inside import probe, queues
 from drtool.cli.options import GRANT, PLACE, Invocation, common
 from drtool.cli.output import encode, say_text
 from drtool.cli.restore import answer
@@ -18,6 +19,10 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.group("mover", hidden=True)
 def command() -> None:
     """Bring data back in a pod of the cluster that is restored into."""
+
+
+command.add_command(probe)
+command.add_command(queues)
 
 
 @command.command("restore")

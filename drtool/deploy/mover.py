@@ -30,13 +30,8 @@ PIECE: Final = 900_000  # bytes of a Secret, which may hold 1 MiB
 _RUN_FOLDER: Final = "/etc/drtool/run"
 _GRANT_FOLDER: Final = "/etc/drtool/grant"
 _HANDS_FOLDER: Final = "/hands"
-_ROOT_NEEDS: Final = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "SETFCAP",
-]  # to give files back to their owners
+# To give files back to their owners.
+_ROOT_NEEDS: Final = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"]
 _OWN: Final = 'chown "$2" "$1"'
 _KEPT_S: Final = 2 * 24 * 3600
 _TRIES: Final = 2

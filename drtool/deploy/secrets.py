@@ -17,6 +17,11 @@ def keys_of(policy: Policy, volume: Volume) -> Keys:
     return _by_secret([*_references(policy.repository, "repository"), *_references(volume, volume.name)])
 
 
+def volume_keys(volume: Volume) -> Keys:
+    """Return what it takes to reach a volume alone. Raises UsageError for what no pod can read."""
+    return _by_secret(_references(volume, volume.name))
+
+
 def own_keys(policy: Policy) -> Keys:
     """Return the Secrets that come with drtool, with their keys: those that the policy's repository names."""
     keys = _by_secret(_references(policy.repository, "repository"))

@@ -4,7 +4,15 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from drtool.policy.durations import DURATION, format_duration, parse_duration
@@ -28,6 +36,17 @@ def refusal(message: str, suggestion: str = "", *, is_secret: bool = False) -> P
     """
     facts = {"message": message, "suggestion": suggestion, "is_secret": is_secret}
     return PydanticCustomError("refused", "{message}", facts)
+
+
+def one_form(*keys: str) -> Discriminator:
+    """Return what tells models apart by the one key of keys that each has. Braces keep tags apart from keys."""
+
+    def tag(value: object) -> str | None:
+        present = (key for key in keys if (key in value if isinstance(value, dict) else hasattr(value, key)))
+        return next((f"{{{key}}}" for key in present), None)
+
+    message = f"needs one of {' and '.join(keys)}"
+    return Discriminator(tag, custom_error_type="form", custom_error_message=message)
 
 
 def _matching(pattern: str, fault: str) -> tuple[AfterValidator, WithJsonSchema]:

@@ -38,9 +38,11 @@ def name_faults(policy: object) -> Iterator[Fault]:
     yield from _repeated(policy, ("volumes",), "name")
     for index, volume in enumerate(_items(_get(policy, "volumes"))):
         yield from _repeated(volume, ("proofs",), "name", above=("volumes", index))
-    yield from _repeated(recovery, ("probes",), "name", above=("recovery",))
+    for part in ("hooks", "probes"):
+        yield from _repeated(recovery, (part,), "name", above=("recovery",))
     yield from _order_faults(_items(_get(recovery, "order")), volumes)
     yield from _tier_faults(_items(_get(recovery, "tiers")))
+    yield from _hook_faults(_items(_get(recovery, "hooks")), volumes)
     yield from _reference_faults(_items(_get(recovery, "references")), volumes)
     yield from _namespace_faults(policy)
 
@@ -67,6 +69,16 @@ def _tier_faults(tiers: Sequence[object]) -> Iterator[Fault]:
             if isinstance(workload, str) and workload in seen:
                 yield Fault(("recovery", "tiers", number, index), f"names {workload} twice")
             seen.add(str(workload))
+
+
+def _hook_faults(hooks: Sequence[object], volumes: dict[str, str]) -> Iterator[Fault]:
+    """Yield what hooks wait for and no plan restores; objects are applied kind by kind, and are no such step."""
+    fitting = [volume for volume, source in volumes.items() if source != "manifests"]
+    for index, hook in enumerate(hooks):
+        for key in ("before", "after"):
+            name = _get(_get(hook, key), "restore")
+            if name is not None and name not in fitting:
+                yield _unknown_volume(("recovery", "hooks", index, key, "restore"), name, fitting)
 
 
 def _reference_faults(references: Sequence[object], volumes: dict[str, str]) -> Iterator[Fault]:

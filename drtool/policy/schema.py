@@ -5,13 +5,14 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
 from drtool.errors import UsageError
 from drtool.policy.durations import format_duration
-from drtool.policy.model import Duration, KubernetesName, Model, Name, Namespace, Text, refusal
+from drtool.policy.hooks import Hook
+from drtool.policy.model import Duration, KubernetesName, Model, Name, Namespace, Text, one_form, refusal
 from drtool.policy.names import name_faults
 from drtool.policy.retention import Retention
 from drtool.policy.secret import SecretReference
@@ -81,19 +82,11 @@ class Kubernetes(Model):
     namespace: Namespace
 
 
-def _one_form(*keys: str) -> Discriminator:
-    """Return what tells models apart by the one key of keys that each has. Braces keep tags apart from keys."""
-
-    def tag(value: object) -> str | None:
-        present = (key for key in keys if (key in value if isinstance(value, dict) else hasattr(value, key)))
-        return next((f"{{{key}}}" for key in present), None)
-
-    message = f"needs one of {' and '.join(keys)}"
-    return Discriminator(tag, custom_error_type="form", custom_error_message=message)
-
-
 class HttpProbe(Model):
-    """An address that must answer with a status."""
+    """An address that must answer with a status, asked from within the namespace: a Service's name will do.
+
+    One that does not yet is asked again, for five minutes: an application takes a while, ready or not.
+    """
 
     name: Text
     http: Text
@@ -101,7 +94,7 @@ class HttpProbe(Model):
 
 
 class CommandProbe(Model):
-    """A command that must end with 0 in a pod of a workload."""
+    """A command that must end with 0 in a pod of a workload, the first that is ready, within five minutes."""
 
     name: Text
     command: Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -131,22 +124,23 @@ class FileReferences(Model):
 
 Probe = Annotated[
     Annotated[HttpProbe, Tag("{http}")] | Annotated[CommandProbe, Tag("{command}")],
-    _one_form("http", "command"),
+    one_form("http", "command"),
 ]
 Deploy = Annotated[
     Annotated[KustomizeDeploy, Tag("{kustomize}")] | Annotated[CommandDeploy, Tag("{command}")],
-    _one_form("kustomize", "command"),
+    one_form("kustomize", "command"),
 ]
 
 
 class Recovery(Model):
-    """The way back: volumes in order, workloads tier by tier, and what must then work.
+    """The way back: volumes in order, workloads tier by tier, what no manifest holds, and what must then work.
 
     Without order the volumes come back as listed; without deploy the captured manifests are applied.
     """
 
     order: tuple[Name, ...] = ()
     tiers: tuple[tuple[KubernetesName, ...], ...] = ()
+    hooks: tuple[Hook, ...] = ()
     probes: tuple[Probe, ...] = ()
     references: tuple[FileReferences, ...] = ()
     deploy: Deploy | None = None

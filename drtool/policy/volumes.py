@@ -119,7 +119,11 @@ class Sentinel(Model):
 
 
 class RedisVolume(VolumeBase):
-    """A Redis or Valkey with its replicas, found by a host or by Sentinel."""
+    """A Redis or Valkey with its replicas, found by a host or by Sentinel.
+
+    broker says what the queues of Celery do after a restore into a cluster, before anything starts that reads them:
+    restore leaves them to the workers, hold puts them aside for `drtool queues`, purge deletes them.
+    """
 
     source: Literal["redis"]
     host: TextOrReference | None = None
@@ -129,7 +133,7 @@ class RedisVolume(VolumeBase):
     tls: Tls | None = None
     sentinel: Sentinel | None = None
     allow_master: bool = False  # whether the master may be captured while no healthy replica is there
-    broker: Literal["restore", "hold", "purge"] = "restore"  # what queued tasks do after a restore
+    broker: Literal["restore", "hold", "purge"] = "restore"
     max_run: Duration = timedelta(hours=1)
     window: ClassVar[timedelta] = timedelta(0)  # dumps of different replicas share nothing
 

@@ -15,12 +15,14 @@ from pydantic import TypeAdapter
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
 from drtool.recovery.disk import claims_made, disk_of, note_disk, refuse_disk
+from drtool.recovery.hooks import hook_notes, hook_refusals
 from drtool.recovery.manifests.prepare import Preparation
 from drtool.recovery.points import Choice, VolumePoint
 from drtool.recovery.predict import predict
 from drtool.recovery.preflight import notes, refuse
 from drtool.recovery.refusal import Refusal
-from drtool.recovery.steps import Phase, Step, phases_of
+from drtool.recovery.starting import queue_refusals
+from drtool.recovery.steps import Phase, Step, applied_of, phases_of
 from drtool.recovery.target import TargetCluster, TargetFacts
 from drtool.recovery.wishes import Wishes
 
@@ -81,9 +83,13 @@ def make_plan(
 
     choice is from `choose_points`, preparation from `prepare`, changes from `compare`, of each prepared object.
     """
+    restored = {each.volume for each in choice.volumes}
+    phases = phases_of(policy, preparation.objects, changes, choice.volumes, enrol=request.wishes.enrol)
     against = (
         *choice.refusals,
         *refuse(policy, request.namespace[1], preparation, changes, facts),
+        *queue_refusals(policy, applied_of(preparation.objects, changes), preparation.objects, restored),
+        *hook_refusals(policy, preparation.objects, phases),
         *refuse_disk(policy, choice.volumes, preparation, changes, facts),
     )
     if against:
@@ -101,12 +107,13 @@ def make_plan(
         volumes=choice.volumes,
         skew=choice.skew,
         size=sum(each.size for each in choice.volumes),
-        phases=phases_of(policy, preparation.objects, changes, choice.volumes, enrol=request.wishes.enrol),
+        phases=phases,
         missed=(*choice.missed, *time.missed),
         notes=(
             *notes(preparation, changes, facts, request.version),
             *note_disk(policy, choice.volumes, preparation, facts),
             *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
+            *hook_notes(policy, phases),
         ),
         disk=disk_of(claims_made(preparation, changes), facts),
         predicted=time.data,

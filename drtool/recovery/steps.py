@@ -1,19 +1,20 @@
 """The steps of a plan, phase by phase: what is done, to which objects or which volume, and what must be done before."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Final, Literal
 
+from drtool.policy.hooks import Hook, PhasePlace, RestorePlace, StartPlace
 from drtool.policy.kinds import CORE
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
-from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import Ref, spec_of
 from drtool.recovery.manifests.order import PHASES, PhaseName
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.points import VolumePoint
+from drtool.recovery.starting import Tier, tiers_of
 
 StepKind = Literal[
     "apply",
@@ -64,6 +65,12 @@ def label(ref: Ref) -> str:
     return f"{ref.group or CORE}/{ref.kind}/{ref.name}"
 
 
+def applied_of(objects: Iterable[Prepared], changes: Iterable[Change]) -> list[Prepared]:
+    """Return those of objects that a plan applies."""
+    actions = {change.ref: change.action for change in changes}
+    return [each for each in objects if actions[each.ref] in _APPLIED]
+
+
 def phases_of(
     policy: Policy,
     objects: Sequence[Prepared],
@@ -73,16 +80,19 @@ def phases_of(
     enrol: bool = False,
 ) -> tuple[Phase, ...]:
     """Return all phases. A phase begins when the one before it has ended. enrol: a new writer takes over at the end."""
-    actions = {change.ref: change.action for change in changes}
-    applied = [each for each in objects if actions[each.ref] in _APPLIED]
+    applied = applied_of(objects, changes)
     replaced = {change.ref for change in changes if change.action == "replace"}
     steps: dict[PhaseName, list[Step]] = {
         phase: list(_applies([each for each in applied if each.place.phase == phase], replaced))
         for phase in PHASES
     }
-    steps["deployment"] += _link(applied)
-    steps["data"] += _data(policy, volumes, steps["data"])
-    steps["testing"] = [*_start(policy, applied), *steps["testing"], *_resume(applied)]
+    hooks = {phase: _phase_hooks(policy, at) if objects else [] for at, phase in enumerate((*PHASES, "end"))}
+    tiers = tiers_of(policy, applied, objects, {each.volume for each in volumes})
+    steps["deployment"] = [*hooks["deployment"], *steps["deployment"], *_link(applied)]
+    before = [*hooks["data"], *steps["data"]]
+    steps["data"] = [*before, *_data(policy, volumes, before)]
+    started = [*hooks["testing"], *_start(policy, tiers)]
+    steps["testing"] = [*started, *steps["testing"], *_resume(applied), *hooks["end"]]
     if enrol:
         steps["testing"] += _protect()
     return tuple(_chained(steps))
@@ -109,33 +119,66 @@ def _link(applied: Iterable[Prepared]) -> Iterator[Step]:
 
 
 def _data(policy: Policy, volumes: Iterable[VolumePoint], before: Sequence[Step]) -> Iterator[Step]:
-    """Yield restore and proof of each volume: one after the other where the policy has an order, else side by side."""
+    """Yield restore and proof of each volume, with the hooks around them.
+
+    Where the policy has an order, it is one volume after the other, else side by side.
+    """
     last = tuple(step.id for step in before[-1:])
     for each in volumes:
         if each.source == "manifests":
             continue
+        behind = last
         restored, proven = f"restore {each.volume}", f"prove {each.volume}"
+        hooks = [hook for hook in policy.recovery.hooks if hook.place == RestorePlace(restore=each.volume)]
+        for hook in hooks:
+            if hook.before:
+                yield _hook(hook, behind)
+                behind = (f"hook {hook.name}",)
         point, size = each.point, each.size
-        yield Step(restored, "restore", each.volume, last, point=point, moment=each.moment, size=size)
+        yield Step(restored, "restore", each.volume, behind, point=point, moment=each.moment, size=size)
         yield Step(proven, "prove", each.volume, (restored,), point=point)
+        behind = (proven,)
+        for hook in hooks:
+            if hook.after:
+                yield _hook(hook, behind)
+                behind = (f"hook {hook.name}",)
         if policy.recovery.order:
-            last = (proven,)
+            last = behind
 
 
-def _start(policy: Policy, applied: Sequence[Prepared]) -> Iterator[Step]:
-    """Yield a step for each tier, one for the workloads of no tier, and the policy's probes."""
-    workloads = [
-        each for each in applied if is_workload(*each.ref[:2]) and spec_of(each.item).get("replicas") != 0
-    ]
-    named = {name for tier in policy.recovery.tiers for name in tier}
-    others = sorted({each.ref.name for each in workloads} - named)
-    tiers = [*policy.recovery.tiers, *([others] if others else [])]
-    for number, tier in enumerate(tiers, 1):
-        started = tuple(label(each.ref) for each in workloads if each.ref.name in tier)
-        if started:
-            yield Step(f"start tier {number}", "start", f"tier {number}", objects=started)
-    for probe in policy.recovery.probes if workloads else ():
+def _start(policy: Policy, tiers: Iterable[Tier]) -> Iterator[Step]:
+    """Yield a step for each tier, behind it one for the queues that nothing may read yet, and the policy's probes."""
+    is_started = False
+    for tier in tiers:
+        names = {ref.name for ref in tier.workloads}
+        yield from _start_hooks([hook for hook in policy.recovery.hooks if hook.before], names)
+        started = tuple(label(ref) for ref in tier.workloads)
+        yield Step(f"start {tier.name}", "start", tier.name, objects=started)
+        for volume in tier.queues:
+            yield Step(f"queues {volume}", "queues", volume)
+        yield from _start_hooks([hook for hook in policy.recovery.hooks if hook.after], names)
+        is_started = True
+    for probe in policy.recovery.probes if is_started else ():
         yield Step(f"probe {probe.name}", "probe", probe.name)
+
+
+def _start_hooks(hooks: Iterable[Hook], names: Collection[str]) -> Iterator[Step]:
+    for hook in hooks:
+        if isinstance(hook.place, StartPlace) and hook.place.start in names:
+            yield _hook(hook)
+
+
+def _hook(hook: Hook, needs: tuple[str, ...] = ()) -> Step:
+    return Step(f"hook {hook.name}", "hook", hook.name, needs)
+
+
+def _phase_hooks(policy: Policy, at: int) -> list[Step]:
+    """Return the hooks between the phase of this number and the one before it, each behind the last."""
+    found: list[Step] = []
+    for hook in policy.recovery.hooks:
+        if isinstance(hook.place, PhasePlace) and PHASES.index(hook.place.phase) + bool(hook.after) == at:
+            found.append(_hook(hook, tuple(step.id for step in found[-1:])))
+    return found
 
 
 def _resume(applied: Iterable[Prepared]) -> Iterator[Step]:
@@ -160,7 +203,7 @@ def _chained(steps: dict[PhaseName, list[Step]]) -> Iterator[Phase]:
     for name in PHASES:
         chained: list[Step] = []
         for step in steps[name]:
-            if step.kind in ("restore", "prove"):
+            if name == "data" and step.kind != "apply":
                 needs = step.needs or ends
             else:
                 needs = tuple(each.id for each in chained[-1:]) or ends

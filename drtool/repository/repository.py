@@ -277,10 +277,7 @@ def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Chain:
 
 
 def _that_count(found: dict[int, list[tuple[bytes, Config]]]) -> Iterator[tuple[int, tuple[bytes, Config]]]:
-    """Yield one config a number, from the newest down: the one that the next one follows, else the first received.
-
-    Two people may change the config at once, and no store need keep one of them from it: all readers decide alike.
-    """
+    """Yield one config a number, newest first: what the next one follows, else the first received; all decide alike."""
     follows: str | None = None
     for number in sorted(found, reverse=True):
         fitting = [each for each in found[number] if follows in (None, sha256(each[0]).hex())]

@@ -23,6 +23,27 @@ REFERENCE = {"name": "r", "sql": "select 1", "database": "db", "files": "media"}
             {"recovery": {"probes": [{"name": "p"}, {"name": "p"}]}},
             ["recovery.probes[1].name: p is also the name of recovery.probes[0]"],
         ),
+        (
+            {"recovery": {"hooks": [{"name": "h"}, {"name": "h"}]}},
+            ["recovery.hooks[1].name: h is also the name of recovery.hooks[0]"],
+        ),
+        (
+            {
+                "volumes": [DB, {"name": "objects", "source": "manifests"}],
+                "recovery": {
+                    "hooks": [
+                        {"before": {"restore": "objects"}},
+                        {"after": {"restore": "bd"}},
+                        {"after": {"restore": "db"}},
+                        {"after": {"start": "web"}},
+                    ]
+                },
+            },
+            [
+                "recovery.hooks[0].before.restore: objects is no volume that fits here",
+                "recovery.hooks[1].after.restore: bd is no volume that fits here",
+            ],
+        ),
         ({"volumes": [DB, MEDIA], "recovery": {"order": ["media", "db"]}}, []),
         (
             {"volumes": [DB, MEDIA], "recovery": {"order": ["db", "db"]}},

@@ -9,17 +9,20 @@ from typing import Final
 from drtool.errors import DrtoolError, Refused, UsageError
 from drtool.operations.cluster_restore.abort import abort_run, refuse_once_started
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
+from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import begin_journal, make_run_name, open_journal
 from drtool.operations.cluster_restore.lease import held_lease, lost
 from drtool.operations.cluster_restore.movers import prove_volume, restore_volume
 from drtool.operations.cluster_restore.outcome import aborted, outcome_of
+from drtool.operations.cluster_restore.probes import run_probe
 from drtool.operations.cluster_restore.protect import (
     enrol_new_writer,
     first_backup,
     protect_again,
     refuse_unready,
 )
+from drtool.operations.cluster_restore.queues import treat_queues
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest, ClusterRestoreResult
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
@@ -43,6 +46,9 @@ _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "restore": lambda replay, step: restore_volume(replay, step, replay.plan.wishes.image),
     "prove": prove_volume,
     "start": start_tier,
+    "queues": treat_queues,
+    "hook": run_hook,
+    "probe": run_probe,
     "resume": resume_cron_jobs,
     "enrol": enrol_new_writer,
     "protect": protect_again,

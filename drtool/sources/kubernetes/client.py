@@ -15,7 +15,7 @@ from drtool.sources.base import Json
 from drtool.sources.kubernetes.discovery import Discovered, discover
 from drtool.sources.kubernetes.faults import Answer, ListingExpired, TooLarge, refusal
 from drtool.sources.kubernetes.resource import Page, Resource, fresh
-from drtool.sources.kubernetes.transport import Official, Transport
+from drtool.sources.kubernetes.transport import Official, Stream, Transport
 
 __all__ = ["Cluster", "Page", "Resource"]
 
@@ -179,6 +179,27 @@ class Cluster:
         if answer.status != 200:  # noqa: PLR2004
             raise refusal(answer, doing, self.where)
         return answer.body.decode(errors="replace")
+
+    def stream(self, target: str, doing: str) -> Stream:
+        """Return an open stream, tried once: what it begins may not run twice.
+
+        Raises what `refusal` returns, TemporaryFailure where the server is away or not itself.
+        """
+        self._settle(time.monotonic() + self._patience_s)
+        try:
+            found = self._transport.stream(target)
+        except OSError as fault:
+            why = str(fault) or type(fault).__name__
+        else:
+            if not isinstance(found, Answer):
+                return found
+            if not found.is_busy:
+                raise refusal(found, doing, self.where)
+            why = found.said
+        raise TemporaryFailure(
+            f"cannot {doing}: {why}",
+            hint="See whether the API server reaches the node of the pod, and try again.",
+        )
 
     def _patiently(self, method: str, target: str, body: Json | None, patience_s: float | None) -> Answer:
         deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)

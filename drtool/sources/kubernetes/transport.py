@@ -14,12 +14,26 @@ from drtool.sources.kubernetes.faults import Answer, TooLarge, broken_connection
 _JSON: Final = "application/json"
 LONGEST = 8 * 1024 * 1024  # bytes of an answer: in memory it takes several times that
 _CONNECT_S, _READ_S = 5.0, 60.0
+_CLOSED: Final = 8  # RFC 6455, 5.5.1
+_CLOSE_S: Final = 1.0
 _IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"  # what kubelet gives every container
 
 
 def is_in_pod(environment: Mapping[str, str]) -> bool:
     """Return whether this is a container of a pod, whose cluster is that of its service account."""
     return bool(environment.get(_IN_A_POD))
+
+
+class Stream(Protocol):
+    """What the API server sends piece by piece, each behind a byte that says its channel."""
+
+    def receive(self, timeout_s: float) -> bytes:
+        """Return the next piece; nothing if none came in time. Raises OSError once it has ended or broken."""
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
 
 
 class Transport(Protocol):
@@ -29,6 +43,10 @@ class Transport(Protocol):
 
     def ask(self, method: str, target: str, body: Json | None) -> Answer:
         """Return the answer to one request. Raises OSError or urllib3's HTTPError where none came."""
+        ...
+
+    def stream(self, target: str) -> "Stream | Answer":
+        """Return an open stream; the answer of a server that gives none. Raises OSError where none came."""
         ...
 
     def renew(self) -> None:
@@ -97,6 +115,45 @@ class Official:
             response.response.close()
             raise TooLarge(f"an answer of the API server {self.where} is longer than {LONGEST >> 20} MiB")
         return Answer(response.status, received, content)
+
+    def stream(self, target: str) -> Stream | Answer:
+        from kubernetes.stream import ws_client  # noqa: PLC0415 - as above
+        from websocket import WebSocketBadStatusException, WebSocketException  # noqa: PLC0415
+
+        _, url, headers, *_ = self._api.param_serialize("GET", target, auth_settings=["BearerToken"])
+        address = ws_client.get_websocket_url(url)  # type: ignore[no-untyped-call]
+        named = {name.lower(): value for name, value in headers.items()}
+        try:
+            socket = ws_client.create_websocket(self._api.configuration, address, named)  # type: ignore[no-untyped-call]
+        except WebSocketBadStatusException as refused:
+            return Answer(refused.status_code, {}, refused.resp_body or b"")
+        except WebSocketException as cause:
+            raise ConnectionError(str(cause)) from cause
+        return _Socket(socket)
+
+
+@dataclass(slots=True)
+class _Socket:
+    """A stream over the WebSocket of the official client's own library."""
+
+    _socket: Any
+
+    def receive(self, timeout_s: float) -> bytes:
+        from websocket import WebSocketException, WebSocketTimeoutException  # noqa: PLC0415 - as above
+
+        self._socket.settimeout(timeout_s)
+        try:
+            kind, data = self._socket.recv_data()
+        except WebSocketTimeoutException:
+            return b""
+        except WebSocketException as cause:
+            raise ConnectionError(str(cause)) from cause
+        if kind == _CLOSED:
+            raise ConnectionError("it ended without a word of how")
+        return bytes(data)
+
+    def close(self) -> None:
+        self._socket.close(timeout=_CLOSE_S)
 
 
 def _content_type(method: str, target: str) -> str:

@@ -1,0 +1,123 @@
+"""What has to run inside of the target: a pod that does one thing and is cleared away, a command in a pod that runs."""
+
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlencode
+
+from drtool.deploy.one_off import OneOff, one_off_name, one_off_pod
+from drtool.deploy.pods import CONTAINER
+from drtool.errors import DrtoolError, Refused, TemporaryFailure
+from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.waiting import Deadline
+from drtool.recovery.manifests.hold import is_workload
+from drtool.recovery.manifests.objects import Json, part, spec_of
+from drtool.sources.kubernetes.exec import PODS, Executed, execute
+from drtool.sources.kubernetes.pod_faults import pod_fault
+from drtool.sources.kubernetes.writing import delete, wait_until_gone
+
+_START_S: Final = 300  # beside the time of what runs: an image may have to be pulled
+_GONE_S: Final = 60.0
+_LINES: Final = 10
+_MESSAGE: Final = 2000  # characters of an output in an error
+_DEFAULT: Final = "kubectl.kubernetes.io/default-container"
+
+
+def run_pod(replay: Replay, step: str, does: OneOff, limit_s: float) -> str:
+    """Run a pod of its own to its end and return the end of its log; it is deleted whatever comes.
+
+    One that a run before left behind is deleted first. Raises DrtoolError with the end of its log where it fails.
+    """
+    _clear(replay, step)
+    wait_until_gone(
+        replay.cluster,
+        PODS,
+        replay.namespace,
+        one_off_name(replay.run, step),
+        deadline_s=_GONE_S,
+        ending=replay.session.world.ending,
+    )
+    limit = int(limit_s) + _START_S
+    replay.cluster.create(PODS, replay.namespace, one_off_pod(replay.run, step, does, limit))
+    try:
+        return _followed(replay, step, Deadline(replay.session.world, limit))
+    finally:
+        _clear(replay, step)
+
+
+def _clear(replay: Replay, step: str) -> None:
+    delete(replay.cluster, PODS, replay.namespace, one_off_name(replay.run, step))
+
+
+def _followed(replay: Replay, step: str, deadline: Deadline) -> str:
+    name = one_off_name(replay.run, step)
+    while True:
+        pod = replay.cluster.get(PODS, replay.namespace, name) or {}
+        phase = part(pod, "status").get("phase", "")
+        if phase in ("Succeeded", "Failed"):
+            log = _log(replay, name)
+            if phase == "Succeeded":
+                return log
+            why = part(pod, "status").get("reason") or "it failed"
+            raise DrtoolError(f"its pod: {why}: {_end_of(log)}", hint="See to what it says, and resume.")
+        if not pod:
+            raise TemporaryFailure("its pod was deleted by somebody", hint="Resume: it runs again.")
+        if deadline.is_over():
+            fault = pod_fault(pod, [])
+            why = fault.message if fault else f"pod {name} did not end in time"
+            raise TemporaryFailure(why, hint=fault.hint if fault else "Give it more time, and resume.")
+        deadline.wait()
+
+
+def _log(replay: Replay, name: str) -> str:
+    query = urlencode({"container": CONTAINER, "tailLines": _LINES})
+    return replay.cluster.text(f"{PODS.path(replay.namespace, name)}/log?{query}", f"read the log of {name}")
+
+
+def run_command(
+    replay: Replay,
+    workload: str,
+    container: str | None,
+    argv: tuple[str, ...],
+    deadline: Deadline,
+    limit_s: float,
+) -> Executed:
+    """Run argv in the first ready pod of a workload, which is waited for. Raises what `execute` raises."""
+    while not (pods := list(_ready_pods(replay, workload))):
+        if deadline.is_over():
+            raise TemporaryFailure(f"no pod of {workload} is ready", hint="See why, and resume.")
+        deadline.wait()
+    pod = pods[0]
+    annotations = part(pod, "metadata", "annotations")
+    name = container or annotations.get(_DEFAULT) or spec_of(pod)["containers"][0]["name"]
+    where = (replay.namespace, pod["metadata"]["name"], name)
+    return execute(replay.cluster, where, argv, deadline_s=limit_s, ending=replay.session.world.ending)
+
+
+def _ready_pods(replay: Replay, workload: str) -> Iterator[Json]:
+    found = [
+        each for each in replay.objects.values() if each.ref.name == workload and is_workload(*each.ref[:2])
+    ]
+    if not found:
+        raise Refused(f"no workload {workload} comes back", hint="Correct workload in the policy.")
+    labels = part(found[0].item, "spec", "selector", "matchLabels")
+    query = urlencode({"labelSelector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))})
+    listed = replay.cluster.ask(
+        "GET", f"{PODS.path(replay.namespace)}?{query}", f"list the pods of {workload}"
+    )
+    for pod in sorted(listed.get("items") or [], key=lambda each: str(each["metadata"]["name"])):
+        conditions = part(pod, "status").get("conditions") or []
+        is_ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+        if is_ready and "deletionTimestamp" not in pod["metadata"]:
+            yield pod
+
+
+def failure_of(ended: Executed) -> str:
+    """Return how a command failed, in a line; empty where it did not."""
+    if ended.exit_code == 0:
+        return ""
+    said = (ended.stderr or ended.stdout).decode(errors="replace")
+    return f"it ended with {ended.exit_code}: {_end_of(said)}"
+
+
+def _end_of(text: str) -> str:
+    return " ".join(text.split())[-_MESSAGE:] or "it said nothing"
