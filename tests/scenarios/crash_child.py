@@ -1,4 +1,4 @@
-"""Runs backups that die: forks one process for each line of orders, so that Python is started only once.
+"""Runs backups that die: forks one process for each line of orders, so that modules are loaded only once.
 
     python -m tests.scenarios.crash_child POLICY BUNDLE ORACLE      orders on stdin: the call to die at, 0 for none
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from drtool.operations import capture, session
 from drtool.operations.backup import run_backup
-from drtool.operations.session import KeyFiles, Silent, World, open_session
+from drtool.operations.session import KeyFiles, Session, Silent, World, open_session
 from drtool.repository.storage.open import open_store
 from drtool.repository.writer import Pace, Writer
 from tests.faults.stores import CrashingStore, kill_this_process
@@ -62,15 +62,20 @@ def back_up(policy: Path, bundle: Path, oracle: Path, at: int | None) -> int:
 
     session.open_store = crashing  # type: ignore[attr-defined]
     setattr(capture, "Writer", WatchedWriter)  # noqa: B010 - mypy takes a plain assignment for a mistake
-    world = World(lambda: datetime.now(UTC), os.environ, Silent())
-    results = run_backup(open_session(policy, None, KeyFiles(bundle=bundle), world), [])
+    results = run_backup(opened(policy, bundle), [])
     failed = [result for result in results if result.outcome != "done"]
     assert not failed, failed
     return stores[0].calls
 
 
+def opened(policy: Path, bundle: Path) -> Session:
+    world = World(lambda: datetime.now(UTC), os.environ, Silent())
+    return open_session(policy, None, KeyFiles(bundle=bundle), world)
+
+
 def main() -> None:
     policy, bundle, oracle = (Path(argument) for argument in sys.argv[1:])
+    opened(policy, bundle).close()  # what is loaded late is loaded here, and not by every child
     for order in sys.stdin:
         counted = oracle / "calls"
         counted.unlink(missing_ok=True)

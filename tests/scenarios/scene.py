@@ -88,11 +88,13 @@ class Scene:
 
 
 @contextmanager
-def play(major: int, redis_version: str, s3: S3Settings) -> Iterator[Scene]:
+def play(major: int, redis_version: str, s3: S3Settings, *, wal_segment_mb: int = 16) -> Iterator[Scene]:
     """Start everything, initialise a repository for it, and leave nothing behind."""
     directory = private_directory("scene")
     directory.chmod(0o755)
-    postgres = PostgresServer.create(major, directory, settings=SETTINGS, fast=True)
+    postgres = PostgresServer.create(
+        major, directory, settings=SETTINGS, fast=True, wal_segment_mb=wal_segment_mb
+    )
     redis = RedisServer.create(
         redis_program(redis_version), directory / "redis", {"repl-diskless-sync-delay": "0", "save": ""}
     )

@@ -34,12 +34,14 @@ class Deaths:
         self.oracle = scene.directory / "oracle"
         self.oracle.mkdir(exist_ok=True)
         arguments = [scene.policy, scene.bundle, self.oracle]
+        environment = {**os.environ, **scene.environment}
+        environment.pop("COVERAGE_PROCESS_CONFIG", None)  # who is killed leaves no data of its coverage
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.scenarios.crash_child", *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **scene.environment},
+            env=environment,
         )
 
     def back_up(self, die_at: int = 0) -> tuple[int, int]:
@@ -57,7 +59,7 @@ class Deaths:
 
 @pytest.fixture(scope="module")
 def scene(s3_server: S3Server) -> Iterator[Scene]:
-    with play(18, "6.2", s3_server.at(s3_server.plain)) as scene:
+    with play(18, "6.2", s3_server.at(s3_server.plain), wal_segment_mb=1) as scene:
         scene.postgres.sql(
             "create table posts as select g as id, md5(g::text) as text from generate_series(1, 20000) g"
         )
