@@ -17,6 +17,21 @@ ADMIN = Identity("test-access-key", "test-secret-key")
 NOBODY = 65534
 
 
+LONGEST = (  # files that begin first, so that no worker is left alone with one of them at the end
+    "scenarios/test_crash.py",
+    "scenarios/test_follow.py",
+    "scenarios/test_faults.py",
+    "scenarios/test_slot_limit.py",
+    "demo/test_demo.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin first; the order within each file stays."""
+    first = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
 @dataclass(frozen=True)
 class S3Server:
     """A SeaweedFS for the whole session, with two buckets. Each test gets a prefix of its own."""
