@@ -9,7 +9,7 @@ import struct
 from base64 import b64decode, b64encode
 from typing import Final
 
-from drtool.errors import Corrupt, WrongKey
+from drtool.errors import Corrupt, Refused, WrongKey
 from drtool.repository.config import Config
 from drtool.repository.format import compress
 from drtool.repository.format.crypto import KEY_SIZE, RecoveryKey, Sealer, derive, random_bytes
@@ -18,14 +18,23 @@ from drtool.repository.format.record import Json
 
 _PURPOSE: Final = "confidential"
 MAX_PLAIN: Final = 64 * 1024 * 1024
+MAX_SEALED: Final = 40 * 1024 * 1024  # as base64 it has to fit into a record
 
 
 def seal_confidential(config: Config, place: str, plain: bytes) -> Json:
-    """Return plain sealed to every recipient of config. place is where it stands, and may stand nowhere else."""
+    """Return plain sealed to every recipient of config. place is where it stands, and may stand nowhere else.
+
+    Raises Refused for more than can be read back.
+    """
     key = random_bytes(KEY_SIZE)
     bound = _bound(config.repository_id, place)
     wraps = wrap_key(key, config.recipient_keys(), bound)
     body = Sealer(derive(key, _PURPOSE)).seal(0, compress.compress(plain), bound)
+    if len(plain) > MAX_PLAIN or len(body) > MAX_SEALED:
+        raise Refused(
+            f"{place}: {len(plain)} bytes are more than a record holds",
+            hint="Look at what is so large: the objects of a step are kept together.",
+        )
     return {
         "commitment": commitment(key).hex(),
         "wraps": {fingerprint.hex(): wrap.hex() for fingerprint, wrap in wraps.items()},
@@ -48,7 +57,10 @@ def unseal_confidential(sealed: Json, repository: bytes, place: str, recovery: R
             hint="Its recipient was added after that: use the recovery key of one who was there before.",
         )
     bound = _bound(repository, place)
-    key = recovery.unwrap(wrap, bound)
+    try:
+        key = recovery.unwrap(wrap, bound)
+    except WrongKey as fault:
+        raise Corrupt(f"{place}: its wrapped key does not authenticate") from fault
     if commitment(key) != promised:
         raise Corrupt(f"{place}: its key was wrapped differently for this recipient than for the others")
     return compress.decompress(Sealer(derive(key, _PURPOSE)).unseal(0, body, bound), MAX_PLAIN)

@@ -81,15 +81,26 @@ class Records:
         return Place(self.config.repository_id, family(prefix), prefix)
 
     def put(self, prefix: str, value: Json) -> str:
-        """Sign, seal and store value; return its name. Raises WrongKey when we hold no signing key."""
+        """Sign, seal and store value; return its name. Raises as `seal`."""
+        name, sealed = self.seal(prefix, value)
+        self.store.put(name, sealed, split_hash(name)[1])
+        return name
+
+    def seal(self, prefix: str, value: Json) -> tuple[str, bytes]:
+        """Sign and seal value; return its name and its bytes, for who may have to store these very bytes twice.
+
+        Raises WrongKey when we hold no signing key.
+        """
         if self.keys.signing is None or not self.keys.list_keys:
             raise WrongKey(
                 f"this machine holds no key that may sign {family(prefix)} records",
                 hint="Give the bundle of the role that may: `--bundle FILE`.",
             )
         place = self.place(prefix)
-        body = sign(value, self.keys.role, self.keys.signing, place)
-        return self.put_sealed(prefix, body)
+        sealed = seal_record(
+            sign(value, self.keys.role, self.keys.signing, place), self.keys.list_keys[0], place
+        )
+        return prefix + sha256(sealed).hex(), sealed
 
     def put_sealed(self, prefix: str, body: bytes) -> str:
         """Seal body under the own list key and store it; return its name."""

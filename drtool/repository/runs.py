@@ -64,12 +64,18 @@ def read_runs_that_tell(
     return found[::-1]
 
 
-def read_journals(records: Records) -> Iterator[Record]:
-    """Yield the records of all journals by time. Raises Corrupt for one that does not count: none may be missing."""
+def read_journals(records: Records) -> Iterator[Record | Unreadable]:
+    """Yield the records of all journals by time; one that does not count is yielded with its fault.
+
+    Anybody who may put a run record can put one that does not count. That one is missing is told by the numbers.
+    """
     for day in _days(records):
         for stored in stored_objects(records.store, day):
             if kind_of(stored.name) == "journal":
-                yield records.read(stored)
+                try:
+                    yield records.read(stored)
+                except (Corrupt, ObjectMissing) as fault:
+                    yield Unreadable(stored.name, fault)
 
 
 def read_runs_of(records: Records, kinds: Collection[RunKind], since: datetime) -> Iterator[Record]:

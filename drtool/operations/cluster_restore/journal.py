@@ -9,27 +9,28 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from drtool.errors import Corrupt, UsageError
+from drtool.errors import Corrupt, Refused, UsageError
 from drtool.operations.session import Session
-from drtool.recovery.journal import PLAN, Entry, State, fold
+from drtool.policy.moments import to_second
+from drtool.recovery.journal import PLAN, Entry, JournalSink, State, fold
 from drtool.repository.confidential import seal_confidential, unseal_confidential
-from drtool.repository.format.names import json_time, name_time, parse_json_time
-from drtool.repository.records import Record
-from drtool.repository.runs import put_run, read_journals
+from drtool.repository.format.names import json_time, parse_json_time, run_prefix, split_hash
+from drtool.repository.records import Record, Unreadable
+from drtool.repository.runs import read_journals
 from drtool.sources.base import Json
 
 _DIGITS: Final = 6
 
 
 def make_run_name(now: datetime, chance: bytes) -> str:
-    """Return a name for a run: it fits into a label, and sorts by time."""
-    return f"{name_time(now).lower()}-{chance.hex()[:_DIGITS]}"
+    """Return a name for a run: 20261129t131500z-ab12cd. It fits into names and labels, and sorts by time."""
+    return f"{now.astimezone(UTC):%Y%m%dt%H%M%Sz}-{chance.hex()[:_DIGITS]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,28 @@ class KnownRun:
     is_over: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Unkept:
+    """An entry, and the very bytes that keep it. It may be in the store although putting it there failed."""
+
+    name: str
+    sealed: bytes = field(repr=False)
+    value: Json = field(repr=False)
+    entry: Entry
+
+
 class Journal:
-    """The journal of one run, as a JournalSink. Safe to use from many threads."""
+    """The journal of one run, as a JournalSink. Safe to use from many threads.
+
+    An entry that the store did not take is put there again before the next one, the very same bytes: so each number is
+    there once, whether or not the store had taken it.
+    """
 
     def __init__(self, session: Session, run: str, entries: Sequence[Entry] = ()) -> None:
         self.run = run
         self._session = session
         self._entries = list(entries)
+        self._unkept: _Unkept | None = None
         self._lock = threading.Lock()
         self._mirror = _mirror(session, run)
 
@@ -57,6 +73,7 @@ class Journal:
         """Keep one more entry; it is durable in the repository once this returns. Raises what the store raises."""
         records = self._session.repository.records
         with self._lock:
+            self._keep()
             number, now = len(self._entries) + 1, records.store.now()
             sealed = seal_confidential(records.config, _place(self.run, number), json.dumps(detail).encode())
             value = {
@@ -67,9 +84,18 @@ class Journal:
                 "time": json_time(now),
                 "detail": sealed,
             }
-            put_run(records, "journal", now, value)
-            self._entries.append(Entry(number, now, step, state, detail))
-            self._copy(value)
+            name, bytes_ = records.seal(run_prefix("journal", now), value)
+            self._unkept = _Unkept(name, bytes_, value, Entry(number, now, step, state, detail))
+            self._keep()
+
+    def _keep(self) -> None:
+        unkept = self._unkept
+        if unkept is not None:
+            digest = split_hash(unkept.name)[1]
+            self._session.repository.store.put(unkept.name, unkept.sealed, digest)
+            self._unkept = None
+            self._entries.append(unkept.entry)
+            self._copy(unkept.value)
 
     def entries(self) -> Sequence[Entry]:
         """Return all entries so far, by number."""
@@ -115,19 +141,39 @@ def open_journal(session: Session, run: str) -> tuple[Journal, bytes]:
 
     Raises UsageError for a run that nobody began, Corrupt for a journal with gaps, or that two runs wrote at once.
     """
+    entries, plan = read_entries(session, run)
+    return Journal(session, run, entries), plan
+
+
+def refuse_if_moved(session: Session, run: str, journal: JournalSink) -> None:
+    """Return when nobody has written since journal was read: asked once nobody else can. Raises Refused, Corrupt."""
+    found, _ = read_entries(session, run)
+    if len(found) != len(journal.entries()):
+        raise Refused(
+            f"run {run} was gone on with, or undone, by another drtool meanwhile",
+            hint="See how far it came, and say again what is to be done.",
+        )
+
+
+def read_entries(session: Session, run: str) -> tuple[list[Entry], bytes]:
+    """Return the entries of a run, by number, and its plan. Raises as `open_journal`."""
     found = _by_run(session)
     if run not in found:
         known = ", ".join(sorted(found)) or "none"
         raise UsageError(f"the repository has no journal of a run {run}", hint=f"It has: {known}.")
-    entries = [_entry(session, record) for record in sorted(found[run], key=_number)]
-    doubled = [entry.number for entry, after in pairwise(entries) if entry.number == after.number]
-    if doubled:
-        raise Corrupt(
-            f"entry {doubled[0]} of run {run} was written twice: two drtools worked on it at once",
-            hint="See that none runs any more; then look at the target, and restore anew.",
-        )
+    records = sorted(found[run], key=_number)
+    for record, after in pairwise(records):
+        if _number(record) == _number(after):
+            both = " and ".join(f"by {each.signer} at {to_second(each.received)}" for each in (record, after))
+            raise Corrupt(
+                f"entry {_number(record)} of run {run} was written twice, {both}: two drtools worked on it at once",
+                hint="See that none runs any more; then look at the target, and restore anew.",
+            )
+    entries = [_entry(session, record) for record in records]
     fold(entries)
-    return Journal(session, run, entries), str(entries[0].detail["plan"]).encode()
+    if entries[0].step != PLAN:
+        raise Corrupt(f"the journal of run {run} does not begin with a plan", hint="Restore anew.")
+    return entries, str(entries[0].detail["plan"]).encode()
 
 
 def known_runs(session: Session) -> list[KnownRun]:
@@ -146,7 +192,9 @@ def known_runs(session: Session) -> list[KnownRun]:
 def _by_run(session: Session) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = defaultdict(list)
     for record in read_journals(session.repository.records):
-        if record.role == "operator":
+        if isinstance(record, Unreadable):
+            session.world.progress.note(f"an entry of a journal does not count: {record.fault}")
+        elif record.role == "operator":
             found[str(record.value["run"])].append(record)
     return found
 

@@ -11,7 +11,12 @@ from drtool.operations.cluster_restore.abort import abort_run, refuse_once_start
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
 from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
-from drtool.operations.cluster_restore.journal import begin_journal, make_run_name, open_journal
+from drtool.operations.cluster_restore.journal import (
+    begin_journal,
+    make_run_name,
+    open_journal,
+    refuse_if_moved,
+)
 from drtool.operations.cluster_restore.lease import held_lease, lost
 from drtool.operations.cluster_restore.movers import prove_volume, restore_volume
 from drtool.operations.cluster_restore.outcome import aborted, outcome_of
@@ -173,6 +178,7 @@ def _alone(replay: Replay, machine: str) -> Iterator[None]:
     holder = f"run {replay.run} on {machine}"
     try:
         with held_lease(replay.cluster, replay.namespace, holder, world, stop):
+            refuse_if_moved(replay.session, replay.run, replay.journal)
             yield
     except DrtoolError as fault:
         if is_lost:

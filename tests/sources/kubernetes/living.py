@@ -109,9 +109,9 @@ class Living(Api):
         return deepcopy(kept)
 
     def _gone(self, folder: str, found: Json, options: Json) -> tuple[int, Mapping[str, str], Json]:
-        wanted = options.get("preconditions", {}).get("uid", found["metadata"]["uid"])
-        if wanted != found["metadata"]["uid"]:
-            return 409, {}, status(409, "the uid in the precondition does not match")
+        wanted: Json = options.get("preconditions", {})
+        if any(found["metadata"][key] != value for key, value in wanted.items()):
+            return 409, {}, status(409, "the precondition does not match")
         self.collections[folder] = [each for each in self.collections[folder] if each is not found]
         if folder.endswith("/namespaces"):
             within = f"{folder}/{found['metadata']['name']}/"
