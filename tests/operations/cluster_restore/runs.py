@@ -127,7 +127,7 @@ def run(
         for each in there:
             api.collections[at(each["kind"])].append(each)
         world = World(lambda: datetime.now(UTC), {}, told, threading.Event())
-        session: Any = Session(policy(), "", None, world)  # type: ignore[arg-type] - nothing here reads a repository
+        session: Any = Session(policy(), "", None, world)  # type: ignore[arg-type]  # nothing reads it
         preparation, _ = changes_of(objects, wishes, FACTS, ())
         environment = {"KUBECONFIG": str(api.kubeconfig(folder))}
         with Cluster.open(None, environment, patience_s=3, ending=world.ending) as cluster:

@@ -8,8 +8,9 @@ from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore import apply
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
 from drtool.sources.kubernetes.faults import Forbidden
-from tests.operations.cluster_restore.runs import Json, Run, at, is_marked, live, run
+from tests.operations.cluster_restore.runs import Run, at, is_marked, live, run
 from tests.recovery.captured import captured, workload
+from tests.sources.kubernetes.api import Json
 
 SETTINGS = captured("v1", "ConfigMap", "settings", data={"colour": "old"})
 THEIRS = live("ConfigMap", "settings", data={"colour": "new"})

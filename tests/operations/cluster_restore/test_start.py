@@ -10,8 +10,9 @@ from drtool.operations.cluster_restore import start
 from drtool.operations.cluster_restore.apply import apply_objects
 from drtool.operations.cluster_restore.start import is_ready, resume_cron_jobs, start_tier
 from drtool.recovery.manifests.hold import NOWHERE
-from tests.operations.cluster_restore.runs import Json, Run, at, live, run
+from tests.operations.cluster_restore.runs import Run, at, live, run
 from tests.recovery.captured import captured, workload
+from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import well
 
 DELETE = {"whenDeleted": "Delete", "whenScaled": "Delete"}
@@ -147,9 +148,8 @@ def test_a_cron_job_is_made_anew_once(tmp_path: Path) -> None:
         assert waiting["spec"]["suspend"] is True
         for _ in range(2):
             resume_cron_jobs(found.replay, found.step("resume CronJobs"))
-            resumed = found.find("CronJob", "mail")
-            assert resumed["spec"]["suspend"] is False
-        assert resumed["metadata"]["uid"] != waiting["metadata"]["uid"]
+            assert found.find("CronJob", "mail")["spec"]["suspend"] is False
+        assert found.find("CronJob", "mail")["metadata"]["uid"] != waiting["metadata"]["uid"]
         deletions = [each for each in found.api.asked if each.startswith("DELETE")]
     assert len(deletions) == 1
 
