@@ -5,19 +5,23 @@ was killed can be made again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from drtool.errors import Refused
-from drtool.operations.cluster_restore.apply import originals
+from drtool.operations.cluster_restore.apply import originals, owners_now
 from drtool.operations.cluster_restore.kinds import is_ours, live, named, resource_of
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.journal import ABORT, fold
-from drtool.recovery.manifests.objects import Json, part, spec_of
+from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
 from drtool.sources.kubernetes import writing
 from drtool.sources.kubernetes.client import Resource
+from drtool.sources.kubernetes.faults import Absent
 
 _GONE_S: Final = 300.0
+_AT_ONCE: Final = 4
+_DEFINITION: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _OF_THE_SERVER: Final = (
     "uid",
     "resourceVersion",
@@ -26,6 +30,8 @@ _OF_THE_SERVER: Final = (
     "managedFields",
     "selfLink",
 )
+_NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+_CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True)
 _VOLUMES: Final = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 # What a run makes beside the objects of its plan.
 _BESIDE: Final = (
@@ -45,10 +51,16 @@ def abort_run(replay: Replay) -> Json:
     refuse_once_started(replay)
     replay.journal.write(ABORT, "begun", {})
     before = originals(replay)
+    for item in before.values():
+        _free(replay, item)
     removed = [*_remove_beside(replay), *_remove_made(replay, before)]
     kept = _wait_for_volumes(replay)
     replay.cluster.forget_kinds()  # definitions may have gone
-    put_back = [_put_back(replay, item) for item in reversed(before.values())]
+    is_there = replay.cluster.get(_NAMESPACES, None, replay.namespace) is not None
+    left = [each for each in before.values() if is_there or "namespace" not in each["metadata"]]
+    # What workloads read comes before them, as it was applied; owners before what they own.
+    left.sort(key=lambda each: bool(each["metadata"].get("ownerReferences")))
+    put_back = [_put_back(replay, item) for item in left]
     result = {"removed": len(removed), "put_back": put_back, "kept_volumes": kept}
     replay.journal.write(ABORT, "done", result)
     return result
@@ -63,6 +75,21 @@ def refuse_once_started(replay: Replay) -> None:
         )
 
 
+def _free(replay: Replay, item: Json) -> None:
+    """Take from an object that was there before the owners that it has from this run, or it would go with them."""
+    found, had = live(replay, item), item["metadata"].get("ownerReferences") or []
+    if found is None or not is_ours(replay, found):
+        return
+    if (found["metadata"].get("ownerReferences") or []) != had and _is_same(found, item):
+        namespace, name = item["metadata"].get("namespace"), item["metadata"]["name"]
+        change = {"metadata": {"ownerReferences": had}}
+        writing.patch(replay.cluster, resource_of(replay.cluster, item), namespace, name, change)
+
+
+def _is_same(found: Json, item: Json) -> bool:
+    return bool(found["metadata"]["uid"] == item["metadata"]["uid"])
+
+
 def _remove_beside(replay: Replay) -> Iterator[str]:
     """Take away movers and what they hold."""
     planned = replay.objects.keys()
@@ -75,7 +102,10 @@ def _remove_beside(replay: Replay) -> Iterator[str]:
 def _remove_made(replay: Replay, before: dict[str, Json]) -> Iterator[str]:
     """Take away what the plan's steps made, the last first; what was there before is put back afterwards."""
     for step in reversed(replay.plan.steps):
-        made = [_made(replay, name, before) for name in step.objects if step.kind == "apply"]
+        if step.kind != "apply":
+            continue
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            made = list(pool.map(lambda name: _made(replay, name, before), step.objects))
         yield from _removed(replay, [each for each in made if each is not None])
 
 
@@ -85,8 +115,25 @@ def _made(replay: Replay, name: str, before: dict[str, Json]) -> tuple[Resource,
     found = live(replay, item)
     if found is None or not is_ours(replay, found):
         return None
-    was_there = name in before and before[name]["metadata"]["uid"] == found["metadata"]["uid"]
-    return None if was_there else (resource_of(replay.cluster, item), found)
+    if name in before and _is_same(found, before[name]):
+        return None
+    resource = resource_of(replay.cluster, item)
+    if kind_of(item) == _DEFINITION and _is_used(replay, found):
+        change = {"metadata": {"labels": {RUN_LABEL: None}}}
+        writing.patch(replay.cluster, resource, None, found["metadata"]["name"], change)
+        replay.session.world.progress.note(f"{name} stays: others have made objects of it since")
+        return None
+    return resource, found
+
+
+def _is_used(replay: Replay, definition: Json) -> bool:
+    """Return whether there are objects of a definition, of whomever: those of this run have gone by now."""
+    name = definition["metadata"]["name"]
+    resource = next((each for each in replay.cluster.resources() if each.name == name), None)
+    try:
+        return resource is not None and any(replay.cluster.pages(resource, None))
+    except Absent:  # it is going already
+        return False
 
 
 def _removed(replay: Replay, objects: Iterable[tuple[Resource, Json]]) -> Iterator[str]:
@@ -108,7 +155,12 @@ def _wait_for_volumes(replay: Replay) -> Sequence[str]:
     """Wait until the volumes of the claims that went are gone, too; return those that their class keeps."""
     deadline = Deadline(replay.session.world, _GONE_S)
     while True:
-        left = [each for each in _volumes(replay) if part(each, "status").get("phase") != "Bound"]
+        claims = {
+            each["metadata"]["uid"]
+            for page in replay.cluster.pages(_CLAIMS, replay.namespace)
+            for each in page
+        }
+        left = [each for each in _volumes(replay) if part(each, "spec", "claimRef").get("uid") not in claims]
         going = [
             each for each in left if spec_of(each).get("persistentVolumeReclaimPolicy", "Retain") == "Delete"
         ]
@@ -138,6 +190,9 @@ def _put_back(replay: Replay, item: Json) -> str:
     found = replay.cluster.get(resource, namespace, name)
     body = {key: value for key, value in item.items() if key != "status"}
     body["metadata"] = {key: value for key, value in item["metadata"].items() if key not in _OF_THE_SERVER}
+    owners = item["metadata"].get("ownerReferences")
+    if owners:  # one that was made anew has another uid
+        body["metadata"]["ownerReferences"] = owners_now(replay, owners, namespace)[0]
     if found is None:
         replay.cluster.create(resource, namespace, body)
     elif RUN_LABEL in part(found, "metadata", "labels"):

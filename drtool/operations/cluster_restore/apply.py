@@ -9,29 +9,33 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Final
 
-from drtool.errors import TemporaryFailure
+from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore.kinds import is_ours, live, named, resource_of
 from drtool.operations.cluster_restore.replay import MANAGER, RUN_LABEL, Replay
 from drtool.operations.cluster_restore.waiting import Deadline
+from drtool.recovery.compare import compare
 from drtool.recovery.manifests.hold import hold
 from drtool.recovery.manifests.objects import Json, part
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.steps import Step
 from drtool.sources.kubernetes import writing
-from drtool.sources.kubernetes.faults import Absent, Forbidden
+from drtool.sources.kubernetes.faults import Forbidden
 
 ORIGINAL: Final = "original"  # in what a step notes: an object as it was before
 _AT_ONCE: Final = 4
 _DEFINITION: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _ESTABLISHED_S: Final = 60.0
 _GONE_S: Final = 120.0
-_SETTLED_S: Final = 60.0  # until a new namespace has its service account, and a quota is counted
+_SETTLED_S: Final = 60.0
+# What the API server says while a new namespace lacks something: a quota is not counted, an account not made yet.
+_SETTLING: Final = ("status unknown for quota", "error looking up service account")
 
 
 def apply_objects(replay: Replay, step: Step) -> Json:
     """Apply the objects of a step as they wait. Safe to run again: what is so already stays so.
 
-    Raises what the API server refuses, and TemporaryFailure for what does not get ready within its limit.
+    Raises what the API server refuses, Refused for what came to be since the plan was made and may not be changed,
+    and TemporaryFailure for what does not get ready within its limit.
     """
     noted = originals(replay)
     objects = [replay.objects[each] for each in step.objects]
@@ -66,9 +70,19 @@ def _apply(replay: Replay, step: Step, prepared: Prepared, noted: dict[str, Json
     name, item = named(prepared.item), prepared.item
     found = live(replay, item)
     if found is not None and not is_ours(replay, found):
+        is_replaced = name in step.replaced
         if name not in noted:
+            action = compare(prepared, found, replay.plan.wishes.if_exists).action
+            if action == "refuse":
+                raise Refused(
+                    f"{prepared.ref} came to be since the plan was made, and differs",
+                    hint="See who made it. Once it is gone, resume the run.",
+                )
+            if action in ("keep", "nothing"):
+                return
+            is_replaced = is_replaced or action == "replace"
             replay.journal.write(step.id, "noted", {ORIGINAL: _typed(found, item)})
-        if name in step.replaced:
+        if is_replaced:
             remove(replay, item, uid=found["metadata"]["uid"])
     put(replay, hold(marked(replay, item)))
 
@@ -93,7 +107,7 @@ def put(replay: Replay, item: Json) -> None:
         try:
             writing.apply(replay.cluster, resource, item, MANAGER, force=True)
         except Forbidden as fault:
-            if "status unknown for quota" not in fault.message or deadline.is_over():
+            if not any(each in fault.message for each in _SETTLING) or deadline.is_over():
                 raise
             deadline.wait()
         else:
@@ -111,29 +125,43 @@ def remove(replay: Replay, item: Json, uid: str = "") -> None:
 
 
 def link_owners(replay: Replay, step: Step) -> Json:
-    """Name the owners of the step's objects, by the uids that they have in the target."""
+    """Name the owners of the step's objects, by the uids that they have in the target; others they keep.
+
+    An owner that is not there is left out, and told: whoever names it by a uid has its garbage collected.
+    """
     for each in step.objects:
         prepared = replay.objects[each]
-        owners = [{**owner, "uid": _uid_of(replay, owner, prepared)} for owner in prepared.owners]
-        metadata = prepared.item["metadata"]
-        resource = resource_of(replay.cluster, prepared.item)
-        change = {"metadata": {"ownerReferences": owners}}
-        writing.patch(replay.cluster, resource, metadata.get("namespace"), metadata["name"], change)
+        found = live(replay, prepared.item)
+        if found is None:
+            continue
+        namespace, name = found["metadata"].get("namespace"), found["metadata"]["name"]
+        owners, missing = owners_now(replay, prepared.owners, namespace)
+        for owner in missing:
+            replay.session.world.progress.note(
+                f"{prepared.ref}: its owner {owner['kind']} {owner['name']} is not there"
+            )
+        uids = {owner["uid"] for owner in owners}
+        others = [each for each in found["metadata"].get("ownerReferences") or [] if each["uid"] not in uids]
+        version = found["metadata"]["resourceVersion"]  # nobody else's owner is lost
+        change = {"metadata": {"ownerReferences": [*others, *owners], "resourceVersion": version}}
+        writing.patch(replay.cluster, resource_of(replay.cluster, prepared.item), namespace, name, change)
     return {"objects": len(step.objects)}
 
 
-def _uid_of(replay: Replay, owner: Json, owned: Prepared) -> str:
-    for namespace in (owned.item["metadata"].get("namespace"), None):
+def owners_now(
+    replay: Replay, owners: Sequence[Json], namespace: str | None
+) -> tuple[list[Json], list[Json]]:
+    """Return owners of namespace, or of the cluster, with the uids that they have now; and those that are not there."""
+    there: list[Json] = []
+    missing: list[Json] = []
+    for owner in owners:
         metadata = {"name": owner["name"], **({"namespace": namespace} if namespace else {})}
-        item = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "metadata": metadata}
-        if resource_of(replay.cluster, item).namespaced == bool(namespace):
-            found = live(replay, item)
-            if found is not None:
-                return str(found["metadata"]["uid"])
-    raise Absent(
-        f"{owned.ref} is owned by {owner['kind']} {owner['name']}, which is not there",
-        hint="See who deleted it; then resume the run.",
-    )
+        found = live(replay, {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "metadata": metadata})
+        if found is None:
+            missing.append(owner)
+        else:
+            there.append({**owner, "uid": found["metadata"]["uid"]})
+    return there, missing
 
 
 def _wait_until_established(replay: Replay, definition: Prepared) -> None:

@@ -23,6 +23,7 @@ from drtool.sources.kubernetes.client import Resource
 from drtool.sources.kubernetes.pod_faults import pod_fault
 
 READY_S: Final = 600.0  # for a tier: images may have to be pulled
+_LOOK_S: Final = 15.0  # between two looks at what keeps a workload from being ready
 _AT_ONCE: Final = 4
 _PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
 _EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
@@ -48,18 +49,31 @@ def start_tier(replay: Replay, step: Step, *, limit_s: float = READY_S) -> Json:
 
 
 def _start(replay: Replay, item: Json, deadline: Deadline) -> None:
+    """Start one workload. Until it is ready it keeps its claims, whatever it says of those that it does not need."""
     final = marked(replay, item)
-    if kind_of(item) == ("apps", "StatefulSet") and spec_of(item).get("replicas", 1) > 1:
-        first = deepcopy(final)
-        first["spec"]["replicas"] = 1
-        put(replay, first)
-        _wait_until_ready(replay, first, deadline)
+    wanted = int(spec_of(item).get("replicas", 1))
+    if kind_of(item) == ("apps", "StatefulSet"):
+        has = int(spec_of(live(replay, item) or {}).get("replicas", 0))
+        for replicas in (1, wanted) if has <= 1 < wanted else (wanted,):
+            scaled = deepcopy(hold(final))
+            scaled["spec"]["replicas"] = replicas
+            put(replay, scaled)
+            _wait_until_ready(replay, scaled, deadline)
     put(replay, final)
     _wait_until_ready(replay, final, deadline)
 
 
 def _wait_until_ready(replay: Replay, item: Json, deadline: Deadline) -> None:
+    """Return once a workload is ready. What keeps it from that is told early; it may pass, as an image that comes."""
+    told: set[str] = set()
+    look = Deadline(replay.session.world, _LOOK_S)
     while not is_ready(live(replay, item) or {}):
+        if look.is_over():
+            look = Deadline(replay.session.world, _LOOK_S)
+            for fault in _faults(replay, item):
+                if fault not in told:
+                    told.add(fault)
+                    replay.session.world.progress.note(f"{item['kind']} {item['metadata']['name']}: {fault}")
         if deadline.is_over():
             why = next(_faults(replay, item), "its pods say no reason")
             name = item["metadata"]["name"]
@@ -97,7 +111,7 @@ def _faults(replay: Replay, item: Json) -> Iterator[str]:
         own = [each for each in events if part(each, "involvedObject").get("name") == name]
         fault = pod_fault(pod, own)
         if fault is not None:
-            yield fault.message
+            yield f"{fault.message}{_last_words(pod)}"
         elif not _is_pod_ready(pod):
             yield f"pod {name} is not ready: {own[-1]['message'] if own else 'its probe does not pass'}"
     yield from (
@@ -105,6 +119,16 @@ def _faults(replay: Replay, item: Json) -> Iterator[str]:
         for each in events
         if part(each, "involvedObject").get("name") == item["metadata"]["name"]
     )
+
+
+def _last_words(pod: Json) -> str:
+    """Return how a container of a pod ended last; empty where none did."""
+    for each in part(pod, "status").get("containerStatuses") or []:
+        ended = part(each, "lastState", "terminated")
+        if ended:
+            said = " ".join(str(ended.get("message") or ended.get("reason") or "").split())
+            return f"; container {each['name']} ended with {ended.get('exitCode')}{said and f': {said}'}"
+    return ""
 
 
 def _is_pod_ready(pod: Json) -> bool:
@@ -122,9 +146,12 @@ def resume_cron_jobs(replay: Replay, step: Step) -> Json:
     One that this run made is made anew: else its controller would make up at once for what it missed while it waited.
     """
     for each in step.objects:
-        item = replay.objects[each].item
+        item = marked(replay, replay.objects[each].item)
         found = live(replay, item)
         if found is not None and is_ours(replay, found) and spec_of(found).get("suspend"):
+            owners = found["metadata"].get("ownerReferences")
+            if owners:
+                item["metadata"]["ownerReferences"] = owners
             remove(replay, item, uid=found["metadata"]["uid"])
-        put(replay, marked(replay, item))
+        put(replay, item)
     return {"objects": len(step.objects)}

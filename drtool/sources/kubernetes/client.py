@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.discovery import Discovered, discover
-from drtool.sources.kubernetes.faults import Answer, ListingExpired, TooLarge, refusal
+from drtool.sources.kubernetes.faults import Answer, ListingExpired, TooLarge, dead_webhook, refusal
 from drtool.sources.kubernetes.resource import Page, Resource, fresh
 from drtool.sources.kubernetes.transport import Official, Stream, Transport
 
@@ -251,6 +251,12 @@ class Cluster:
 
     def _wait(self, seconds: float, deadline: float, why: str) -> None:
         if time.monotonic() + seconds > deadline or self._ending.wait(seconds):
+            webhook = dead_webhook(why)
+            if webhook:
+                raise TemporaryFailure(
+                    f"webhook {webhook} does not answer, and nothing gets past it: {why}",
+                    hint="Bring its server back, or take away the webhook configuration that names it.",
+                )
             raise TemporaryFailure(
                 f"the API server {self.where} does not answer as it should: {why}",
                 hint="See whether the cluster's control plane is up; it was waited for.",

@@ -1,6 +1,7 @@
 """What the API server's refusals mean, in our words."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -80,10 +81,7 @@ def refusal(answer: Answer, doing: str, where: str) -> DrtoolError:
             hint="A token has expired or was revoked: log in again, or see the service account of the pod.",
         )
     if answer.status == 403:  # noqa: PLR2004
-        return Forbidden(
-            f"not allowed to {doing}: {answer.said}",
-            hint="`drtool doctor --rbac` prints the Role that is missing.",
-        )
+        return Forbidden(f"not allowed to {doing}: {answer.said}", hint=_why_forbidden(answer.said))
     if answer.status == 410:  # noqa: PLR2004
         return ListingExpired(f"the listing ran out: {answer.said}", hint="Begin it anew.")
     if answer.status in _PLAIN:
@@ -93,6 +91,21 @@ def refusal(answer: Answer, doing: str, where: str) -> DrtoolError:
         f"the API server {where} refuses to {doing}: {answer.said}",
         hint="Look at the object and at the API server's log.",
     )
+
+
+def _why_forbidden(said: str) -> str:
+    """Return what to do: rights are one reason of several to say no to what was asked."""
+    if "exceeded quota" in said:
+        return "Raise the quota that is named, or delete what fills it."
+    if "admission webhook" in said or "PodSecurity" in said or "ValidatingAdmissionPolicy" in said:
+        return "The rule that is named does not let it in: change the rule, or the object."
+    return "`drtool doctor --rbac` prints the Role that is missing."
+
+
+def dead_webhook(said: str) -> str:
+    """Return which webhook the API server could not ask, by what it says; empty for any other failure."""
+    found = re.search(r'failed calling webhook "([^"]+)"', said)
+    return found[1] if found else ""
 
 
 def broken_connection(reason: str, where: str) -> Exception:
