@@ -43,6 +43,7 @@ OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "image": ("--image", ""),
     "admin_key_file": ("--admin-key-file", None),
     "writer_secrets": ("--writer-secrets", None),
+    "report": ("--report", None),
 }
 OF_BOTH: Final = ("at", "volumes", "as_of", "accept_late", "accept_void", "accept_loss")
 OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
@@ -54,7 +55,7 @@ OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
 }
 
 
-@click.command("restore", epilog=exit_codes(4, 6, 8, *STORE))
+@click.command("restore", epilog=exit_codes(4, 6, 8, 9, *STORE))
 @click.argument("volumes", nargs=-1, metavar="[VOLUME]...", shell_complete=complete_volume)
 @click.option(
     "--to-dir",
@@ -98,6 +99,12 @@ OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="What the new writer logs in to the store with: a folder with a file SECRET/KEY each, as `render` has it.",
 )
+@click.option(
+    "--report",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A new HTML file for how a restore into a cluster went: loss, time, proofs, what is left to do.",
+)
 @DRY_RUN
 @common(WISHES, PLACE, RECOVERY_KEY, GRANT, CHOICE)
 def command(invocation: Invocation, *, directory: Path | None, context: str | None, **given: Any) -> int:
@@ -110,7 +117,9 @@ def command(invocation: Invocation, *, directory: Path | None, context: str | No
 
     Into a cluster: the plan that `drtool plan` shows is executed, step by step, each journaled in the repository. The
     kit is enough. Workloads wait until their data is back and proven; then they start tier by tier, CronJobs last. A
-    run that was stopped is gone on with by --resume, and undone by --abort as long as nothing was started.
+    run that was stopped is gone on with by --resume, and undone by --abort as long as nothing was started: both take
+    the journal's plan, so no other option says it again. Before anything is written, the cluster is named, and a line
+    to be typed; where nobody can type, --confirm-target has to name its uid.
     """
     if (directory is None) == (context is None):
         raise UsageError("a restore goes to one place", hint="Give --to-dir DIR, or --to-cluster CONTEXT.")

@@ -2,22 +2,21 @@
 
 import os
 import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
 from drtool.cli import plan
+from drtool.cli.confirm import confirm
 from drtool.cli.options import Invocation
 from drtool.cli.output import Answer
+from drtool.cli.restore_report import refuse_unwritable, write_report
 from drtool.cli.table import Table
 from drtool.cli.target_options import wishes_of
 from drtool.cli.units import NONE, counted, rate, size, took, when
-from drtool.errors import ObjectiveMissed, Refused, UsageError
+from drtool.errors import ObjectiveMissed, UsageError
 from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import (
     Challenge,
@@ -44,16 +43,19 @@ _DECIDED: Final = {
     "accept_void": "--accept-void",
     "accept_loss": "--accept-loss",
 }
+_IF_EXISTS: Final = "refuse"  # what --if-exists is where nobody says
 
 
 def restore_into(
     invocation: Invocation, context: str, given: dict[str, Any], *, confirmed: str | None, dry_run: bool
 ) -> int:
     """Restore into the cluster of context as the options say; return the exit code."""
-    resume, abort = given.pop("resume"), given.pop("abort")
+    resume, abort, report = given.pop("resume"), given.pop("abort"), given.pop("report")
+    if report is not None:
+        _refuse_report(report, abort, dry_run=dry_run)
     enrolment = _enrolment(given.pop("admin_key_file"), given.pop("writer_secrets"))
     if resume or abort:
-        _refuse_decided(given, resume, abort)
+        _refuse_decided(given, resume, abort, dry_run=dry_run)
         request = ClusterRestoreRequest(context, resume=resume, abort=abort)
     else:
         wishes = replace(wishes_of(invocation, given), enrol=enrolment is not None)
@@ -69,8 +71,24 @@ def restore_into(
         request = ClusterRestoreRequest(context, wishes)
     request = replace(request, machine=_machine(), enrolment=enrolment, reopen=invocation.session)
     session = invocation.session()
-    result = run_cluster_restore(session, request, lambda challenge: confirm(challenge, confirmed))
+
+    def guard(challenge: Challenge) -> None:
+        invocation.progress.close()  # else the bars would be drawn over the question
+        confirm(challenge, confirmed, undo=abort or "")
+
+    result = run_cluster_restore(session, request, guard)
+    if report is not None and isinstance(result, ClusterRestoreResult):
+        write_report(report, result)
     return invocation.say(answer(result, invocation.now))
+
+
+def _refuse_report(report: Path, abort: str | None, *, dry_run: bool) -> None:
+    if abort or dry_run:
+        raise UsageError(
+            "--report tells how a restore went, and none is made",
+            hint=f"Leave it out with {'--abort' if abort else '--dry-run'}.",
+        )
+    refuse_unwritable(report)
 
 
 def _enrolment(admin_key_file: Path | None, secrets: Path | None) -> Enrolment | None:
@@ -84,62 +102,22 @@ def _enrolment(admin_key_file: Path | None, secrets: Path | None) -> Enrolment |
     return Enrolment(admin_key_file, secrets)
 
 
-def _refuse_decided(given: dict[str, Any], resume: str | None, abort: str | None) -> None:
+def _refuse_decided(given: dict[str, Any], resume: str | None, abort: str | None, *, dry_run: bool) -> None:
     option = "--resume" if resume else "--abort"
     if resume and abort:
         raise UsageError("--resume and --abort contradict each other", hint="Leave out one of them.")
-    for name, said in _DECIDED.items():
-        if given[name]:
-            raise UsageError(
-                f"{said} was decided when run {resume or abort} began",
-                hint=f"Leave it out: {option} takes the plan from the journal.",
-            )
+    if dry_run:
+        raise UsageError(f"{option} has no dry run", hint="Leave out one of them; nothing was touched.")
+    decided = [said for name, said in _DECIDED.items() if given[name]]
+    for said in [*decided, *(["--if-exists"] if given["if_exists"] != _IF_EXISTS else [])]:
+        raise UsageError(
+            f"{said} was decided when run {resume or abort} began",
+            hint=f"Leave it out: {option} takes the plan from the journal.",
+        )
 
 
 def _machine() -> str:
     return f"{socket.gethostname()}, process {os.getpid()}"
-
-
-def confirm(challenge: Challenge, confirmed: str | None, ask: Callable[[str], str] | None = None) -> None:
-    """Return when somebody has said that this cluster is meant. Raises Refused; nothing is touched then.
-
-    confirmed is what --confirm-target said: the cluster's uid, or its address where that cannot be read.
-    """
-    target = challenge.target
-    identity = target.uid or target.where
-    if confirmed is not None:
-        if confirmed != identity:
-            raise Refused(
-                f"--confirm-target {confirmed} is not {target.context}, whose uid is {identity}",
-                hint="Look whether this is the cluster that you mean; nothing was touched.",
-            )
-        return
-    if ask is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Refused(
-            f"nobody is here to confirm that {target.context} at {target.where} is meant",
-            hint=f"Look whether it is; then give --confirm-target {identity}.",
-        )
-    for line in _told(challenge):
-        click.echo(line, err=True)
-    said = (ask or _ask)(f"To go on, type `{challenge.phrase}`: ")
-    if said.strip() != challenge.phrase:
-        raise Refused(
-            "that is not what was asked for", hint="Nothing was touched. Begin again if you meant it."
-        )
-
-
-def _ask(question: str) -> str:
-    return str(click.prompt(question, prompt_suffix="", default="", show_default=False, err=True))
-
-
-def _told(challenge: Challenge) -> Iterator[str]:
-    target = challenge.target
-    yield f"About to restore {challenge.policy} into namespace {challenge.namespace} of"
-    yield f"  context {target.context}, {target.where}, {target.version}, uid {target.uid or 'not to be seen'}"
-    replaced = (
-        f"; {counted(challenge.replaced, 'object')} there will be deleted first" if challenge.replaced else ""
-    )
-    yield f"  {counted(challenge.applied, 'object')} will be applied{replaced}"
 
 
 def answer(result: ClusterRestoreResult | PlanResult, now: datetime) -> Answer:

@@ -154,7 +154,7 @@ def fail(progress: Progress) -> None:
 def test_each_step_has_a_line_when_it_begins_and_one_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
     run_steps(LineProgress())
     lines = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"data: 4\.0 KiB; 40 min 5\d(\.\d)? s of 1 h left", lines[0])
+    assert re.fullmatch(r"data: 4\.0 KiB; 40 min 5\d s of 1 h left", lines[0])
     assert lines[1:5] == [
         "restore a: 2.0 KiB",
         "restore a: replaying the log",
@@ -200,7 +200,7 @@ def test_bars_show_each_step_below_its_phase_and_what_is_left_of_the_promise() -
     run_steps(BarProgress(Console(file=screen, force_terminal=True, width=140)))
     shown = screen.getvalue()
     assert re.search(r"  restore a: replaying the log .*2\.0/2\.0 KiB", shown)
-    assert re.search(r"  wait ", click.unstyle(shown))
+    assert re.search(r"  wait \S+ +\? +0:00:00", click.unstyle(shown))
     assert re.search(r"✗ restore b: 1\.0 KiB, .*/s, failed after", shown)
     assert re.search(r"✓ restore a: 2\.0 KiB, .*/s, done in", shown)
     assert "✗ wait: interrupted after" in shown

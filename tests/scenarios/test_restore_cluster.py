@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from drtool.cli.confirm import confirm
 from drtool.cli.main import drtool as command
-from drtool.cli.restore_cluster import confirm
 from drtool.errors import Refused
 from drtool.operations.cluster_restore import lease
 from drtool.operations.cluster_restore.replay import RUN_LABEL

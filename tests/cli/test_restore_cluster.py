@@ -1,0 +1,179 @@
+"""What `restore --to-cluster` takes, asks and answers, without a cluster."""
+
+import io
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from drtool.cli import restore_cluster
+from drtool.cli.confirm import confirm
+from drtool.cli.output import encode
+from drtool.cli.target_options import parse_names
+from drtool.errors import Refused, UsageError
+from drtool.operations.cluster_restore.results import Challenge
+from tests.cli.conftest import Place, Run
+from tests.cli.ended import BEGUN, MISSED, RESTORED, TARGET, UID, UNDONE
+from tests.cli.test_answers import shown
+from tests.cli.test_completion import complete
+
+NOW = BEGUN + timedelta(hours=1)
+CHALLENGE = Challenge("forum", TARGET, "gic-forum", applied=12, replaced=1)
+HIDDEN = replace(CHALLENGE, target=replace(TARGET, uid=""))
+
+
+def test_the_line_that_is_typed_lets_the_run_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "gic-forum 3f2a91c7 "
+
+    confirm(CHALLENGE, None, ask)
+    assert asked == ["To go on, type `gic-forum 3f2a91c7`: "]
+    told = capsys.readouterr().err
+    for part in (
+        "gic-forum",
+        "context dr",
+        "https://dr.example:6443",
+        "v1.34.1",
+        UID,
+        "12 objects",
+        "1 object there",
+    ):
+        assert part in told
+
+
+@pytest.mark.parametrize("typed", ["", "yes", "gic-forum", "3f2a91c7", "gic-forum 3f2a91c8"])
+def test_anything_else_touches_nothing(typed: str) -> None:
+    with pytest.raises(Refused, match="not what was asked for"):
+        confirm(CHALLENGE, None, lambda _: typed)
+
+
+def test_who_undoes_a_run_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    confirm(CHALLENGE, None, lambda _: CHALLENGE.phrase, undo="r1")
+    told = capsys.readouterr().err
+    assert "About to undo run r1" in told
+    assert "will be applied" not in told
+
+
+@pytest.mark.parametrize(("challenge", "identity"), [(CHALLENGE, UID), (HIDDEN, TARGET.where)])
+def test_where_nobody_can_type_the_cluster_is_named_by_an_option(
+    monkeypatch: pytest.MonkeyPatch, challenge: Challenge, identity: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(Refused) as caught:
+        confirm(challenge, None)
+    assert caught.value.hint.endswith(f"--confirm-target {identity}.")
+    confirm(challenge, identity)
+    with pytest.raises(Refused, match="--confirm-target gic-forum is not dr"):
+        confirm(challenge, "gic-forum")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdin", Terminal("gic-forum 3f2a91c7\n"))
+    confirm(CHALLENGE, None)
+    assert "12 objects will be applied" in screen.getvalue()
+    monkeypatch.setattr(sys, "stdin", Terminal("\n"))
+    with pytest.raises(Refused, match="not what was asked for"):
+        confirm(CHALLENGE, None)
+
+
+def test_a_restored_system_is_told_with_loss_time_proofs_and_what_is_left_to_do() -> None:
+    answer = restore_cluster.answer(RESTORED, NOW)
+    assert answer.verdict == "restore: forum is restored in dr, namespace gic-forum, 1 proof held"
+    assert answer.advice == RESTORED.notes[-1]
+    assert (answer.exit_code, answer.alarm) == (0, False)
+    text = shown(answer)
+    for part in (
+        "took     41 min, promised were 1 h",
+        "4 min",
+        "20 MiB/s",
+        "infrastructure",
+        "4711",
+        "note: Ingress web",
+    ):
+        assert part in text
+    assert encode(answer.facts)["restore"]["volumes"][1]["loss_seconds"] == 240
+    assert restore_cluster.answer(replace(RESTORED, notes=()), NOW).advice == "It took 41 min."
+
+
+def test_a_missed_objective_ends_with_9() -> None:
+    answer = restore_cluster.answer(MISSED, NOW)
+    assert (answer.exit_code, answer.alarm) == (9, True)
+    assert "MISSED   it took 1 h 10 min, and 1 h was promised" in shown(answer)
+
+
+def test_an_undone_run_says_what_it_took_away_and_what_stays() -> None:
+    answer = restore_cluster.answer(UNDONE, NOW)
+    assert answer.verdict == "restore: run 20261125T120000Z-c0ffee into dr, namespace gic-forum is undone"
+    assert "taken away  7\nput back    2\nnote: volume old is kept" in shown(answer)
+
+
+def test_a_mapping_is_written_once_and_names_what_becomes_what() -> None:
+    assert parse_names("--host", ["a=b", "c=d=e"]) == {"a": "b", "c": "d=e"}
+    assert parse_names("--storage-class", ["=new"], may_be_empty=True) == {"": "new"}
+    for texts in (["a"], ["a="], ["=b"], ["a=b", "a=c"]):
+        with pytest.raises(UsageError, match=f"--host {texts[-1]} does not say"):
+            parse_names("--host", texts)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "a restore goes to one place"),
+        (["--to-cluster", "dr", "--to-dir", "x"], "a restore goes to one place"),
+        (["--to-dir", "x", "--resume", "r"], "--resume is for a restore into a cluster"),
+        (["redis", "--to-dir", "x", "--report", "r"], "--report is for a restore into a cluster"),
+        (["--to-dir", "x"], "a directory takes one volume"),
+        (["--to-cluster", "dr", "--owner", "x"], "--owner is for a restore into a directory"),
+        (["--to-cluster", "dr"], "takes drtool's own image"),
+        (["--to-cluster", "dr", "--resume", "r", "--abort", "r"], "contradict each other"),
+        (["--to-cluster", "dr", "--resume", "r", "--at", "1h ago"], "--at was decided when run r began"),
+        (["--to-cluster", "dr", "--resume", "r", "--if-exists", "keep"], "--if-exists was decided"),
+        (["redis", "--to-cluster", "dr", "--abort", "r"], "VOLUME was decided"),
+        (["--to-cluster", "dr", "--abort", "r", "--dry-run"], "--abort has no dry run"),
+        (["--to-cluster", "dr", "--resume", "r", "--dry-run"], "--resume has no dry run"),
+        (["--to-cluster", "dr", "--abort", "r", "--report", "x"], "--report tells how a restore went"),
+        (["--to-cluster", "dr", "--dry-run", "--report", "x"], "--report tells how a restore went"),
+        (["--to-cluster", "dr", "--image", "x", "--report", "/no/x"], "its folder is not there"),
+    ],
+)
+def test_options_that_do_nothing_are_refused_by_name_before_anything_is_contacted(
+    run: Run, options: list[str], message: str
+) -> None:
+    result = run("restore", *options)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "hint: " in result.stderr
+
+
+def test_a_new_writer_takes_both_its_files(run: Run, place: Place) -> None:
+    sheet: Any = place.root / "sheet"
+    sheet.touch()
+    result = run("restore", "--to-cluster", "dr", "--image", "x", "--admin-key-file", sheet)
+    assert result.exit_code == 2
+    assert "a new writer takes the admin sheet" in result.stderr
+    made = restore_cluster._enrolment(sheet, place.root)
+    assert made is not None
+    assert (made.admin_key_file, made.secrets) == (sheet, place.root)
+
+
+def test_the_options_of_a_target_are_completed(run: Run) -> None:
+    assert complete(run, "drtool restore --if-exists re") == ["refuse", "replace"]
+    assert complete(run, "drtool restore --re") == [
+        "--resume",
+        "--report",
+        "--repository",
+        "--region",
+        "--recovery-key-file",
+    ]
