@@ -36,17 +36,6 @@ _OWN: Final = 'chown "$2" "$1"'
 _KEPT_S: Final = 2 * 24 * 3600
 _TRIES: Final = 2
 
-# What an image says of itself: as whom it starts, whom its server becomes, where that keeps its data.
-_ASK: Final = """\
-start=$(id -u); user=$start; group=$(id -g)
-if [ "$start" = 0 ]; then
-    for each in postgres redis valkey; do
-        if id -u "$each" >/dev/null 2>&1; then user=$(id -u "$each"); group=$(id -g "$each"); break; fi
-    done
-fi
-printf '%s %s %s %s' "$start" "$user" "$group" "${PGDATA:-}" >/dev/termination-log
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -172,29 +161,6 @@ def mover_job(mover: Mover) -> Object:
     )
 
 
-def image_pod(mover: Mover, lender: Lender) -> Object:
-    """Return a pod that asks an image as whom it runs; its last word is the answer."""
-    security: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
-    container = {
-        "name": "ask",
-        "image": lender.image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["sh", "-c", _ASK],
-        "resources": dict(lender.resources),
-        "securityContext": _restricted(),
-    }
-    spec = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "imagePullSecrets": [{"name": name} for name in lender.pull_secrets],
-        "securityContext": security,
-        **mover.runs.placement,
-        "containers": [container],
-    }
-    return new("v1", "Pod", f"{mover.name}-ask", mover.labels, spec=spec)
-
-
 def _container(mover: Mover) -> Object:
     arguments = ["mover", "restore", mover.volume, "--claim", _mounted(mover), "--path", mover.path]
     arguments += ["--run", mover.run, "--repository", f"urls://{_RUN_FOLDER}/urls"]
@@ -221,7 +187,7 @@ def _container(mover: Mover) -> Object:
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "terminationMessagePath": TERMINATION_MESSAGE,
         "securityContext": {
-            **(_as_root() if mover.runs.user == 0 else _restricted()),
+            **(_as_root() if mover.runs.user == 0 else restricted()),
             "readOnlyRootFilesystem": True,
         },
         "resources": RESOURCES,
@@ -246,7 +212,7 @@ def _lent(mover: Mover, lender: Lender) -> Iterator[Object]:
         **shared,
         "restartPolicy": "Always",
         "command": agent_command(_HANDS_FOLDER),
-        "securityContext": _as_root() if mover.runs.user == 0 else _restricted(),
+        "securityContext": _as_root() if mover.runs.user == 0 else restricted(),
         "volumeMounts": _shared(mover),
     }
 
@@ -291,7 +257,8 @@ def _pod_security(runs: Runs) -> Object:
     return security
 
 
-def _restricted() -> Object:
+def restricted() -> Object:
+    """Return what a container may that needs no right at all."""
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 

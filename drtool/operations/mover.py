@@ -54,8 +54,11 @@ def run_mover(session: Session, request: RestoreRequest, claim: Claim) -> Restor
     data = claim.work / "data"
     result = run_restore(session, replace(request, directory=data))
     session.world.progress.phase("putting it in place")
+    times = data.stat()
     notes = list(_put(data, claim))
     shutil.rmtree(claim.work)
+    if claim.target == claim.root and not notes:
+        os.utime(claim.root, ns=(times.st_atime_ns, times.st_mtime_ns))
     return replace(result, directory=str(claim.target), notes=(*result.notes, *notes))
 
 
@@ -143,7 +146,7 @@ def _put(data: Path, claim: Claim) -> Iterator[str]:
 
 
 def _like(data: Path, root: Path) -> str | None:
-    """Give the root of a claim the owner, mode and times of data; return what to say where it is not ours."""
+    """Give the root of a claim the owner, mode and attributes of data; return what to say where it is not ours."""
     wanted, found = data.stat(), root.stat()
     try:
         if (wanted.st_uid, wanted.st_gid) != (found.st_uid, found.st_gid):
@@ -151,7 +154,6 @@ def _like(data: Path, root: Path) -> str | None:
         for name in os.listxattr(data):
             os.setxattr(root, name, os.getxattr(data, name))
         root.chmod(wanted.st_mode & _MODE)
-        os.utime(root, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
     except OSError as fault:
         with suppress(OSError):
             root.chmod(wanted.st_mode & _MODE)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from drtool.deploy.image_pod import image_pod
 from drtool.deploy.mover import (
     PIECE,
     Lender,
     Mover,
     Runs,
     grant_secrets,
-    image_pod,
     key_secret,
     mover_job,
     mover_name,

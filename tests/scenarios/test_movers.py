@@ -212,8 +212,8 @@ def test_what_a_killed_mover_left_is_removed_and_nothing_else(kept: Files, files
     (files_pod.claim / "file").write_text("half")
     said = move_here(files_pod)
     assert "it begins anew" in said.err
-    (files_pod.claim / "lost+found").rmdir()
-    assert look(files_pod.claim) == look(kept.tree)
+    (files_pod.claim / "lost+found").rmdir()  # which changes when the root was written
+    assert {**look(files_pod.claim), ".": {}} == {**look(kept.tree), ".": {}}
 
 
 def test_a_mover_without_its_claim_or_its_hands_says_so(files_pod: Pod, tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+from drtool.deploy.image_pod import image_pod
 from drtool.deploy.mover import (
     PIECE,
     Lender,
     Mover,
     Runs,
     grant_secrets,
-    image_pod,
     key_secret,
     mover_job,
     mover_labels,

@@ -1,0 +1,117 @@
+"""The pods of a mover, watched over an API: their last words, their results, and what keeps them from starting."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.operations.cluster_restore import mover_watch
+from drtool.operations.cluster_restore.mover_watch import Watch
+from drtool.operations.session import Silent, World
+from drtool.sources.kubernetes.client import Cluster
+from tests.sources.kubernetes.api import Api
+
+PODS = "/api/v1/namespaces/shop/pods"
+EVENTS = "/api/v1/namespaces/shop/events"
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def pod(name: str, phase: str, made: str = "2026-01-01T00:00:00Z", **state: Any) -> dict[str, Any]:
+    status = {"phase": phase, "containerStatuses": [{"name": "drtool", "state": state}]}
+    return {"metadata": {"name": name, "creationTimestamp": made}, "status": status}
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with Api({}) as made:
+        yield made
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def watch(api: Api, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    monkeypatch.setattr(mover_watch, "_PAUSE_S", 0.0)
+    world = World(lambda: datetime.now(UTC), {}, notes)
+    with Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}) as cluster:
+        yield Watch(cluster, "shop", {"drtool.io/run": "r1"}, world)
+
+
+def serve(api: Api, *pods: dict[str, Any], **logs: str) -> None:
+    api.answers[PODS] = {"items": list(pods)}
+    for name, text in logs.items():
+        api.answers[f"{PODS}/{name}/log"] = {"raw": text}
+
+
+def test_the_last_line_of_the_newest_pod_is_shown_once(watch: Watch, api: Api, notes: Notes) -> None:
+    old = pod("old", "Failed", "2025-01-01T00:00:00Z")
+    for _ in range(2):
+        serve(api, pod("new", "Running"), old, new="before\nwriting\n")
+        watch.look("pg")
+    assert notes.said == ["pg: writing"]
+    assert "labelSelector=drtool.io%2Frun%3Dr1" in api.asked[-2]
+
+
+def test_the_result_is_the_last_line_of_the_pod_that_ended_well(watch: Watch, api: Api) -> None:
+    serve(api, pod("it", "Succeeded"), it='restored\n{"restore": {"proofs": [1]}}\n')
+    assert watch.result() == {"proofs": [1]}
+    serve(api, pod("it", "Succeeded"), it="")
+    with pytest.raises(TemporaryFailure, match="its log is gone"):
+        watch.result()
+
+
+@pytest.mark.parametrize(("code", "kind"), [(4, NotProven), (5, Refused), (1, DrtoolError)])
+def test_a_failure_is_told_in_the_movers_own_words(watch: Watch, api: Api, code: int, kind: type) -> None:
+    word = "error: it is not empty; hint: Empty it."
+    serve(api, pod("it", "Failed", terminated={"exitCode": code, "message": word}))
+    found = watch.failure("pg")
+    assert type(found) is kind
+    assert found.message == "the mover of volume pg failed: it is not empty"
+    assert found.hint == "Empty it."
+
+
+def test_a_failure_without_a_pod_is_told_all_the_same(watch: Watch, api: Api) -> None:
+    serve(api)
+    assert "no pod of it is left" in watch.failure("pg").message
+
+
+def test_a_pod_that_does_not_start_is_told_and_waited_for_until_the_limit(
+    watch: Watch, api: Api, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    api.answers[EVENTS] = {"items": []}
+    serve(api, pod("it", "Pending", waiting=waiting), it="")
+    watch.look("pg")
+    assert len(notes.said) == 1
+    assert "its image cannot be pulled" in notes.said[0]
+    monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
+    with pytest.raises(Refused, match="its image cannot be pulled"):
+        watch.look("pg")
+
+
+def test_the_answer_of_a_pod_that_was_asked_is_its_last_word(watch: Watch, api: Api) -> None:
+    api.answers[f"{PODS}/ask"] = pod("ask", "Succeeded", terminated={"exitCode": 0, "message": "999 999"})
+    assert watch.last_word("ask", "asking") == "999 999"
+    api.answers[f"{PODS}/ask"] = pod("ask", "Failed", terminated={"exitCode": 127})
+    with pytest.raises(Refused, match="asking: it ended with 127"):
+        watch.last_word("ask", "asking")
+
+
+def test_who_is_asked_to_end_leaves_the_movers_at_work(watch: Watch, api: Api) -> None:
+    watch.world.ending.set()
+    api.answers[f"{PODS}/ask"] = pod("ask", "Running", running={})
+    with pytest.raises(TemporaryFailure, match="the movers are at work"):
+        watch.last_word("ask", "asking")
