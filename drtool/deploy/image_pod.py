@@ -20,6 +20,8 @@ printf '%s %s %s %s' "$start" "$user" "$group" "${PGDATA:-}" >/dev/termination-l
 def image_pod(mover: Mover, lender: Lender) -> Object:
     """Return a pod that asks an image as whom it runs; its last word is the answer."""
     security: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if lender.is_non_root:
+        security["runAsNonRoot"] = True
     container = {
         "name": "ask",
         "image": lender.image,

@@ -50,12 +50,16 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Lender:
-    """The application's image that lends its programs. starts_as_root: it gives its folder to its user itself."""
+    """The application's image that lends its programs. starts_as_root: it gives its folder to its user itself.
+
+    is_non_root: its pod says so, as a namespace may demand.
+    """
 
     image: str
     pull_secrets: tuple[str, ...] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
     starts_as_root: bool = False
+    is_non_root: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class Identity:
     group: int | None = None
     fs_group: int | None = None
     groups: tuple[int, ...] = ()
+    is_non_root: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,13 @@ def _identity(pod: Json, container: Json) -> Identity:
     shared = part(pod, "securityContext")
     said = {**shared, **part(container, "securityContext")}
     groups = tuple(shared.get("supplementalGroups") or ())
-    return Identity(said.get("runAsUser"), said.get("runAsGroup"), shared.get("fsGroup"), groups)
+    return Identity(
+        said.get("runAsUser"),
+        said.get("runAsGroup"),
+        shared.get("fsGroup"),
+        groups,
+        bool(said.get("runAsNonRoot")),
+    )
 
 
 def _placement(pod: Json) -> Json:

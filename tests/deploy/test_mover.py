@@ -150,6 +150,9 @@ def test_an_image_is_asked_as_whom_it_runs() -> None:
     assert "runAsUser" not in spec["securityContext"]
     assert spec["containers"][0]["image"] == "postgres:15"
     assert spec["restartPolicy"] == "Never"
+    asked = image_pod(MOVER, replace(LENDER, is_non_root=True))["spec"]
+    assert asked["securityContext"]["runAsNonRoot"]
+    assert "runAsNonRoot" not in spec["securityContext"]
 
 
 def test_names_fit_and_tell_runs_and_volumes_apart() -> None:

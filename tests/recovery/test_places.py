@@ -133,9 +133,9 @@ def test_a_folder_of_a_claim_is_the_place_where_only_that_is_mounted() -> None:
 
 def test_as_whom_it_runs_is_said_by_container_pod_and_image_in_this_order() -> None:
     shared = {"runAsUser": 70, "fsGroup": 5, "supplementalGroups": [8]}
-    first = {"securityContext": {"runAsUser": 71, "runAsGroup": 72}}
+    first = {"securityContext": {"runAsUser": 71, "runAsGroup": 72, "runAsNonRoot": True}}
     holder = workload("Deployment", "pg", pod=pod("postgres", first=first, securityContext=shared))
-    assert found(POSTGRES, DB, holder, image=IMAGE).identity == Identity(71, 72, 5, (8,))
+    assert found(POSTGRES, DB, holder, image=IMAGE).identity == Identity(71, 72, 5, (8,), is_non_root=True)
     plain = workload("Deployment", "pg", pod=pod("postgres"))
     assert found(POSTGRES, DB, plain).identity == Identity()
     by_root = found(POSTGRES, DB, plain, image=replace(IMAGE, starts_as=0))

@@ -172,7 +172,9 @@ class _Work:
 
     def _mover(self, place: Place) -> Mover:
         identity = place.identity
-        lender = Lender(place.image, place.pull_secrets, place.resources, place.starts_as_root)
+        lender = Lender(
+            place.image, place.pull_secrets, place.resources, place.starts_as_root, identity.is_non_root
+        )
         secrets: dict[str, list[str]] = {}
         if isinstance(self.volume, PostgresVolume) and isinstance(self.volume.database, KubernetesReference):
             secrets[self.volume.database.secret] = [self.volume.database.key]
