@@ -132,7 +132,7 @@ def link_owners(replay: Replay, step: Step) -> Json:
     for each in step.objects:
         prepared = replay.objects[each]
         found = live(replay, prepared.item)
-        if found is None:
+        if found is None or not is_ours(replay, found):  # it came from elsewhere, and was left as it is
             continue
         namespace, name = found["metadata"].get("namespace"), found["metadata"]["name"]
         owners, missing = owners_now(replay, prepared.owners, namespace)

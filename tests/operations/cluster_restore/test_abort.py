@@ -84,7 +84,8 @@ def test_the_account_of_a_namespace_that_the_run_made_goes_with_it(tmp_path: Pat
 
 def test_what_was_there_before_is_freed_from_owners_that_go(tmp_path: Path) -> None:
     theirs = live("Secret", "of-web", data={"password": "YQ=="})
-    objects = [NAMESPACE, workload("Deployment", "web"), owned("Deployment", "web", "apps/v1")]
+    ours = {**owned("Deployment", "web", "apps/v1"), "data": {"password": "Yg=="}}
+    objects = [NAMESPACE, workload("Deployment", "web"), ours]
     with run(tmp_path, objects, [SHOP, theirs], "replace") as found:
         before = seen(found)
         assert done(found).find("Secret", "of-web")["metadata"]["ownerReferences"]
