@@ -115,7 +115,12 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             replay = Replay(session, promised, plan, "r1", cluster, objects, cast(Any, None))
             found = Scene(api, commands, replay, notes, [])
             keep = api._keep
-            api._keep = lambda folder, item: found.kept.append(item) or keep(folder, item)  # type: ignore[method-assign,func-returns-value]
+
+            def note(folder: str, item: Json) -> Json:
+                found.kept.append(item)
+                return keep(folder, item)
+
+            api._keep = note  # type: ignore[method-assign]
             yield found
 
 
