@@ -18,6 +18,7 @@ from drtool.sources.kubernetes.writing import delete, wait_until_gone
 _START_S: Final = 300  # beside the time of what runs: an image may have to be pulled
 _GONE_S: Final = 60.0
 _LINES: Final = 10
+_PODS_MOST: Final = 500
 _MESSAGE: Final = 2000  # characters of an output in an error
 _DEFAULT: Final = "kubectl.kubernetes.io/default-container"
 
@@ -100,7 +101,8 @@ def _ready_pods(replay: Replay, workload: str) -> Iterator[Json]:
     if not found:
         raise Refused(f"no workload {workload} comes back", hint="Correct workload in the policy.")
     labels = part(found[0].item, "spec", "selector", "matchLabels")
-    query = urlencode({"labelSelector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))})
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    query = urlencode({"labelSelector": selector, "limit": _PODS_MOST})
     listed = replay.cluster.ask(
         "GET", f"{PODS.path(replay.namespace)}?{query}", f"list the pods of {workload}"
     )

@@ -55,7 +55,8 @@ def _run_command(replay: Replay, probe: CommandProbe, limit_s: float) -> None:
 def moved(address: str, old: str, new: str) -> str:
     """Return an address of the cluster, or a host, with the namespace in its name mapped: web.old becomes web.new."""
     host = urlsplit(address).hostname if "//" in address else address
-    name, *rest = (host or "").split(".")
-    if rest[:1] != [old]:
-        return address
-    return address.replace(host or "", ".".join((name, new, *rest[1:])), 1)
+    names = (host or "").split(".")
+    for at in (1, 2):  # SERVICE.NAMESPACE or POD.SERVICE.NAMESPACE, with or without what comes behind
+        if names[at : at + 1] == [old] and names[at + 1 : at + 2] in ([], ["svc"]):
+            names[at] = new
+    return address.replace(host or "", ".".join(names), 1) if host else address
