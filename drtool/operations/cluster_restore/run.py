@@ -33,8 +33,9 @@ from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreR
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
 from drtool.operations.plan import Made, PlanResult, plan_for, prepare_again
 from drtool.operations.plan_target import TargetLook
+from drtool.operations.record import record_run
 from drtool.operations.session import Session
-from drtool.recovery.journal import END, State, fold
+from drtool.recovery.journal import END, fold
 from drtool.recovery.plan import Plan, from_json, to_json
 from drtool.recovery.runner import Runner
 from drtool.recovery.steps import Step, StepKind
@@ -153,15 +154,27 @@ def _execute(replay: Replay, machine: str) -> None:
                 f"run {replay.run} is being undone",
                 hint=f"End that: --abort {replay.run}, then restore anew.",
             )
+        spent = replay.session.repository.store.now() - replay.journal.entries()[0].time
+        replay.session.world.progress.promise(replay.policy.objectives.rto, spent)
         runner = Runner(
-            {kind: partial(act, replay) for kind, act in _ACTIONS.items()},
+            {kind: partial(_shown, replay, act) for kind, act in _ACTIONS.items()},
             replay.journal,
             replay.session.world.ending,
-            partial(_tell, replay),
-            f"Go on with `--resume {replay.run}`, or undo it with `--abort {replay.run}`.",
+            way_on=f"Go on with `--resume {replay.run}`, or undo it with `--abort {replay.run}`.",
         )
         runner.run(replay.plan.steps, replay.results)
         replay.journal.write(END, "done", {})
+        _record(replay)
+
+
+def _record(replay: Replay) -> None:
+    """Keep how each volume came back as a run record of its own: what `status` tells, and the next plan reckons with."""
+    for step in replay.plan.steps:
+        result = replay.results.get(step.id, {})
+        if step.kind == "restore" and "seconds" in result:
+            ended = {key: result.get(key) for key in ("size", "seconds")}
+            value = {"volume": step.what, "outcome": "done", "detail": step.point, "at": None, **ended}
+            record_run(replay.session, "restore", value)
 
 
 @contextmanager
@@ -186,10 +199,15 @@ def _alone(replay: Replay, machine: str) -> Iterator[None]:
         raise
 
 
-def _tell(replay: Replay, step: Step, state: State) -> None:
-    if state == "begun":
-        done = len(replay.results) + 1
-        replay.session.world.progress.phase(f"{step.id} ({done} of {len(replay.plan.steps)})")
+def _shown(replay: Replay, act: Act, step: Step) -> Json:
+    """Do a step that has a line of progress of its own: others may run beside it."""
+    session = replay.session
+    phase = next(each for each in replay.plan.phases if step in each.steps)
+    if step == phase.steps[0]:
+        session.world.progress.phase(phase.name, sum(each.size for each in phase.steps) or None)
+    with session.world.progress.step(step.id, step.size or None) as progress:
+        world = replace(session.world, progress=progress)
+        return act(replace(replay, session=replace(session, world=world)), step)
 
 
 def _abort(
