@@ -168,7 +168,7 @@ def _execute(replay: Replay, machine: str) -> None:
 
 
 def _record(replay: Replay) -> None:
-    """Keep how each volume came back as a run record of its own: what `status` tells, and the next plan reckons with."""
+    """Keep how each volume came back as a run record: what `status` tells, and the next plan reckons with."""
     for step in replay.plan.steps:
         result = replay.results.get(step.id, {})
         if step.kind == "restore" and "seconds" in result:
