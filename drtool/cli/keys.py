@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from drtool.cli.enrol import enrol
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.keyfiles import refuse_present, write_key_file
 from drtool.cli.options import (
@@ -43,6 +44,9 @@ from drtool.repository.storage.open import bucket_of
 @click.group("keys")
 def command() -> None:
     """Make and prove keys, and say what each role may do in the bucket."""
+
+
+command.add_command(enrol)
 
 
 @command.command("prove", epilog=exit_codes(4, 8, *STORE))

@@ -68,12 +68,15 @@ class Witness:
     lsn: int
 
 
-def loss_of(session: Session, reach: Reach | RecoveryChoice, end: int, volume: str) -> str | None:
+def loss_of(
+    session: Session, reach: Reach | RecoveryChoice, end: int, volume: str, *, later_lives: bool = True
+) -> str | None:
     """Return what somebody saw durable that lies behind end, the end of reach's path; None when nothing is lost.
 
-    What lies on a timeline behind the fork at which the path left it was left there, and is not lost.
+    What lies on a timeline behind the fork at which the path left it was left there, and is not lost. Without
+    later_lives only the reach's own epoch is looked at: whether it is whole, not whether it is the newest.
     """
-    seen = _highest_witness(session, reach.base.lineage, volume)
+    seen = _highest_witness(session, reach.base.lineage, volume, later_lives=later_lives)
     if seen is None:
         return None
     if seen.epoch < reach.base.lineage.epoch:
@@ -88,13 +91,14 @@ def loss_of(session: Session, reach: Reach | RecoveryChoice, end: int, volume: s
     return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
 
 
-def _highest_witness(session: Session, lineage: Lineage, volume: str) -> Witness | None:
-    """Return the highest mark that a snapshot of any volume carries of this system, over all of its epochs."""
+def _highest_witness(session: Session, lineage: Lineage, volume: str, *, later_lives: bool) -> Witness | None:
+    """Return the highest mark that a snapshot of any volume carries of this system, of all or earlier epochs."""
     found = [
         witness
         for name in session.repository.config.volumes
         for snapshot in snapshots_of(session, name)
         if (witness := _witness(snapshot, lineage, volume)) is not None
+        and (later_lives or witness.epoch <= lineage.epoch)
     ]
     return max(found, key=lambda witness: (witness.epoch, witness.timeline, witness.lsn), default=None)
 

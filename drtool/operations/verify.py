@@ -81,7 +81,7 @@ def _lost_wal(session: Session, inventory: Inventory) -> Iterator[tuple[str, str
             continue
         for fault in reach.faults():
             yield base.id, fault
-        loss = loss_of(session, reach, _reread(session, base), inventory.volume)
+        loss = loss_of(session, reach, _reread(session, base), inventory.volume, later_lives=False)
         if loss is not None:
             yield base.id, loss
 

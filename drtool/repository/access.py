@@ -43,7 +43,7 @@ ACCESS: Final[Mapping[AccessRole, Access]] = {
     "operator": Access((EVERYTHING,), ("runs", "hold", "using")),
     # A grant tells its runner every name. With URLs that were signed for it, it needs no access at all.
     "runner": Access(("config", "snap", "lists", "packs", "wal", "tail"), lists=False),
-    "admin": Access(("config", "rewrap", "packs", "wal", "tail", PROBE), ("config", "rewrap", PROBE)),
+    "admin": Access(("config", "snap", "rewrap", "packs", "wal", "tail", PROBE), ("config", "rewrap", PROBE)),
 }
 
 

@@ -195,8 +195,7 @@ def _check_may_sign(store: ObjectStore, config: Config, signing: SigningKey, bun
         return
     raise Refused(
         f"{bundle.name} ended at {to_second(max(untils))}: nothing that it writes since then counts",
-        hint="The system was restored, and a new writer enrolled: stop drtool where the old one runs, "
-        "and give the bundle of the new one.",
+        hint="The system was restored, and a new writer enrolled: stop the old drtool, or give the new bundle.",
     )
 
 
@@ -256,10 +255,8 @@ def load_config(store: ObjectStore, repository: bytes, admin: bytes) -> Chain:
     """Return the chain of configs that admin signed. Raises Corrupt on a broken chain, StoreUnavailable without any."""
     found: dict[int, list[tuple[bytes, Config]]] = {}
     faults: dict[int, Corrupt] = {}
-    by_arrival = sorted(
-        stored_objects(store, "config/"), key=lambda each: (each.versions[0].modified, each.name)
-    )
-    for stored in by_arrival:
+    by_name = stored_objects(store, "config/")
+    for stored in sorted(by_name, key=lambda each: each.versions[0].modified):
         number = config_number(stored.name)
         for version in stored.versions if number is not None else ():
             value = store.get(stored.name, version.version)

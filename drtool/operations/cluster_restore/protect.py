@@ -13,20 +13,21 @@ from drtool.deploy.overlay import objects_of
 from drtool.deploy.pods import POLICY_FILE
 from drtool.deploy.secrets import own_keys
 from drtool.deploy.workloads import backup_job
-from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure, UsageError
 from drtool.operations.cluster_restore.apply import marked, put
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
 from drtool.operations.cluster_restore.waiting import Deadline
+from drtool.operations.enrol import check_admin, standing, store_config
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.session import Session, read_key_file
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import PostgresVolume, Volume
 from drtool.recovery.manifests.objects import part
+from drtool.recovery.plan import Plan
 from drtool.recovery.steps import Step
-from drtool.repository.config import config_prefix, encode_config
+from drtool.repository.config import encode_config
 from drtool.repository.enrol import Recovered, enrol_writer
-from drtool.repository.format.crypto import sha256
 from drtool.repository.kit import parse_seed
 from drtool.sources.base import Json
 from drtool.sources.kubernetes import writing
@@ -46,9 +47,14 @@ def missing_secrets(policy: Policy, enrolment: Enrolment) -> Iterator[str]:
                 yield f"{secret}/{key}"
 
 
-def refuse_unready(policy: Policy, enrolment: Enrolment) -> None:
-    """Return when a new writer can be enrolled with what is at hand. Raises Refused, UsageError."""
-    parse_seed(read_key_file(enrolment.admin_key_file), "ADMIN")
+def refuse_unready(session: Session, plan: Plan, policy: Policy, enrolment: Enrolment) -> None:
+    """Return when a new writer can be enrolled with what is at hand. Raises Refused, WrongKey, UsageError."""
+    if plan.wishes.volumes:
+        raise UsageError(
+            "a part of a system enrols no new writer: the one before goes on to protect the rest",
+            hint="Leave --admin-key-file and --writer-secrets out, or restore all volumes.",
+        )
+    check_admin(session, parse_seed(read_key_file(enrolment.admin_key_file), "ADMIN"))
     missing = [*missing_secrets(policy, enrolment)]
     if missing:
         raise Refused(
@@ -59,8 +65,8 @@ def refuse_unready(policy: Policy, enrolment: Enrolment) -> None:
 
 def enrol_new_writer(replay: Replay, step: Step) -> Json:
     """Enrol a new writer, end the one before, and open a new epoch for each PostgreSQL. Safe to run again."""
-    noted = _noted(replay, step)
-    if noted is None:
+    noted = _noted(replay)
+    if noted is None or _is_lost(replay, noted):
         enrolment = _need(replay)
         repository = replay.session.repository
         admin = parse_seed(read_key_file(enrolment.admin_key_file), "ADMIN")
@@ -73,9 +79,7 @@ def enrol_new_writer(replay: Replay, step: Step) -> Json:
             "signed": b64encode(value).decode(),
         }
         replay.journal.write(step.id, "noted", noted)  # before it counts: a bundle that is lost opens nothing
-    value = b64decode(noted["signed"])
-    digest = sha256(value)
-    replay.session.repository.store.put(f"{config_prefix(noted['config'])}{digest.hex()}", value, digest)
+    store_config(replay.session, noted["config"], b64decode(noted["signed"]))
     return {"writer": noted["writer"], "config": noted["config"]}
 
 
@@ -110,18 +114,28 @@ def _need(replay: Replay) -> Enrolment:
     return replay.enrolment
 
 
-def _noted(replay: Replay, step: Step) -> Json | None:
-    found = [
-        each.detail for each in replay.journal.entries() if (each.step, each.state) == (step.id, "noted")
-    ]
-    return found[0] if found else None
+def _noted(replay: Replay) -> Json | None:
+    """Return what was noted of the newest writer that this run made; None where it made none."""
+    notes = (each.detail for each in replay.journal.entries() if each.state == "noted")
+    return next((detail for detail in reversed([*notes]) if "bundle" in detail), None)
+
+
+def _is_lost(replay: Replay, noted: Json) -> bool:
+    """Return whether somebody else changed the config before the writer that was noted came to count."""
+    return standing(replay.session, noted["config"], b64decode(noted["signed"])) == "theirs"
 
 
 def _recovered(replay: Replay) -> Iterator[Recovered]:
     for volume in replay.policy.volumes:
+        if not isinstance(volume, PostgresVolume):
+            continue
         facts: dict[str, Any] = replay.results.get(f"restore {volume.name}", {}).get("facts", {})
-        if isinstance(volume, PostgresVolume) and facts:
-            yield Recovered(volume.name, facts["system_identifier"], int(facts["major"]), facts["end_lsn"])
+        if not facts:  # without an epoch of its own, its WAL would mingle with that of the life before
+            raise DrtoolError(
+                f"nothing tells where the recovery of {volume.name} ended",
+                hint="Enrol with `drtool keys enrol`: it opens an epoch of whatever may have been restored.",
+            )
+        yield Recovered(volume.name, facts["system_identifier"], int(facts["major"]), facts["end_lsn"])
 
 
 def _policy_there(replay: Replay) -> Policy:
@@ -138,14 +152,12 @@ def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
     text = json.dumps(policy.model_dump(mode="json", exclude_unset=True), indent=1)
     yield new("v1", "ConfigMap", POLICY_MAP, COMMON, data={POLICY_FILE: text})
     enrolment = _need(replay)
-    bundle = next(
-        str(each.detail["bundle"])
-        for each in replay.journal.entries()
-        if each.state == "noted" and "bundle" in each.detail
-    )
+    noted = _noted(replay)
+    if noted is None:
+        raise DrtoolError("the journal holds no bundle of a new writer")
     for secret, keys in own_keys(policy).items():
         values = {
-            key: bundle.encode()
+            key: str(noted["bundle"]).encode()
             if _is_bundle(policy, secret, key)
             else (enrolment.secrets / secret / key).read_bytes()
             for key in keys
@@ -202,10 +214,13 @@ def _last_word(replay: Replay, job: str) -> str:
 
 
 def _new_point(replay: Replay, session: Session, volume: Volume) -> str:
-    """Return the newest listed point of the new writer. Raises NotProven where there is none."""
-    begun = replay.journal.entries()[0].time
+    """Return the newest listed point of the new writer. Raises NotProven where there is none.
+
+    Of a PostgreSQL only what WAL reaches is listed: its new epoch flows up to the end of the base backup at least.
+    """
+    writer = (_noted(replay) or {}).get("writer")
     inventory = take_inventory(session, volume.name)
-    found = [each for each in points_of(inventory) if each.state == "listed" and each.end > begun]
+    found = [each for each in points_of(inventory) if each.state == "listed" and each.writer == writer]
     if not found:
         raise NotProven(
             f"the first backup of {volume.name} ended well, and the repository lists no new point of it",

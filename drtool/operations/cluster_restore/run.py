@@ -87,7 +87,7 @@ def run_cluster_restore(
             if made.result.plan is None:
                 return made.result
             if request.enrolment is not None:
-                refuse_unready(made.policy, request.enrolment)
+                refuse_unready(session, made.result.plan, made.policy, request.enrolment)
             confirm(_challenge(made.result.plan))
             run = make_run_name(world.clock(), random_bytes(3))
             for note in check_images(world, cluster, run, made):
