@@ -4,6 +4,7 @@ from typing import Final
 
 from drtool.deploy.mover import Lender, Mover, restricted
 from drtool.deploy.names import Object, new
+from drtool.deploy.pods import verbatim
 
 # What an image says of itself: as whom it starts, whom its server becomes, where that keeps its data.
 _ASK: Final = """\
@@ -26,7 +27,7 @@ def image_pod(mover: Mover, lender: Lender) -> Object:
         "name": "ask",
         "image": lender.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["sh", "-c", _ASK],
+        "command": verbatim(["sh", "-c", _ASK]),
         "resources": dict(lender.resources),
         "securityContext": restricted(),
     }

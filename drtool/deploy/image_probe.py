@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from drtool.deploy.names import Object
+from drtool.deploy.pods import verbatim
 
 USER: Final = 65534  # nobody: what an image's own user may do is not asked
 # No program of the image runs but its shell, and its servers to tell their versions. Their words are what the pod
@@ -21,7 +22,7 @@ def image_probe(metadata: Object, image: str, *, pull: str, secrets: list[str], 
         "name": "probe",
         "image": image,
         "imagePullPolicy": pull,
-        "command": ["/bin/sh", "-c", _TELL],
+        "command": verbatim(["/bin/sh", "-c", _TELL]),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {**security, "readOnlyRootFilesystem": True},
         "resources": {

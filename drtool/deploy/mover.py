@@ -20,6 +20,7 @@ from drtool.deploy.pods import (
     RESOURCES,
     SECRETS_FOLDER,
     TERMINATION_MESSAGE,
+    verbatim,
 )
 from drtool.deploy.workloads import failure_policy
 
@@ -207,7 +208,7 @@ def _lent(mover: Mover, lender: Lender) -> Iterator[Object]:
         yield {
             "name": "own",
             **shared,
-            "command": ["sh", "-c", _OWN, "own", _mounted(mover), owner],
+            "command": verbatim(["sh", "-c", _OWN, "own", _mounted(mover), owner]),
             "securityContext": {**_as_root(), "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
             "volumeMounts": [_claim_mount(mover)],
         }
@@ -215,7 +216,7 @@ def _lent(mover: Mover, lender: Lender) -> Iterator[Object]:
         "name": HANDS,
         **shared,
         "restartPolicy": "Always",
-        "command": agent_command(_HANDS_FOLDER),
+        "command": verbatim(agent_command(_HANDS_FOLDER)),
         "securityContext": _as_root() if mover.runs.user == 0 else restricted(),
         "volumeMounts": _shared(mover),
     }

@@ -7,7 +7,7 @@ from typing import Final
 
 from drtool.deploy.mover import RUN_LABEL
 from drtool.deploy.names import COMMON, Object, new
-from drtool.deploy.pods import CONTAINER, DRTOOL_USER, RESOURCES, SECRETS_FOLDER
+from drtool.deploy.pods import CONTAINER, DRTOOL_USER, RESOURCES, SECRETS_FOLDER, verbatim
 
 _GRACE_S: Final = 10
 
@@ -41,8 +41,8 @@ def one_off_pod(run: str, step: str, does: OneOff, limit_s: int) -> Object:
         "name": CONTAINER,
         "image": does.image,
         "imagePullPolicy": "IfNotPresent",
-        **({"command": list(does.command)} if does.command else {}),
-        **({"args": list(does.args)} if does.args else {}),
+        **({"command": verbatim(does.command)} if does.command else {}),
+        **({"args": verbatim(does.args)} if does.args else {}),
         "env": [{"name": "DRTOOL_SECRETS", "value": SECRETS_FOLDER}],
         "resources": RESOURCES,
         "securityContext": {

@@ -1,5 +1,6 @@
 """The pods that drtool works in: what they hold and mount, as whom and where they run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,6 +103,11 @@ def _container(duty: Duty, image: str, mounts: list[Object]) -> Object:
         "resources": RESOURCES,
         "volumeMounts": mounts,
     }
+
+
+def verbatim(words: Sequence[str]) -> list[str]:
+    """Return words as a container's command or arguments have them: kubelet makes `$$` a `$`, and expands $(NAME)."""
+    return [word.replace("$", "$$") for word in words]
 
 
 def _mount(name: str, path: str) -> Object:
