@@ -142,7 +142,8 @@ def answer(result: ClusterRestoreResult | PlanResult, now: datetime) -> Answer:
     return Answer(
         command="restore",
         verdict=f"restore: {result.policy} is {result.outcome} in {where}, {counted(proofs, 'proof')} held",
-        advice=result.notes[-1] if result.notes else f"It took {took(result.seconds)}.",
+        advice=f"It took {took(result.seconds)}; "
+        + ("the notes say what is left to do." if result.notes else "nothing is left to do."),
         facts={"restore": result},
         lines=[*_lines(result, now)],
         exit_code=ObjectiveMissed.exit_code if result.missed else 0,

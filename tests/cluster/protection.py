@@ -281,6 +281,15 @@ class Protection:
         """Run kubectl in the system's namespace."""
         return self.cluster.kubectl(*arguments, f"--namespace={self.system.namespace}", stdin=stdin)
 
+    def stop(self) -> None:
+        """Have drtool back up nothing any more, as when its cluster is gone at once."""
+        what = (
+            "cronjobs,deployments,jobs",
+            "--selector=app.kubernetes.io/part-of=drtool",
+            "--ignore-not-found",
+        )
+        self.kubectl("delete", *what, "--cascade=foreground")
+
     def remove(self) -> None:
         """Take drtool out of the cluster, and its writer's rights away. The bucket stays."""
         self.kubectl("delete", "--kustomize", self.overlay, "--ignore-not-found")

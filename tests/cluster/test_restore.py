@@ -45,6 +45,7 @@ def lost(
             scene.protection.run_now(volume)
         scene.wait(scene.is_followed, "all WAL is in the store", LOADED_S * 3)
         way = WayBack.of(scene.protection, second_cluster)
+        scene.protection.stop()
         lose(cluster, TINY)
         yield Lost(way, read_ledger(folder / "ledger"), scene.before)
 

@@ -23,6 +23,7 @@ from tests.cluster.images import IMAGES, archive
 from tests.cluster.load.compare import Comparison, compare
 from tests.cluster.load.inventory import ask_site
 from tests.cluster.load.ledger import Kind, Ledger
+from tests.cluster.minio import Credentials
 from tests.cluster.process import LabFailed, wait_until
 from tests.cluster.protection import Protection
 from tests.cluster.system import (
@@ -78,15 +79,22 @@ class WayBack:
             *("--recovery-key-file", self.protection.kit),
         )
         target = ("--to-cluster", self.target.name)
-        secrets = self.protection.credentials_of("operator") / "drtool-s3"
+        user = self.protection.minio.root if "--admin-key-file" in arguments else self._operator()
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DRTOOL_")},
             "KUBECONFIG": str(self.target.kubeconfig),
-            "AWS_ACCESS_KEY_ID": (secrets / "access_key").read_text(encoding="utf-8"),
-            "AWS_SECRET_ACCESS_KEY": (secrets / "secret_key").read_text(encoding="utf-8"),
+            "AWS_ACCESS_KEY_ID": user.access_key,
+            "AWS_SECRET_ACCESS_KEY": user.secret_key,
         }
         said = [*map(str, (*target, *place, *arguments))]
         return [sys.executable, "-m", "drtool", "restore", *said, "--json"], environment
+
+    def _operator(self) -> Credentials:
+        secret = self.protection.credentials_of("operator") / "drtool-s3"
+        access_key, secret_key = (
+            (secret / key).read_text(encoding="utf-8") for key in ("access_key", "secret_key")
+        )
+        return Credentials(access_key, secret_key)
 
     def killed_after(self, entries: int, state: Path, *arguments: str | Path) -> tuple[str, int | None]:
         """Begin or go on with a restore, and kill drtool once its journal has so many more entries.

@@ -21,9 +21,13 @@ EVENTS = "/api/v1/namespaces/shop/events"
 class Notes(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.phases: list[str] = []
 
     def note(self, text: str) -> None:
         self.said.append(text)
+
+    def phase(self, name: str, total: int | None = None) -> None:  # noqa: ARG002
+        self.phases.append(name)
 
 
 def pod(name: str, phase: str, made: str = "2026-01-01T00:00:00Z", **state: Any) -> dict[str, Any]:
@@ -60,8 +64,10 @@ def test_the_last_line_of_the_newest_pod_is_shown_once(watch: Watch, api: Api, n
     old = pod("old", "Failed", "2025-01-01T00:00:00Z")
     for _ in range(2):
         serve(api, pod("new", "Running"), old, new="before\nwriting\n")
-        watch.look("pg")
-    assert notes.said == ["pg: writing"]
+        watch.look()
+    serve(api, pod("new", "Running"), new='{"restore": {}}\n')
+    watch.look()
+    assert notes.phases == ["writing"]
     assert "labelSelector=drtool.io%2Frun%3Dr1" in api.asked[-2]
 
 
@@ -94,12 +100,12 @@ def test_a_pod_that_does_not_start_is_told_and_waited_for_until_the_limit(
     waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
     api.answers[EVENTS] = {"items": []}
     serve(api, pod("it", "Pending", waiting=waiting), it="")
-    watch.look("pg")
+    watch.look()
     assert len(notes.said) == 1
     assert "its image cannot be pulled" in notes.said[0]
     monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
     with pytest.raises(Refused, match="its image cannot be pulled"):
-        watch.look("pg")
+        watch.look()
 
 
 def test_the_answer_of_a_pod_that_was_asked_is_its_last_word(watch: Watch, api: Api) -> None:

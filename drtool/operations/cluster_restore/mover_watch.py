@@ -33,7 +33,7 @@ class Watch:
     _said: str = ""
     _stuck: dict[str, float] = field(default_factory=dict)
 
-    def look(self, about: str) -> None:
+    def look(self) -> None:
         """Show what the newest pod says, then wait a moment. Raises Refused for one that does not start for long."""
         pods = self._pods()
         if pods:
@@ -41,7 +41,8 @@ class Watch:
             lines = self._log(pods[-1], 1).splitlines()
             if lines and lines[-1] != self._said:
                 self._said = lines[-1]
-                self.world.progress.note(f"{about}: {self._said}")
+                if not self._said.startswith("{"):  # its result, which is for us
+                    self.world.progress.phase(self._said)
         self._pause()
 
     def result(self) -> Json:

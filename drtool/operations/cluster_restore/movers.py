@@ -256,7 +256,7 @@ class _Work:
                 raise watch.failure(self.volume.name)
             if time.monotonic() - self.signed_at > _RENEWED_S:
                 self._renew()
-            watch.look(self.volume.name)
+            watch.look()
 
     def _watch(self) -> Watch:
         labels = mover_labels(self.replay.run, self.volume.name)
