@@ -26,7 +26,7 @@ class Notes(Silent):
     def note(self, text: str) -> None:
         self.said.append(text)
 
-    def phase(self, name: str, total: int | None = None) -> None:  # noqa: ARG002
+    def phase(self, name: str, total: int | None = None) -> None:
         self.phases.append(name)
 
 

@@ -211,6 +211,13 @@ def test_a_run_that_failed_before_anything_started_is_undone(way: Way) -> None:
         "immutable": True,
     }
     way.target.collections[at("configmaps")] = [theirs]
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "shop", "uid": "x", "generation": 1},
+    }
+    namespace["metadata"]["resourceVersion"] = "1"  # type: ignore[index]
+    way.target.collections["/api/v1/namespaces"].append(namespace)
     before = way.objects()
     way.target.refuses = lambda method, sent: (
         (422, "no") if method == "PATCH" and sent.get("kind") == "Deployment" else None
