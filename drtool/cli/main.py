@@ -32,7 +32,7 @@ COMMANDS: Final = {
     "points": "List the recovery points.",
     "plan": "Say how everything would come back into a cluster, and what speaks against it.",
     "restore": "Bring one volume back into a directory, or a whole system into a cluster.",
-    "queues": "List what a restore has held of a broker's queues, give it back, or delete it.",
+    "queues": "List what is held of a broker's queues, give it back, or delete it.",
     "verify": "Read the repository back and prove it.",
     "render": "Write what runs a policy on Kubernetes, as a folder of kustomize.",
     "keys": "Make and prove keys, and say what each role may do in the bucket.",

@@ -57,8 +57,8 @@ def test_every_command_takes_the_options_of_output() -> None:
 
 
 WRITING = [
-    *("backup", "doctor", "init", "keys grant", "keys new", "keys prove"),
-    *("keys reader", "keys runner"),
+    *("backup", "doctor", "init", "keys enrol", "keys grant", "keys new", "keys prove"),
+    *("keys reader", "keys runner", "queues purge", "queues release"),
     *("render", "restore", "verify", "wal catch-up"),
 ]
 

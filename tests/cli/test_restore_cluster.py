@@ -91,7 +91,7 @@ def test_on_a_terminal_the_question_is_asked(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_restored_system_is_told_with_loss_time_proofs_and_what_is_left_to_do() -> None:
     answer = restore_cluster.answer(RESTORED, NOW)
     assert answer.verdict == "restore: forum is restored in dr, namespace gic-forum, 1 proof held"
-    assert answer.advice == RESTORED.notes[-1]
+    assert answer.advice == "It took 41 min; the notes say what is left to do."
     assert (answer.exit_code, answer.alarm) == (0, False)
     text = shown(answer)
     for part in (
@@ -104,7 +104,7 @@ def test_a_restored_system_is_told_with_loss_time_proofs_and_what_is_left_to_do(
     ):
         assert part in text
     assert encode(answer.facts)["restore"]["volumes"][1]["loss_seconds"] == 240
-    assert restore_cluster.answer(replace(RESTORED, notes=()), NOW).advice == "It took 41 min."
+    assert restore_cluster.answer(replace(RESTORED, notes=()), NOW).advice == "It took 41 min; nothing is left to do."
 
 
 def test_a_missed_objective_ends_with_9() -> None:

@@ -260,7 +260,8 @@ def test_a_run_that_nobody_began_is_not_gone_on_with(way: Way) -> None:
 
 
 def test_who_works_in_the_namespace_is_left_alone(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LASTS_S", 0.3)
+    monkeypatch.setattr(lease, "LASTS_S", 8)
+    monkeypatch.setattr(lease, "RENEWED_S", 0.5)
     held = {"metadata": {"name": lease.NAME, "resourceVersion": "1", "uid": "x", "generation": 1}}
     held["spec"] = {"holderIdentity": "run other on laptop"}
     way.target.collections[LEASES] = [held]
