@@ -104,7 +104,10 @@ def test_a_restored_system_is_told_with_loss_time_proofs_and_what_is_left_to_do(
     ):
         assert part in text
     assert encode(answer.facts)["restore"]["volumes"][1]["loss_seconds"] == 240
-    assert restore_cluster.answer(replace(RESTORED, notes=()), NOW).advice == "It took 41 min; nothing is left to do."
+    assert (
+        restore_cluster.answer(replace(RESTORED, notes=()), NOW).advice
+        == "It took 41 min; nothing is left to do."
+    )
 
 
 def test_a_missed_objective_ends_with_9() -> None:
