@@ -38,7 +38,7 @@ def restore(invocation: Invocation, volume: str, *, hands: Path | None, **given:
     The last line of what is printed is the result, as JSON.
     """
     bin_dir = None if hands is None else wait_for_hands(hands, invocation.world)
-    place = Claim(given["claim"], given["path"], given["run"])
+    place = Claim(given["claim"], given["path"], given["run"], volume)
     request = RestoreRequest(volume=volume, directory=place.target, bin_dir=bin_dir)
     result = run_mover(invocation.session(), request, place)
     code = invocation.say(answer(result, invocation.now))

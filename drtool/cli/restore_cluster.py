@@ -1,6 +1,7 @@
 """`drtool restore --to-cluster`: what is asked, what has to be confirmed, and how it ended."""
 
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -91,15 +92,15 @@ def _refuse_report(report: Path, abort: str | None, *, dry_run: bool) -> None:
     refuse_unwritable(report)
 
 
-def _enrolment(admin_key_file: Path | None, secrets: Path | None) -> Enrolment | None:
-    if (admin_key_file is None) != (secrets is None):
+def _enrolment(admin_key_file: Path | None, folder: Path | None) -> Enrolment | None:
+    if (admin_key_file is None) != (folder is None):
         raise UsageError(
             "a new writer takes the admin sheet, and what it logs in to the store with",
             hint="Give --admin-key-file FILE and --writer-secrets DIR, or neither: then enrol one later.",
         )
-    if admin_key_file is None or secrets is None:
+    if admin_key_file is None or folder is None:
         return None
-    return Enrolment(admin_key_file, secrets)
+    return Enrolment(admin_key_file, folder)
 
 
 def _refuse_decided(given: dict[str, Any], resume: str | None, abort: str | None, *, dry_run: bool) -> None:
@@ -117,7 +118,8 @@ def _refuse_decided(given: dict[str, Any], resume: str | None, abort: str | None
 
 
 def _machine() -> str:
-    return f"{socket.gethostname()}, process {os.getpid()}"
+    """Return what tells this process from all others: names and numbers of containers may be the same."""
+    return f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
 
 
 def answer(result: ClusterRestoreResult | PlanResult, now: datetime) -> Answer:
@@ -129,7 +131,9 @@ def answer(result: ClusterRestoreResult | PlanResult, now: datetime) -> Answer:
         return Answer(
             command="restore",
             verdict=f"restore: run {result.run} into {where} is undone",
-            advice="The cluster is as it was before the run.",
+            advice="See the notes: not all is as it was before the run."
+            if result.notes
+            else "The cluster is as it was before the run.",
             facts={"restore": result},
             lines=[
                 "",

@@ -31,6 +31,7 @@ class Claim:
     root: Path
     path: str
     run: str
+    volume: str = ""
 
     @property
     def target(self) -> Path:
@@ -40,7 +41,7 @@ class Claim:
     @property
     def work(self) -> Path:
         """The folder of the run."""
-        return self.root / f".drtool-{self.run}"
+        return self.root / f".drtool-{self.run}-{self.volume}"
 
 
 def run_mover(session: Session, request: RestoreRequest, claim: Claim) -> RestoreResult:
@@ -80,7 +81,9 @@ def _take(claim: Claim, world: World) -> None:
     if not claim.root.is_dir():
         raise Refused(f"{claim.root} is no directory", hint="Mount the claim there.")
     others = [
-        each.name for each in claim.root.iterdir() if each.name.startswith(".drtool-") and each != claim.work
+        each.name
+        for each in claim.root.iterdir()
+        if each.name.startswith(".drtool-") and not each.name.startswith(f".drtool-{claim.run}-")
     ]
     if others:
         raise Refused(
@@ -112,8 +115,9 @@ def _refuse_root_of_another(request: RestoreRequest, claim: Claim) -> None:
 
 def _empty(claim: Claim) -> None:
     """Remove what a run wrote; its folder last, for it says whose all this is."""
-    for name in _names(claim.target) - _FRESH - {claim.work.name}:
-        _remove(claim.target / name)
+    for name in _names(claim.target) - _FRESH:
+        if not name.startswith(f".drtool-{claim.run}-"):  # its own goes last, another volume's not at all
+            _remove(claim.target / name)
     _remove(claim.work)
 
 

@@ -144,14 +144,13 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     return Made(result, policy, _by_label(preparation))
 
 
-def prepare_again(session: Session, cluster: Cluster, plan: Plan) -> tuple[Policy, Mapping[str, Prepared]]:
-    """Return the policy and the objects of a plan that was made before, as they were prepared for it."""
-    policy = policy_as_of(session, session.world.clock(), plan.wishes.as_of)
+def prepare_again(session: Session, cluster: Cluster, plan: Plan, policy: Policy) -> Mapping[str, Prepared]:
+    """Return the objects of a plan that was made before of policy, as they were prepared for it."""
     inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
     captured = _captured(session, policy, inventories, plan.volumes)
     namespace = plan.namespace[1]
     look = TargetLook(cluster, plan.target.context, namespace)
-    return policy, _by_label(_prepare(captured, plan.wishes, namespace, look))
+    return _by_label(_prepare(captured, plan.wishes, namespace, look))
 
 
 def _by_label(preparation: Preparation) -> Mapping[str, Prepared]:

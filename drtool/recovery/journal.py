@@ -15,6 +15,7 @@ State = Literal["begun", "noted", "done", "failed"]
 PLAN: Final = "plan"  # noted, the first entry: the plan itself
 END: Final = "end"  # done: the plan was executed to its end
 ABORT: Final = "abort"  # begun, and done once all that the run did is undone
+_SWITCHING: Final = frozenset({"start", "resume", "enrol"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ class Known:
         return tuple(entry.detail for entry in self.notes if entry.step == step)
 
     def is_past_switch(self, steps: Sequence[Step]) -> bool:
-        """Return whether traffic may have been let in: a step that starts something was begun."""
-        return any(step.kind == "start" and self.was_begun(step.id) for step in steps)
+        """Return whether something may have happened that cannot be undone: a workload, a CronJob, a new writer."""
+        return any(step.kind in _SWITCHING and self.was_begun(step.id) for step in steps)
 
     def was_begun(self, step: str) -> bool:
         """Return whether a step was ever begun."""

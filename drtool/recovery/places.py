@@ -14,7 +14,7 @@ from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volu
 from drtool.recovery.hosts import Host, claims_of, find_host, no_place, workloads_of
 from drtool.recovery.manifests.hold import NOWHERE
 from drtool.recovery.manifests.objects import Json, part, pod_template_of, spec_of
-from drtool.recovery.pod_settings import environment_of, is_within
+from drtool.recovery.pod_settings import REDIS_NAMES, environment_of, is_within, redis_settings
 from drtool.recovery.refusal import Refusal
 
 _DIRECTORIES: Final = {"postgres": "/var/lib/postgresql/data", "redis": "/data"}
@@ -75,6 +75,8 @@ def place_of(
             found = find_host(volume, objects)
             if isinstance(found, Refusal):
                 return found
+            if isinstance(volume, RedisVolume) and (refusal := _other_names(volume, found, objects)):
+                return refusal
             return _server_place(volume, found, _directory(volume, found, objects, facts, image), image)
     return no_place(volume, "has no data of its own in a claim", "It is restored with its objects.")
 
@@ -144,6 +146,21 @@ def _server_place(
     return replace(place, claim=claim, path="" if path == "." else path)
 
 
+def _settings_of(host: Host, objects: Sequence[Json]) -> dict[str, str]:
+    return redis_settings(part(pod_template_of(host.workload), "spec"), host.container, objects)
+
+
+def _other_names(volume: RedisVolume, host: Host, objects: Sequence[Json]) -> Refusal | None:
+    """Return why a Redis would not read what drtool writes: it would start empty, and look well."""
+    found = _settings_of(host, objects)
+    for name, default in REDIS_NAMES.items():
+        if found.get(name, default) != default:
+            said = f"has {name} {found[name]}: drtool writes {default}, which it would not read"
+            hint = f"Restore it with --to-dir, and bring it to its {name} by hand."
+            return no_place(volume, said, hint)
+    return None
+
+
 def _directory(
     volume: PostgresVolume | RedisVolume,
     host: Host,
@@ -156,6 +173,8 @@ def _directory(
     if isinstance(volume, PostgresVolume):
         said = facts.get("settings", {}).get("data_directory", "")
         told = said or environment_of(host.container, objects).get("PGDATA", "")
+    if isinstance(volume, RedisVolume):
+        told = _settings_of(host, objects).get("dir", "")
     if not told and image is not None:
         told = image.directory
     return normpath(told or _DIRECTORIES[volume.source])

@@ -1,12 +1,24 @@
 """What captured objects tell of a container: its environment as far as it is written down, and hosts in Secrets."""
 
+import re
 from base64 import b64decode
 from binascii import Error
 from collections.abc import Sequence
 from posixpath import normpath
+from typing import Final
 
 from drtool.policy.secret import KubernetesReference, Reference
 from drtool.recovery.manifests.objects import Json, kind_of, part
+
+REDIS_NAMES: Final = {
+    "dbfilename": "dump.rdb",
+    "appendfilename": "appendonly.aof",
+    "appenddirname": "appendonlydir",
+}
+_REDIS: Final = re.compile(
+    r"(?:^|\s|--)(dir|dbfilename|appendfilename|appenddirname)\s+[\"']?([^\s\"']+)", re.MULTILINE
+)
+_COMMENT: Final = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 
 def host_of(host: str | Reference | None, objects: Sequence[Json]) -> str | None:
@@ -56,3 +68,23 @@ def _text(value: str) -> str:
         return b64decode(value, validate=True).decode()
     except (Error, UnicodeDecodeError):
         return ""
+
+
+def redis_settings(host_pod: Json, container: Json, objects: Sequence[Json]) -> dict[str, str]:
+    """Return where a Redis keeps its data, as far as its arguments and the files that its pod mounts say it.
+
+    Where two of them differ, the arguments win, as they do for the server.
+    """
+    volumes = host_pod.get("volumes") or []
+    mounted = [
+        text
+        for each in volumes
+        for kind, name in (
+            ("ConfigMap", part(each, "configMap").get("name", "")),
+            ("Secret", part(each, "secret").get("secretName", "")),
+        )
+        for text in content_of(kind, name, objects).values()
+    ]
+    words = [*(container.get("command") or []), *(container.get("args") or [])]
+    texts = [*mounted, "\n".join(words)]
+    return {name: value for text in texts for name, value in _REDIS.findall(_COMMENT.sub("", text))}

@@ -140,7 +140,7 @@ def test_a_hook_that_fails_stops_the_run_or_is_noted(scene: Scene) -> None:
     with pytest.raises(DrtoolError, match="copy: it ended with 4: no space"):
         run_hook(scene.replay, step("hook", "copy"))
 
-    assert run_hook(scene.replay, step("hook", "maybe")) == {"failed": "copy: it ended with 4: no space"}
+    assert run_hook(scene.replay, step("hook", "maybe"))["failed"] == "copy: it ended with 4: no space"
     assert scene.notes.noted == ["hook maybe failed, and is passed over: copy: it ended with 4: no space"]
     scene.replay.session.world.ending.set()
     with pytest.raises(TemporaryFailure):
@@ -218,12 +218,14 @@ def test_queues_are_treated_by_a_pod_that_has_the_volumes_secrets_alone(scene: S
     replaced = scene.replay.policy.model_copy(update={"volumes": (changed,)})
     object.__setattr__(scene.replay, "policy", replaced)
 
-    assert treat_queues(scene.replay, step("queues", "redis")) == {"broker": "hold", **told}
+    result = treat_queues(scene.replay, step("queues", "redis"))
+    [note] = result.pop("notes")
+    assert result == {"broker": "hold", **told}
+    assert note == "redis: messages held: 3 of celery; `drtool queues release redis` gives them back"
     spec = scene.made()["spec"]
     assert spec["containers"][0]["args"][:3] == ["mover", "queues", "hold"]
     assert json.loads(spec["containers"][0]["args"][3])["password"] == reference
     assert spec["volumes"][1]["secret"]["items"] == [{"key": "password", "path": "password"}]
-    assert scene.notes.noted == ["redis: messages held: 3 of celery"]
 
 
 @pytest.mark.parametrize(

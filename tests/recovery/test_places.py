@@ -233,6 +233,28 @@ def test_sentinels_watch_the_workload_that_serves_the_port_of_the_data() -> None
     assert "is redis, other meant" in refused(SENTINEL, redis, other, *services, more)
 
 
+def test_a_redis_that_keeps_its_data_elsewhere_is_followed_there_and_one_that_names_it_otherwise_refused() -> (
+    None
+):
+    settings = captured("v1", "ConfigMap", "settings", data={"redis.conf": "# dir /no\ndir /data/live\n"})
+    volumes = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": "redis"}},
+        {"name": "settings", "configMap": {"name": "settings"}},
+    ]
+    behind = service("redis", selector={"app": "redis"}, ports=[{"port": 6379}])
+
+    def serving(*command: str) -> Json:
+        containers = [{**REDIS_SET["containers"][0], "command": ["redis-server", *command]}]
+        return workload("Deployment", "redis", pod={"containers": containers, "volumes": volumes})
+
+    text = "source: redis, host: redis"
+    assert found(text, serving(), behind, settings).path == "live"
+    assert found(text, serving("--dir", "/data/other"), behind, settings).path == "other"
+    assert found(text, serving("--dir /data/this --save 60 1"), behind).path == "this"
+    for name in ("dbfilename shop.rdb", "appendfilename shop.aof", "appenddirname shop"):
+        assert f"has {name}: drtool writes" in refused(text, serving(f"--{name}"), behind)
+
+
 def test_files_are_moved_as_their_policy_says_else_as_their_workload_runs() -> None:
     spec = {**pod("web", first={"ports": []}), "securityContext": {"runAsUser": 33, "fsGroup": 34}}
     holder = workload("Deployment", "web", pod={**spec, "nodeSelector": {"disk": "fast"}})

@@ -159,7 +159,7 @@ def test_redis_comes_back_through_the_hands_into_the_root_of_a_claim(system: Sys
     result = pod.restore("redis", "--hands", hands)
     assert all(proof["ok"] for proof in result["proofs"])
     assert {each.name for each in pod.claim.iterdir()} >= {"dump.rdb", "lost+found"}
-    assert not (pod.claim / ".drtool-r1").exists()
+    assert not (pod.claim / ".drtool-r1-media").exists()
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_files_come_back_into_a_folder_of_a_claim_beside_what_is_there(kept: Fil
 
 
 def test_what_a_killed_mover_left_is_removed_and_nothing_else(kept: Files, files_pod: Pod) -> None:
-    left = files_pod.claim / ".drtool-r1"
+    left = files_pod.claim / ".drtool-r1-media"
     (left / "data/folder").mkdir(parents=True)
     (files_pod.claim / "lost+found").mkdir()
     (files_pod.claim / "half").mkdir()

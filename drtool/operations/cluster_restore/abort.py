@@ -10,7 +10,14 @@ from typing import Final
 
 from drtool.errors import Refused
 from drtool.operations.cluster_restore.apply import originals, owners_now
-from drtool.operations.cluster_restore.kinds import is_ours, live, named, resource_of
+from drtool.operations.cluster_restore.kinds import (
+    claims_of,
+    is_ours,
+    live,
+    named,
+    pods_of_others,
+    resource_of,
+)
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.journal import ABORT, fold
@@ -49,6 +56,7 @@ def abort_run(replay: Replay) -> Json:
     Raises Refused once something was started: it may have taken traffic since.
     """
     refuse_once_started(replay)
+    _refuse_in_use(replay)
     replay.journal.write(ABORT, "begun", {})
     before = originals(replay)
     for item in before.values():
@@ -88,6 +96,26 @@ def _free(replay: Replay, item: Json) -> None:
 
 def _is_same(found: Json, item: Json) -> bool:
     return bool(found["metadata"]["uid"] == item["metadata"]["uid"])
+
+
+def _refuse_in_use(replay: Replay) -> None:
+    """Return when nobody else lives on what the run made: another run may have gone on from there. Raises Refused."""
+    claims = {
+        each["metadata"]["name"]
+        for page in replay.cluster.pages(_CLAIMS, replay.namespace)
+        for each in page
+        if is_ours(replay, each)
+    }
+    namespace = replay.cluster.get(_NAMESPACES, None, replay.namespace)
+    is_all_ours = namespace is not None and is_ours(replay, namespace)
+    users = [
+        pod["metadata"]["name"] for pod in pods_of_others(replay) if is_all_ours or claims_of(pod) & claims
+    ]
+    if users:
+        raise Refused(
+            f"pods that run {replay.run} did not make are at work on what it made: {', '.join(sorted(users))}",
+            hint="What they have would be lost with it. Delete by hand what nobody needs, or leave all as it is.",
+        )
 
 
 def _remove_beside(replay: Replay) -> Iterator[str]:
@@ -195,7 +223,7 @@ def _put_back(replay: Replay, item: Json) -> str:
         body["metadata"]["ownerReferences"] = owners_now(replay, owners, namespace)[0]
     if found is None:
         replay.cluster.create(resource, namespace, body)
-    elif RUN_LABEL in part(found, "metadata", "labels"):
+    elif is_ours(replay, found):
         body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
         writing.replace(replay.cluster, resource, namespace, body)
     return named(item)

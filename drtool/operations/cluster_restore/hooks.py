@@ -20,7 +20,8 @@ def run_hook(replay: Replay, step: Step) -> Json:
         if hook.on_failure == "stop" or replay.session.world.ending.is_set():
             raise
         replay.session.world.progress.note(f"hook {hook.name} failed, and is passed over: {fault.message}")
-        return {"failed": fault.message}
+        told = f"hook {hook.name} failed, and was passed over: {fault.message}"
+        return {"failed": fault.message, "notes": [told]}
     return {}
 
 

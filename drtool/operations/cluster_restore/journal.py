@@ -17,7 +17,9 @@ from typing import Final
 
 from drtool.errors import Corrupt, Refused, UsageError
 from drtool.operations.session import Session
+from drtool.policy.load import parse_policy
 from drtool.policy.moments import to_second
+from drtool.policy.schema import Policy
 from drtool.recovery.journal import PLAN, Entry, JournalSink, State, fold
 from drtool.repository.confidential import seal_confidential, unseal_confidential
 from drtool.repository.format.names import json_time, parse_json_time, run_prefix, split_hash
@@ -129,11 +131,17 @@ def _mirror(session: Session, run: str) -> Path | None:
     return Path(state) / "drtool" / "runs" / f"{run}.jsonl" if state else None
 
 
-def begin_journal(session: Session, run: str, plan: bytes) -> Journal:
-    """Return the journal of a new run, which begins with its plan."""
+def begin_journal(session: Session, run: str, plan: bytes, policy: Policy | None = None) -> Journal:
+    """Return the journal of a new run, which begins with its plan, and with the policy that it was made of."""
     journal = Journal(session, run)
-    journal.write(PLAN, "noted", {"plan": plan.decode()})
+    text = json.dumps(policy.model_dump(mode="json", exclude_unset=True)) if policy else ""
+    journal.write(PLAN, "noted", {"plan": plan.decode(), "policy": text})
     return journal
+
+
+def policy_of(journal: JournalSink) -> Policy:
+    """Return the policy that a run began with: what was confirmed then is what is done. Raises PolicyInvalid."""
+    return parse_policy(str(journal.entries()[0].detail.get("policy", "")), "the policy of the run")
 
 
 def open_journal(session: Session, run: str) -> tuple[Journal, bytes]:

@@ -1,12 +1,16 @@
 """The kinds of a target's objects, and how one object of a plan is found there."""
 
 from dataclasses import replace
+from typing import Final
 
 from drtool.errors import Refused
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.recovery.manifests.objects import Json, kind_of, part, ref_of
 from drtool.recovery.steps import label
 from drtool.sources.kubernetes.client import Cluster, Resource
+
+PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
+_ENDED: Final = ("Succeeded", "Failed")
 
 
 def resource_of(cluster: Cluster, item: Json) -> Resource:
@@ -42,3 +46,17 @@ def is_ours(replay: Replay, found: Json) -> bool:
 def named(item: Json) -> str:
     """Return an object as steps and journals name it."""
     return label(ref_of(item))
+
+
+def pods_of_others(replay: Replay) -> list[Json]:
+    """Return the pods in the namespace that this run did not make, and that have not ended."""
+    found = [pod for page in replay.cluster.pages(PODS, replay.namespace) for pod in page]
+    return [
+        pod for pod in found if part(pod, "status").get("phase") not in _ENDED and not is_ours(replay, pod)
+    ]
+
+
+def claims_of(pod: Json) -> set[str]:
+    """Return the claims that a pod mounts."""
+    volumes = part(pod, "spec").get("volumes") or []
+    return {part(each, "persistentVolumeClaim").get("claimName", "") for each in volumes} - {""}

@@ -29,6 +29,7 @@ from drtool.deploy.mover import (
 )
 from drtool.deploy.names import Object
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.operations.cluster_restore.kinds import claims_of, pods_of_others
 from drtool.operations.cluster_restore.mover_watch import Watch
 from drtool.operations.cluster_restore.replay import MANAGER, Replay
 from drtool.operations.grant import Granted, GrantRequest, run_grant
@@ -56,6 +57,7 @@ NETWORK: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "Network
 
 _URLS_LAST: Final = timedelta(hours=6)
 _RENEWED_S: Final = 3 * 3600.0  # well before they end, and a node takes minutes to hand a Secret on
+_TRIED_AGAIN_S: Final = 300.0
 _GONE_S: Final = 120.0
 
 
@@ -65,19 +67,15 @@ def restore_volume(replay: Replay, step: Step, image: str) -> Json:
     image is drtool's own. Raises Refused where the place of the data cannot be told, and what the mover failed with.
     """
     work = _Work(replay, step, replay.policy.volume(step.what), image)
-    try:
-        result = work.run()
-    except (TemporaryFailure, KeyboardInterrupt):
-        raise  # it may be at work: who comes back goes on with it
-    except DrtoolError:
-        clear_mover(replay, step.what)
-        raise
-    clear_mover(replay, step.what)
-    return result
+    return work.run()
 
 
 def prove_volume(replay: Replay, step: Step) -> Json:
-    """Hold what the restore of a volume proved. Raises NotProven where a proof failed, or none was made."""
+    """Hold what the restore of a volume proved. Raises NotProven where a proof failed, or none was made.
+
+    Its mover is cleared away only now that the journal has what it said: nobody else has it.
+    """
+    clear_mover(replay, step.what)
     result = next(
         (replay.results[need] for need in step.needs if "proofs" in replay.results.get(need, {})), {}
     )
@@ -101,10 +99,10 @@ def clear_mover(replay: Replay, volume: str) -> None:
     delete(replay.cluster, PODS, replay.namespace, f"{name}-ask")
     delete(replay.cluster, NETWORK, replay.namespace, name)
     delete(replay.cluster, SECRETS, replay.namespace, name)
-    number = 0
-    while replay.cluster.get(SECRETS, replay.namespace, f"{name}-grant-{number}") is not None:
-        delete(replay.cluster, SECRETS, replay.namespace, f"{name}-grant-{number}")
-        number += 1
+    for page in replay.cluster.pages(SECRETS, replay.namespace):
+        for each in page:
+            if each["metadata"]["name"].startswith(f"{name}-grant-"):
+                delete(replay.cluster, SECRETS, replay.namespace, each["metadata"]["name"])
 
 
 @dataclass(slots=True)
@@ -138,6 +136,7 @@ class _Work:
     def _begin(self) -> None:
         """Make the mover's objects, the Job last: it finds all that it mounts."""
         mover = self._placed()
+        self._refuse_in_use(mover.claim)
         runner = self._runner()
         granted = self._grant(runner)
         mover = replace(mover, pieces=len(pieces_of(granted.grant)), has_ca=self._ca() is not None)
@@ -146,6 +145,15 @@ class _Work:
             self._apply(SECRETS, secret)
         self._apply(SECRETS, key_secret(mover, runner.text(), self._sign(granted), self._ca()))
         self._apply(JOBS, mover_job(mover))
+
+    def _refuse_in_use(self, claim: str) -> None:
+        """Return when nobody else has the claim: since the plan was made, somebody may have started what uses it."""
+        users = [pod["metadata"]["name"] for pod in pods_of_others(self.replay) if claim in claims_of(pod)]
+        if users:
+            raise Refused(
+                f"claim {claim} is in use by {', '.join(sorted(users))}",
+                hint="Stop what uses it, and see who started it: data is never restored below a running workload.",
+            )
 
     def _placed(self) -> Mover:
         place = self._place(None)
@@ -229,6 +237,14 @@ class _Work:
         file = self._settings.ca_file
         return None if file is None else Path(file).read_bytes()
 
+    def _renew_if_possible(self) -> None:
+        """Sign the URLs anew; where that fails, the mover still has the old ones for hours, and it is tried again."""
+        try:
+            self._renew()
+        except DrtoolError as fault:
+            self.signed_at = time.monotonic() - _RENEWED_S + _TRIED_AGAIN_S
+            self.replay.session.world.progress.note(f"the URLs are not signed anew yet: {fault.message}")
+
     def _renew(self) -> None:
         """Sign the URLs anew. The Secret is changed in place, and who reads them notices the new file."""
         urls = b64encode(self._sign(self._grant(self._runner()))).decode()
@@ -255,7 +271,7 @@ class _Work:
             if _has(job, "Failed"):
                 raise watch.failure(self.volume.name)
             if time.monotonic() - self.signed_at > _RENEWED_S:
-                self._renew()
+                self._renew_if_possible()
             watch.look()
 
     def _watch(self) -> Watch:

@@ -53,9 +53,20 @@ def aborted(replay: Replay, undone: Json) -> ClusterRestoreResult:
         begun=entries[0].time,
         ended=entries[-1].time,
         rto=replay.policy.objectives.rto,
-        notes=tuple(f"volume {name} is kept, as its storage class says" for name in undone["kept_volumes"]),
+        notes=(
+            *(f"volume {name} is kept, as its storage class says" for name in undone["kept_volumes"]),
+            *_written(replay),
+        ),
         undone=undone,
     )
+
+
+def _written(replay: Replay) -> Iterator[str]:
+    """Yield what an abort cannot take back: data in claims that were there before."""
+    known = fold(replay.journal.entries())
+    for step in replay.plan.steps if replay.plan.wishes.if_exists == "keep" else ():
+        if step.kind == "restore" and known.was_begun(step.id):
+            yield f"what {step.what} wrote into a claim that was there before stays: empty it"
 
 
 def is_over(entries: tuple[Entry, ...]) -> bool:

@@ -30,8 +30,7 @@ def treat_queues(replay: Replay, step: Step) -> Json:
     for line in reversed(log.splitlines()):
         if line.startswith('{"queues"'):
             told: Json = json.loads(line)
-            _note(replay, volume, told)
-            return {"broker": volume.broker, **told}
+            return {"broker": volume.broker, **told, "notes": [_note(volume, told)]}
     raise TemporaryFailure("its log is gone", hint="Resume: what is done once is not done twice.")
 
 
@@ -46,7 +45,8 @@ def _told(replay: Replay, volume: RedisVolume) -> RedisVolume:
     return volume
 
 
-def _note(replay: Replay, volume: RedisVolume, told: Json) -> None:
+def _note(volume: RedisVolume, told: Json) -> str:
     done = "held" if volume.broker == "hold" else "purged"
     counted = ", ".join(f"{each['messages']} of {each['name']}" for each in told["queues"]) or "none"
-    replay.session.world.progress.note(f"{volume.name}: messages {done}: {counted}")
+    back = f"; `drtool queues release {volume.name}` gives them back" if volume.broker == "hold" else ""
+    return f"{volume.name}: messages {done}: {counted}{back}"

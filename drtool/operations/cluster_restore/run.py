@@ -15,6 +15,7 @@ from drtool.operations.cluster_restore.journal import (
     begin_journal,
     make_run_name,
     open_journal,
+    policy_of,
     refuse_if_moved,
 )
 from drtool.operations.cluster_restore.lease import held_lease, lost
@@ -104,7 +105,7 @@ def _begin(
     plan = made.result.plan
     if plan is None:
         raise Refused("there is no plan")
-    journal = begin_journal(session, run, to_json(plan))
+    journal = begin_journal(session, run, to_json(plan), made.policy)
     session.world.progress.note(f"this is run {run}")
     replay = Replay(session, made.policy, plan, run, cluster, made.objects, journal)
     return replace(replay, reopen=request.reopen, enrolment=request.enrolment)
@@ -121,17 +122,19 @@ def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestore
             hint="Restore anew: `drtool restore --to-cluster`.",
         )
     _refuse_another(cluster, plan.target, request.context)
-    policy, objects = prepare_again(session, cluster, plan)
+    policy = policy_of(journal)
+    objects = prepare_again(session, cluster, plan, policy)
     replay = Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done))
     return replace(replay, reopen=request.reopen, enrolment=request.enrolment)
 
 
 def _refuse_another(cluster: Cluster, planned: TargetCluster, context: str) -> None:
-    found = TargetLook(cluster, context, "").cluster().uid
-    if planned.uid and found != planned.uid:
+    found = TargetLook(cluster, context, "").cluster()
+    is_it = found.uid == planned.uid if planned.uid else found.where == planned.where
+    if not is_it:
         raise Refused(
-            f"{context} is not the cluster that this run began in: its uid is {found or 'not to be seen'}, "
-            f"not {planned.uid}",
+            f"{context} is not the cluster that this run began in: its uid is {found.uid or 'not to be seen'}, "
+            f"not {planned.uid or 'to be seen then'}, its address {found.where}",
             hint=f"That one was at {planned.where}: name its context.",
         )
 

@@ -157,3 +157,23 @@ def test_nothing_is_undone_once_something_was_started(tmp_path: Path) -> None:
         with pytest.raises(Refused, match="has started workloads"):
             abort_run(found.replay)
         assert seen(found) == before
+
+
+def test_what_others_live_on_by_now_is_not_taken_away(tmp_path: Path) -> None:
+    used = [{"name": "data", "persistentVolumeClaim": {"claimName": "media"}}]
+    pods = {
+        "ended": {"spec": {"volumes": used}, "status": {"phase": "Succeeded"}},
+        "elsewhere": {"spec": {"volumes": []}, "status": {"phase": "Running"}},
+    }
+    with run(tmp_path, [claim("media"), SETTINGS], there=[SHOP]) as found:
+        done(found)
+        for name, content in pods.items():
+            found.api.collections[at("Pod")].append(live("Pod", name, **content))
+        other = live("Pod", "web-1", spec={"volumes": used}, status={"phase": "Running"})
+        found.api.collections[at("Pod")].append(other)
+        before = seen(found)
+        with pytest.raises(Refused, match="at work on what it made: web-1"):
+            abort_run(found.replay)
+        assert seen(found) == before
+        found.api.collections[at("Pod")].remove(other)
+        assert abort_run(found.replay)["removed"] == 2
