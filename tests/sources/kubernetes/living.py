@@ -48,8 +48,12 @@ class Living(Api):
 
     def _answer(self, method: str, target: str, body: bytes) -> tuple[int, Mapping[str, str], Json]:
         path = urlsplit(target).path
+        query = parse_qs(urlsplit(target).query)
+        if method == "GET" and path in self.collections and "limit" not in query:
+            return 200, {}, {"items": deepcopy(self._chosen(path, query))}
         if method == "GET" or path in self.answers:
-            return super()._answer(method, target, body)
+            code, headers, value = super()._answer(method, target, body)
+            return code, headers, dict(value)  # who sends it may take it apart
         with self._writing:
             self.asked.append(f"{method} {target}")
             sent: Json = json.loads(body) if body else {}
@@ -59,7 +63,17 @@ class Living(Api):
             if method == "POST":
                 return self._made(path, sent)
             folder, _, name = path.rpartition("/")
-            return self._changed_by(method, folder, name, sent, parse_qs(urlsplit(target).query))
+            return self._changed_by(method, folder, name, sent, query)
+
+    def _chosen(self, path: str, query: Mapping[str, list[str]]) -> list[Json]:
+        """Return what a list without pages holds: that with all the labels that were asked for."""
+        [selector] = query.get("labelSelector", [""])
+        wanted = [each.split("=", 1) for each in selector.split(",") if each]
+        return [
+            each
+            for each in self.collections[path]
+            if all((each["metadata"].get("labels") or {}).get(key) == value for key, value in wanted)
+        ]
 
     def _changed_by(
         self, method: str, folder: str, name: str, sent: Json, query: Mapping[str, list[str]]
@@ -71,7 +85,7 @@ class Living(Api):
             return 404, {}, status(404, f"{folder}/{name} is not there")
         if method == "DELETE":
             return self._gone(folder, found, sent)
-        version = sent["metadata"].get("resourceVersion")
+        version = sent.get("metadata", {}).get("resourceVersion")
         if version and version != found["metadata"]["resourceVersion"]:
             return 409, {}, status(409, "the object has been modified")
         if method == "PATCH" and "fieldManager" not in query:

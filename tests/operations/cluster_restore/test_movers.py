@@ -1,0 +1,264 @@
+"""Movers begun, followed, gone on with and cleared away: a real repository in a bucket, an API server of the tests."""
+
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drtool.deploy.mover import mover_labels, mover_name
+from drtool.errors import NotProven, Refused, TemporaryFailure
+from drtool.operations.cluster_restore import mover_watch, movers
+from drtool.operations.cluster_restore.movers import restore_volume
+from drtool.operations.session import KeyFiles, World, open_session
+from drtool.policy.volumes import FilesVolume, RedisVolume, Volume
+from drtool.recovery.points import VolumePoint
+from drtool.recovery.steps import Step, label
+from drtool.recovery.wishes import Wishes
+from drtool.repository.storage.urls import parse_urls
+from tests.conftest import S3Server
+from tests.operations.cluster_restore.runs import RUN, Run, at, run
+from tests.recovery.stage import FACTS, changes_of
+from tests.scenarios.commands import s3_repository
+from tests.scenarios.files import Files, make_files
+from tests.sources.files.trees import look
+from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.living import well
+
+NAME = mover_name(RUN, "media")
+RESULT = {"proofs": [{"name": "files", "ok": True}]}
+KINDS = ("Job", "Secret", "NetworkPolicy", "Pod")
+DONE = {"conditions": [{"type": "Complete", "status": "True"}]}
+FAILED = {"conditions": [{"type": "Failed", "status": "True"}]}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A run that has one volume to bring back, and the files that were backed up."""
+
+    run: Run
+    files: Files
+    step: Step
+
+    def restore(self, volume: Volume | None = None, objects: tuple[Json, ...] = ()) -> Json:
+        replay = self.run.replay
+        if volume is not None:
+            replay = replace(replay, policy=replay.policy.model_copy(update={"volumes": (volume,)}))
+        prepared = changes_of(objects, Wishes(), FACTS, ())[0].objects
+        replay = replace(replay, objects={label(each.ref): each for each in prepared})
+        return restore_volume(replay, self.step, "drtool:1")
+
+    def job(self, status: Json) -> None:
+        """Have a Job of this run there already."""
+        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": NAME, "labels": labels()}}
+        self.run.api.collections[at("Job")] = [{**body, "status": status}]
+
+    def pod(self, phase: str, log: str = "", **ended: Any) -> None:
+        """Have a pod of the Job there, with its log."""
+        statuses = [{"name": "drtool", "state": {"terminated": ended}}] if ended else []
+        metadata = {"name": "it", "labels": labels(), "creationTimestamp": "2026"}
+        found = {
+            "kind": "Pod",
+            "metadata": metadata,
+            "status": {"phase": phase, "containerStatuses": statuses},
+        }
+        self.run.api.collections[at("Pod")] = [found]
+        self.run.api.answers[f"{at('Pod')}/it/log"] = {"raw": log}
+
+    def ends_well(self) -> None:
+        self.pod("Succeeded", f"writing\n{json.dumps({'restore': RESULT})}\n")
+
+    def left(self) -> list[str]:
+        """Return what is left of the mover's objects; a pod of a Job goes with it, which no server of tests does."""
+        found = [each["metadata"]["name"] for kind in KINDS for each in self.run.api.collections[at(kind)]]
+        return [name for name in found if name.startswith(NAME)]
+
+
+def labels() -> dict[str, str]:
+    return mover_labels(RUN, "media")
+
+
+@pytest.fixture
+def moved(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moved]:
+    monkeypatch.setattr(mover_watch, "_PAUSE_S", 0.01)
+    s3 = s3_server.at(s3_server.versioned)
+    assert s3.credentials
+    keys = s3.credentials()
+    secrets = {"SCENE_ACCESS_KEY": keys.access_key, "SCENE_SECRET_KEY": keys.secret_key}
+    files = make_files(tmp_path, s3_repository(s3), **secrets)
+    files.backup()
+    [snapshot] = files.points()
+    point = VolumePoint(
+        "media", "files", snapshot.name, snapshot.end, None, timedelta(), timedelta(), snapshot.size
+    )
+    with run(tmp_path, ()) as made:
+        world = World(lambda: datetime.now(UTC), secrets, made.told)
+        session = open_session(files.drtool.policy, None, KeyFiles(recovery=files.drtool.kit), world)
+        assert session.policy is not None
+        volume = FilesVolume(name="media", source="files", claim="uploads")
+        policy = session.policy.model_copy(update={"volumes": (volume,)})
+        plan = replace(made.replay.plan, volumes=(point,), wishes=Wishes())
+        replay = replace(made.replay, session=session, policy=policy, plan=plan)
+        step = Step("restore media", "restore", "media", point=snapshot.name)
+        yield Moved(replace(made, replay=replay), files, step)
+        session.close()
+
+
+def test_a_volume_comes_back_with_what_its_secrets_open_and_all_is_cleared_away(moved: Moved) -> None:
+    seen: dict[str, Json] = {}
+
+    def becomes(item: Json) -> Json:
+        seen[f"{item['kind']} {item['metadata']['name']}"] = item
+        if item["kind"] == "Job":
+            moved.ends_well()
+        return well(item)
+
+    moved.run.api.becomes = becomes
+
+    assert moved.restore() == RESULT
+    assert list(seen) == [f"NetworkPolicy {NAME}", f"Secret {NAME}-grant-0", f"Secret {NAME}", f"Job {NAME}"]
+    assert all(each["metadata"]["labels"] == labels() for each in seen.values())
+    claim = seen[f"Job {NAME}"]["spec"]["template"]["spec"]["volumes"][0]
+    assert claim["persistentVolumeClaim"] == {"claimName": "uploads"}
+    assert moved.left() == []
+    _opens(moved, seen[f"Secret {NAME}"], seen[f"Secret {NAME}-grant-0"])
+
+
+def _opens(moved: Moved, secret: Json, granted: Json) -> None:
+    """Restore with what the Secrets hold, and nothing else."""
+    folder = moved.files.drtool.policy.parent / "mounted"
+    folder.mkdir()
+    assert set(secret["data"]) == {"runner", "urls"}
+    assert set(granted["data"]) == {"grant-0"}
+    for name, value in {**secret["data"], **granted["data"]}.items():
+        (folder / name).write_bytes(b64decode(value))
+        (folder / name).chmod(0o600)
+    bare = replace(moved.files.drtool, environment={})  # no credentials
+    keys = ("--grant", folder / "grant-0", "--runner-key-file", folder / "runner")
+    target = folder / "data"
+    bare.alone("restore", "media", "--to-dir", target, "--repository", f"urls://{folder}/urls", *keys)
+    assert look(target) == look(moved.files.tree)
+
+
+def test_a_job_at_work_is_gone_on_with_and_its_urls_are_renewed_in_time(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(movers, "_RENEWED_S", 0.0)
+    moved.job({})
+    moved.pod("Running", "writing\n")
+    secret = {
+        "kind": "Secret",
+        "metadata": {"name": NAME, "generation": 1},
+        "data": {"runner": "a", "urls": "b"},
+    }
+    moved.run.api.collections[at("Secret")] = [secret]
+    renewed: list[Json] = []
+
+    def becomes(item: Json) -> Json:
+        renewed.append(item)
+        if len(renewed) == 2:
+            moved.job(DONE)
+            moved.ends_well()
+        return {}
+
+    moved.run.api.becomes = becomes
+
+    assert moved.restore() == RESULT
+    assert [each["kind"] for each in renewed] == ["Secret", "Secret"]
+    assert renewed[-1]["data"]["runner"] == "a"
+    assert parse_urls(b64decode(renewed[-1]["data"]["urls"])).dump()
+    assert moved.left() == []
+
+
+def test_a_failed_job_is_replaced(moved: Moved) -> None:
+    moved.job(FAILED)
+
+    def becomes(item: Json) -> Json:
+        if item["kind"] == "Job":
+            moved.ends_well()
+        return well(item)
+
+    moved.run.api.becomes = becomes
+    assert moved.restore() == RESULT
+    assert f"{at('Job')}/{NAME}" in moved.run.api.written
+
+
+def test_what_a_mover_failed_with_is_said_and_it_is_cleared_away(moved: Moved) -> None:
+    def becomes(item: Json) -> Json:
+        moved.pod("Failed", exitCode=4, message="error: a proof failed; hint: Look.")
+        return FAILED if item["kind"] == "Job" else {}
+
+    moved.run.api.becomes = becomes
+    with pytest.raises(NotProven, match="the mover of volume media failed: a proof failed"):
+        moved.restore()
+    assert moved.left() == []
+
+
+def test_a_job_that_vanishes_is_told_and_what_it_had_stays_for_who_goes_on(moved: Moved) -> None:
+    moved.job({})
+    moved.pod("Running", "writing\n")
+    moved.run.api.collections[at("Secret")] = [
+        {"kind": "Secret", "metadata": {"name": NAME, "generation": 1}}
+    ]
+
+    def becomes(_secret: Json) -> Json:
+        moved.run.api.collections[at("Job")] = []
+        return {}
+
+    moved.run.api.becomes = becomes  # once its URLs are renewed
+    with pytest.raises(TemporaryFailure, match=f"the Job {NAME} of volume media is gone"):
+        moved.restore()
+    assert moved.left() == [NAME]
+
+
+def redis(*volumes: Json) -> tuple[Json, ...]:
+    """Return a Redis as it was captured."""
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    containers = [{"name": "redis", "image": "redis:7", "volumeMounts": mounts}]
+    template = {
+        "metadata": {"labels": {"app": "redis"}},
+        "spec": {"containers": containers, "volumes": [*volumes]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "redis"}}, "template": template}
+    where = {"name": "redis", "namespace": "shop"}
+    ports = {"selector": {"app": "redis"}, "ports": [{"port": 6379}]}
+    return (
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": where, "spec": spec},
+        {"apiVersion": "v1", "kind": "Service", "metadata": where, "spec": ports},
+    )
+
+
+CACHE = RedisVolume(name="media", source="redis", host="redis")
+
+
+def test_the_image_of_a_server_is_asked_as_whom_it_runs(moved: Moved) -> None:
+    jobs: list[Json] = []
+
+    def becomes(item: Json) -> Json:
+        if item["kind"] == "Pod":
+            said = {"exitCode": 0, "message": "0 999 1000 "}
+            return {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": said}}]}
+        if item["kind"] == "Job":
+            jobs.append(item)
+            moved.ends_well()
+        return well(item)
+
+    moved.run.api.becomes = becomes
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "cache"}}
+    assert moved.restore(CACHE, redis(claim)) == RESULT
+    pod = jobs[0]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsUser"] == 999
+    assert [each["name"] for each in pod["initContainers"]] == ["own", "hands"]
+    assert moved.left() == []
+
+
+def test_a_volume_without_a_claim_is_refused_before_anything_is_made(moved: Moved) -> None:
+    with pytest.raises(Refused, match="volume media has no claim: the data of redis"):
+        moved.restore(CACHE, redis({"name": "data", "emptyDir": {}}))
+    with pytest.raises(Refused, match="of a machine, and no claim"):
+        moved.restore(FilesVolume(name="media", source="files", path="/files"))
+    assert not [path for path in moved.run.api.written if NAME in path]
