@@ -135,12 +135,12 @@ def test_postgresql_comes_back_through_the_hands_after_a_mover_that_was_killed(
     hands = pod.reach_out(Path(system.scene.postgres.bin_dir))
     arguments = ("--path", "sub/pgdata", "--hands", hands)
     first = pod.begin("postgres", *arguments)
-    wait_until((pod.claim / ".drtool-r1/data").exists, "the mover writes", deadline_s=60)
+    wait_until((pod.claim / ".drtool-r1-postgres/data").exists, "the mover writes", deadline_s=60)
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
 
     other = pod.restore("postgres", *arguments, run="r2", code=5)
-    assert "holds .drtool-r1: another run did not end there" in other
+    assert "holds .drtool-r1-postgres: another run did not end there" in other
     result = pod.restore("postgres", *arguments)
 
     assert {proof["name"] for proof in result["proofs"]} >= {"pg_verifybackup", "pg_checksums"}
@@ -159,7 +159,7 @@ def test_redis_comes_back_through_the_hands_into_the_root_of_a_claim(system: Sys
     result = pod.restore("redis", "--hands", hands)
     assert all(proof["ok"] for proof in result["proofs"])
     assert {each.name for each in pod.claim.iterdir()} >= {"dump.rdb", "lost+found"}
-    assert not (pod.claim / ".drtool-r1-media").exists()
+    assert not (pod.claim / ".drtool-r1-redis").exists()
 
 
 @pytest.fixture
