@@ -59,7 +59,7 @@ def refuse_unready(session: Session, plan: Plan, policy: Policy, enrolment: Enro
     if missing:
         raise Refused(
             f"{enrolment.secrets} lacks {', '.join(missing)}, which the new writer logs in with",
-            hint="Put a file there for each, as `drtool render` says; or leave --enrol out, and enrol later.",
+            hint="Put a file there for each, as `drtool render` says; or enrol later: `drtool keys enrol`.",
         )
 
 
