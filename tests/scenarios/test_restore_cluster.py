@@ -87,7 +87,10 @@ def way(tmp_path: Path) -> Iterator[Way]:
     policy = {
         "version": 1,
         "name": "shop",
-        "repository": {"url": f"file://{tmp_path}/repository"},
+        "repository": {
+            "url": f"file://{tmp_path}/repository",
+            "writer": {"secret": "drtool-writer", "key": "bundle"},
+        },
         "objectives": {"rpo": "15m", "rto": "1h"},
         "kubernetes": {"namespace": "shop"},
         "volumes": [{"name": "objects", "source": "manifests"}],
