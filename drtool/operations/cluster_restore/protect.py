@@ -1,6 +1,7 @@
 """The restored system protects itself again: a new writer, drtool's own objects, and a first backup of each volume."""
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,8 +150,7 @@ def _policy_there(replay: Replay) -> Policy:
 
 
 def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
-    text = json.dumps(policy.model_dump(mode="json", exclude_unset=True), indent=1)
-    yield new("v1", "ConfigMap", POLICY_MAP, COMMON, data={POLICY_FILE: text})
+    yield new("v1", "ConfigMap", POLICY_MAP, COMMON, data={POLICY_FILE: _text_of(policy)})
     enrolment = _need(replay)
     noted = _noted(replay)
     if noted is None:
@@ -164,6 +164,12 @@ def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
         }
         data = {key: b64encode(value).decode() for key, value in values.items()}
         yield new("v1", "Secret", secret, COMMON, data=data)
+
+
+def _text_of(policy: Policy) -> str:
+    """Return a policy as JSON that is YAML, too: YAML knows no surrogates, and takes more for the end of a line."""
+    text = json.dumps(policy.model_dump(mode="json", exclude_unset=True), indent=1, ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _is_bundle(policy: Policy, secret: str, key: str) -> bool:
