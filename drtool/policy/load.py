@@ -1,5 +1,6 @@
 """The text of a policy to its value, or all that is wrong with it, each with its place. The one door of ruamel.yaml."""
 
+import json
 import re
 import warnings
 from contextlib import suppress
@@ -197,3 +198,9 @@ def _invalid(blocks: list[str]) -> PolicyInvalid:
     return PolicyInvalid(
         "\n".join(blocks), hint="Correct the policy; `drtool policy schema` prints what it may hold."
     )
+
+
+def policy_text(policy: Policy) -> str:
+    """Return a policy as JSON that is YAML, too: YAML knows no surrogates, and takes more for the end of a line."""
+    text = json.dumps(policy.model_dump(mode="json", exclude_unset=True), indent=1, ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)

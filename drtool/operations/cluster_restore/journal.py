@@ -17,7 +17,7 @@ from typing import Final
 
 from drtool.errors import Corrupt, Refused, UsageError
 from drtool.operations.session import Session
-from drtool.policy.load import parse_policy
+from drtool.policy.load import parse_policy, policy_text
 from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
 from drtool.recovery.journal import PLAN, Entry, JournalSink, State, fold
@@ -134,7 +134,7 @@ def _mirror(session: Session, run: str) -> Path | None:
 def begin_journal(session: Session, run: str, plan: bytes, policy: Policy | None = None) -> Journal:
     """Return the journal of a new run, which begins with its plan, and with the policy that it was made of."""
     journal = Journal(session, run)
-    text = json.dumps(policy.model_dump(mode="json", exclude_unset=True)) if policy else ""
+    text = policy_text(policy) if policy else ""
     journal.write(PLAN, "noted", {"plan": plan.decode(), "policy": text})
     return journal
 

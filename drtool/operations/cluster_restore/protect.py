@@ -1,7 +1,5 @@
 """The restored system protects itself again: a new writer, drtool's own objects, and a first backup of each volume."""
 
-import json
-import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.operations.enrol import check_admin, standing, store_config
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.session import Session, read_key_file
+from drtool.policy.load import policy_text
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import PostgresVolume, Volume
@@ -150,7 +149,7 @@ def _policy_there(replay: Replay) -> Policy:
 
 
 def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
-    yield new("v1", "ConfigMap", POLICY_MAP, COMMON, data={POLICY_FILE: _text_of(policy)})
+    yield new("v1", "ConfigMap", POLICY_MAP, COMMON, data={POLICY_FILE: policy_text(policy)})
     enrolment = _need(replay)
     noted = _noted(replay)
     if noted is None:
@@ -164,12 +163,6 @@ def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
         }
         data = {key: b64encode(value).decode() for key, value in values.items()}
         yield new("v1", "Secret", secret, COMMON, data=data)
-
-
-def _text_of(policy: Policy) -> str:
-    """Return a policy as JSON that is YAML, too: YAML knows no surrogates, and takes more for the end of a line."""
-    text = json.dumps(policy.model_dump(mode="json", exclude_unset=True), indent=1, ensure_ascii=False)
-    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _is_bundle(policy: Policy, secret: str, key: str) -> bool:
