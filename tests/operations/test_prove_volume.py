@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from drtool.errors import NotProven
-from drtool.operations.cluster_restore.movers import prove_volume
+from drtool.operations.cluster_restore.movers import hold_proofs
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.recovery.steps import Step
 
@@ -22,7 +22,7 @@ def replay(**results: Any) -> Replay:
 
 def test_a_volume_is_proven_where_all_proofs_of_its_restore_hold() -> None:
     told = replay(restore_pg={"proofs": [GOOD, GOOD], "moment": "2026-01-01T00:00:00Z"})
-    assert prove_volume(told, STEP) == {"proofs": 2, "moment": "2026-01-01T00:00:00Z"}
+    assert hold_proofs(told, STEP) == {"proofs": 2, "moment": "2026-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_a_volume_is_proven_where_all_proofs_of_its_restore_hold() -> None:
 )
 def test_a_failed_proof_and_none_at_all_prove_nothing(results: Any, said: str) -> None:
     with pytest.raises(NotProven, match=said):
-        prove_volume(replay(**results), STEP)
+        hold_proofs(replay(**results), STEP)

@@ -421,7 +421,7 @@ def test_as_of_a_head_neither_points_nor_the_policy_of_an_intruder_are_there(
         head = put_head(Records(repository.store, config, keys), now, {"live": known, "wal": {}, "marks": {}})
     content = {**stage.drtool.content, "recovery": {"deploy": {"command": ["evil"]}}}
     with captured() as api:
-        theirs = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        theirs = {"KUBECONFIG": str(api.kubeconfig(tmp_path)), "DRTOOL_CLAIMS": str(tmp_path)}
         replace(stage.drtool, content=content, environment=theirs).written()("backup")
 
     assert stage.reasons() == ["recovery.deploy is not planned by this version"]
