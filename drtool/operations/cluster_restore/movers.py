@@ -81,9 +81,8 @@ def prove_volume(replay: Replay, step: Step) -> Json:
 
 def hold_proofs(replay: Replay, step: Step) -> Json:
     """Return how many proofs the restore of a volume made. Raises NotProven where one failed, or none was made."""
-    result = next(
-        (replay.results[need] for need in step.needs if "proofs" in replay.results.get(need, {})), {}
-    )
+    told = (replay.results.get(need, {}) for need in step.needs)
+    result = next((each for each in told if "proofs" in each), {})
     proofs: list[Json] = result.get("proofs") or []
     failed = [each for each in proofs if not each.get("ok")]
     if failed or not proofs:
@@ -152,7 +151,7 @@ class _Work:
         self._apply(JOBS, mover_job(mover))
 
     def _refuse_in_use(self, claim: str) -> None:
-        """Return when nobody else has the claim: since the plan was made, somebody may have started what uses it."""
+        """Return when nobody else has the claim: somebody may have started what uses it since the plan was made."""
         users = [pod["metadata"]["name"] for pod in pods_of_others(self.replay) if claim in claims_of(pod)]
         if users:
             raise Refused(
@@ -288,14 +287,8 @@ class _Work:
         apply(self.replay.cluster, resource, {**body, "metadata": metadata}, MANAGER, force=True)
 
     def _wait_gone(self) -> None:
-        wait_until_gone(
-            self.replay.cluster,
-            JOBS,
-            self.replay.namespace,
-            self._name,
-            deadline_s=_GONE_S,
-            ending=self.replay.session.world.ending,
-        )
+        where = self.replay.cluster, JOBS, self.replay.namespace, self._name
+        wait_until_gone(*where, deadline_s=_GONE_S, ending=self.replay.session.world.ending)
 
 
 def _has(job: Json, condition: str) -> bool:
