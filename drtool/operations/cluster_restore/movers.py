@@ -287,8 +287,8 @@ class _Work:
         apply(self.replay.cluster, resource, {**body, "metadata": metadata}, MANAGER, force=True)
 
     def _wait_gone(self) -> None:
-        where = self.replay.cluster, JOBS, self.replay.namespace, self._name
-        wait_until_gone(*where, deadline_s=_GONE_S, ending=self.replay.session.world.ending)
+        cluster, ending = self.replay.cluster, self.replay.session.world.ending
+        wait_until_gone(cluster, JOBS, self.replay.namespace, self._name, deadline_s=_GONE_S, ending=ending)
 
 
 def _has(job: Json, condition: str) -> bool:
