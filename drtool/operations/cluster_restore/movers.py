@@ -81,8 +81,8 @@ def prove_volume(replay: Replay, step: Step) -> Json:
 
 def hold_proofs(replay: Replay, step: Step) -> Json:
     """Return how many proofs the restore of a volume made. Raises NotProven where one failed, or none was made."""
-    told = (replay.results.get(need, {}) for need in step.needs)
-    result = next((each for each in told if "proofs" in each), {})
+    ended = (replay.results.get(need, {}) for need in step.needs)
+    result = next((each for each in ended if "proofs" in each), {})
     proofs: list[Json] = result.get("proofs") or []
     failed = [each for each in proofs if not each.get("ok")]
     if failed or not proofs:
