@@ -113,6 +113,7 @@ def test_a_mistake_is_undone_by_the_moment_before_it(emptied: Lost) -> None:
     assert_complete(emptied, answer)
 
 
+@pytest.mark.long
 def test_whenever_drtool_is_killed_the_run_is_gone_on_with(emptied: Lost, tmp_path: Path) -> None:
     way = emptied.way
     run, code = way.killed_after(3, tmp_path, "--image", IMAGE)
