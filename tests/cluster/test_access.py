@@ -26,7 +26,7 @@ MAY: Final[dict[AccessRole, tuple[set[str], set[str], set[str]]]] = {  # get, pu
     "maintainer": (ALL, ALL, ALL),
     "operator": (ALL, {"runs", "hold", "using"}, set()),
     "runner": ({"config", "snap", "lists", "packs", "wal", "tail"}, set(), set()),
-    "admin": (OF_ADMIN | {"packs", "wal", "tail"}, OF_ADMIN, set()),
+    "admin": (OF_ADMIN | {"snap", "packs", "wal", "tail"}, OF_ADMIN, set()),
 }
 
 
