@@ -8,14 +8,14 @@ from typing import Final
 from drtool.errors import DrtoolError
 from drtool.policy.moments import to_second
 from drtool.sources.base import Json
-from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.known import CRON_JOBS, DEPLOYMENTS, EVENTS
 
 VARIABLE: Final = "DRTOOL_EVENTS"  # KIND/NAME of the object, set by `drtool render`
 NAMESPACE: Final = "DRTOOL_NAMESPACE"
-EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
 OWNERS: Final = {
-    "CronJob": Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True),
-    "Deployment": Resource("apps", "v1", "deployments", "Deployment", namespaced=True),
+    "CronJob": CRON_JOBS,
+    "Deployment": DEPLOYMENTS,
 }
 _LONGEST: Final = 1024  # characters of a message that Kubernetes takes
 

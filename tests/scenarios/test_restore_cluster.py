@@ -1,6 +1,5 @@
 """A plan executed from the command line: into an API server of the tests, and out of it again."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +139,9 @@ def test_a_plan_is_executed_from_the_kit_alone(way: Way) -> None:
     assert [note for note in found["notes"] if "nothing protects" in note]
     [copy] = (way.state / "drtool/runs").iterdir()
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert "Deployment" in copy.read_text()  # a step's name
-    assert "web" not in [word for line in copy.read_text().splitlines() for word in json.loads(line)]
+    text = copy.read_text()
+    assert "apply apps/Deployment" in text  # a step's name
+    assert "Deployment/web" not in text  # an object's, which is sealed
 
 
 def test_what_it_says_can_be_read(way: Way) -> None:
@@ -251,6 +251,23 @@ def test_a_plan_with_refusals_is_shown_and_nothing_is_touched(way: Way) -> None:
     found = way.restore(code=5)
     assert found["plan"]["refusals"]
     assert not way.target.written
+
+
+def test_a_run_that_has_not_ended_is_told_to_who_begins_another(way: Way) -> None:
+    way.target.refuses = lambda method, sent: (
+        (422, "no") if method == "PATCH" and sent.get("kind") == "Deployment" else None
+    )
+    error = way.restore(code=6)["error"]
+    run = error["hint"].partition("--resume ")[2].partition("`")[0]
+    way.target.refuses = lambda _method, _sent: None
+
+    said = way("objects", "--image", "drtool:1", "--confirm-target", "another", code=5)
+
+    assert f"note: run {run} of " in said.err
+    assert "has not ended" in said.err
+    way("--abort", run, "--confirm-target", UID)
+    said = way("objects", "--image", "drtool:1", "--confirm-target", "another", code=5)
+    assert "has not ended" not in said.err
 
 
 def test_a_run_that_nobody_began_is_not_gone_on_with(way: Way) -> None:

@@ -25,6 +25,16 @@ from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
 from drtool.sources.kubernetes import writing
 from drtool.sources.kubernetes.client import Resource
 from drtool.sources.kubernetes.faults import Absent
+from drtool.sources.kubernetes.known import (
+    CLAIMS,
+    CONFIG_MAPS,
+    JOBS,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    PODS,
+    SECRETS,
+    VOLUMES,
+)
 
 _GONE_S: Final = 300.0
 _AT_ONCE: Final = 4
@@ -37,16 +47,13 @@ _OF_THE_SERVER: Final = (
     "managedFields",
     "selfLink",
 )
-_NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-_CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True)
-_VOLUMES: Final = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 # What a run makes beside the objects of its plan.
 _BESIDE: Final = (
-    Resource("batch", "v1", "jobs", "Job", namespaced=True),
-    Resource("", "v1", "pods", "Pod", namespaced=True),
-    Resource("", "v1", "secrets", "Secret", namespaced=True),
-    Resource("", "v1", "configmaps", "ConfigMap", namespaced=True),
-    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True),
+    JOBS,
+    PODS,
+    SECRETS,
+    CONFIG_MAPS,
+    NETWORK_POLICIES,
 )
 
 
@@ -64,7 +71,7 @@ def abort_run(replay: Replay) -> Json:
     removed = [*_remove_beside(replay), *_remove_made(replay, before)]
     kept = _wait_for_volumes(replay)
     replay.cluster.forget_kinds()  # definitions may have gone
-    is_there = replay.cluster.get(_NAMESPACES, None, replay.namespace) is not None
+    is_there = replay.cluster.get(NAMESPACES, None, replay.namespace) is not None
     left = [each for each in before.values() if is_there or "namespace" not in each["metadata"]]
     # What workloads read comes before them, as it was applied; owners before what they own.
     left.sort(key=lambda each: bool(each["metadata"].get("ownerReferences")))
@@ -78,7 +85,7 @@ def refuse_once_started(replay: Replay) -> None:
     """Return while nothing was started. Raises Refused."""
     if fold(replay.journal.entries()).is_past_switch(replay.plan.steps):
         raise Refused(
-            f"run {replay.run} has started workloads: they may have taken traffic, and what came in would be lost",
+            f"run {replay.run} has started workloads, CronJobs or a new writer: what came in since would be lost",
             hint=f"Go on with --resume {replay.run}; or delete namespace {replay.namespace} by hand.",
         )
 
@@ -102,11 +109,11 @@ def _refuse_in_use(replay: Replay) -> None:
     """Return when nobody else lives on what the run made: another run may have gone on from there. Raises Refused."""
     claims = {
         each["metadata"]["name"]
-        for page in replay.cluster.pages(_CLAIMS, replay.namespace)
+        for page in replay.cluster.pages(CLAIMS, replay.namespace)
         for each in page
         if is_ours(replay, each)
     }
-    namespace = replay.cluster.get(_NAMESPACES, None, replay.namespace)
+    namespace = replay.cluster.get(NAMESPACES, None, replay.namespace)
     is_all_ours = namespace is not None and is_ours(replay, namespace)
     users = [
         pod["metadata"]["name"] for pod in pods_of_others(replay) if is_all_ours or claims_of(pod) & claims
@@ -135,6 +142,9 @@ def _remove_made(replay: Replay, before: dict[str, Json]) -> Iterator[str]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             made = list(pool.map(lambda name: _made(replay, name, before), step.objects))
         yield from _removed(replay, [each for each in made if each is not None])
+    namespace = replay.cluster.get(NAMESPACES, None, replay.namespace)
+    if namespace is not None and is_ours(replay, namespace) and named(namespace) not in before:
+        yield from _removed(replay, [(NAMESPACES, namespace)])  # no plan need have it
 
 
 def _made(replay: Replay, name: str, before: dict[str, Json]) -> tuple[Resource, Json] | None:
@@ -185,7 +195,7 @@ def _wait_for_volumes(replay: Replay) -> Sequence[str]:
     while True:
         claims = {
             each["metadata"]["uid"]
-            for page in replay.cluster.pages(_CLAIMS, replay.namespace)
+            for page in replay.cluster.pages(CLAIMS, replay.namespace)
             for each in page
         }
         left = [each for each in _volumes(replay) if part(each, "spec", "claimRef").get("uid") not in claims]
@@ -204,7 +214,7 @@ def _volumes(replay: Replay) -> Iterator[Json]:
         for prepared in replay.objects.values()
         if prepared.ref.kind == "PersistentVolumeClaim"
     }
-    for page in replay.cluster.pages(_VOLUMES, None):
+    for page in replay.cluster.pages(VOLUMES, None):
         for each in page:
             claim = part(each, "spec", "claimRef")
             if claim.get("namespace") == replay.namespace and claim.get("name") in claims:

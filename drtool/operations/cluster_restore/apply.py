@@ -129,6 +129,7 @@ def link_owners(replay: Replay, step: Step) -> Json:
 
     An owner that is not there is left out, and told: whoever names it by a uid has its garbage collected.
     """
+    notes: list[str] = []
     for each in step.objects:
         prepared = replay.objects[each]
         found = live(replay, prepared.item)
@@ -136,16 +137,15 @@ def link_owners(replay: Replay, step: Step) -> Json:
             continue
         namespace, name = found["metadata"].get("namespace"), found["metadata"]["name"]
         owners, missing = owners_now(replay, prepared.owners, namespace)
-        for owner in missing:
-            replay.session.world.progress.note(
-                f"{prepared.ref}: its owner {owner['kind']} {owner['name']} is not there"
-            )
+        notes += [
+            f"{prepared.ref}: its owner {owner['kind']} {owner['name']} is not there" for owner in missing
+        ]
         uids = {owner["uid"] for owner in owners}
         others = [each for each in found["metadata"].get("ownerReferences") or [] if each["uid"] not in uids]
         version = found["metadata"]["resourceVersion"]  # nobody else's owner is lost
         change = {"metadata": {"ownerReferences": [*others, *owners], "resourceVersion": version}}
         writing.patch(replay.cluster, resource_of(replay.cluster, prepared.item), namespace, name, change)
-    return {"objects": len(step.objects)}
+    return {"objects": len(step.objects), "notes": notes}
 
 
 def owners_now(

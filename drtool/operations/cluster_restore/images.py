@@ -29,7 +29,8 @@ from drtool.recovery.images import (
 from drtool.recovery.plan import Plan
 from drtool.recovery.refusal import Refusal
 from drtool.sources.base import Json
-from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.known import NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS
 from drtool.sources.kubernetes.writing import delete
 from drtool.sources.redis.layout import newest_rdb, parse_version
 
@@ -38,10 +39,6 @@ _FAILING_S: Final = 15.0  # kubelet tries again after 10 s
 _AT_ONCE: Final = 8
 _PAUSE_S: Final = 0.5
 _ACCOUNT_S: Final = 60.0
-_NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-_ACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
-_SECRETS: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
-_PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
 _ENFORCE: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -102,21 +99,21 @@ def probe_images(
     namespace = re.sub("[^a-z0-9]+", "-", f"drtool-images-{run}".lower())[:63].strip("-")
     marks = {**COMMON, RUN_LABEL: run}
     metadata = {"name": namespace, "labels": {**marks, **_ENFORCE}}
-    cluster.create(_NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    cluster.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     try:
         for each in secrets:
             mine = {"name": each["metadata"]["name"], "namespace": namespace, "labels": marks}
-            cluster.create(_SECRETS, namespace, {**each, "metadata": mine})
+            cluster.create(SECRETS, namespace, {**each, "metadata": mine})
         _wait_for_account(world, cluster, namespace)
         return _Watch(world, cluster, namespace, marks, limits).look_at(images)
     finally:
-        delete(cluster, _NAMESPACES, None, namespace)
+        delete(cluster, NAMESPACES, None, namespace)
 
 
 def _wait_for_account(world: World, cluster: Cluster, namespace: str) -> None:
     """Return once pods are let in: the cluster makes the account that each of them has."""
     deadline = time.monotonic() + _ACCOUNT_S
-    while cluster.get(_ACCOUNTS, namespace, "default") is None:
+    while cluster.get(SERVICE_ACCOUNTS, namespace, "default") is None:
         if time.monotonic() > deadline or world.ending.wait(_PAUSE_S):
             raise TemporaryFailure(
                 f"namespace {namespace} has no ServiceAccount yet",
@@ -151,7 +148,7 @@ class _Watch:
                 )
             pods = {
                 pod["metadata"]["name"]: pod
-                for page in self.cluster.pages(_PODS, self.namespace)
+                for page in self.cluster.pages(PODS, self.namespace)
                 for pod in page
             }
             for name in list(self._begun):
@@ -166,7 +163,7 @@ class _Watch:
             metadata, image.name, pull=image.pull, secrets=list(image.secrets), placed=image.placed
         )
         try:
-            self.cluster.create(_PODS, self.namespace, pod)
+            self.cluster.create(PODS, self.namespace, pod)
         except SourceUnavailable as fault:
             return ImageFact(image.name, f"was not tried: {fault.message}")
         self._begun[name] = image, time.monotonic()
@@ -185,5 +182,5 @@ class _Watch:
                 return None
             fact = fact or ImageFact(image.name, waits_for(pod))
         del self._begun[name]
-        delete(self.cluster, _PODS, self.namespace, name)
+        delete(self.cluster, PODS, self.namespace, name)
         return fact

@@ -11,7 +11,8 @@ from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import Json, part, spec_of
-from drtool.sources.kubernetes.exec import PODS, Executed, execute
+from drtool.sources.kubernetes.exec import Executed, execute
+from drtool.sources.kubernetes.known import PODS
 from drtool.sources.kubernetes.pod_faults import pod_fault
 from drtool.sources.kubernetes.writing import delete, wait_until_gone
 

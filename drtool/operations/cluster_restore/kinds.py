@@ -8,8 +8,8 @@ from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.recovery.manifests.objects import Json, kind_of, part, ref_of
 from drtool.recovery.steps import label
 from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.known import PODS
 
-PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
 _ENDED: Final = ("Succeeded", "Failed")
 
 

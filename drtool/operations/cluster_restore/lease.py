@@ -15,14 +15,14 @@ from drtool.errors import DrtoolError, Refused, TemporaryFailure
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.operations.session import World
 from drtool.recovery.manifests.objects import Json, spec_of
-from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.faults import Absent, Conflict, Forbidden
+from drtool.sources.kubernetes.known import LEASES
 
 NAME: Final = "drtool-restore"
 LASTS_S: Final = 30
 RENEWED_S: Final = 10.0
 _AGAIN_S: Final = 1.0  # after a renewal that failed
-_LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def _acquire(cluster: Cluster, namespace: str, holder: str, world: World) -> flo
     seen, deadline = "", Deadline(world, 0)
     while True:
         asked = time.monotonic()
-        found = cluster.get(_LEASES, namespace, NAME)
+        found = cluster.get(LEASES, namespace, NAME)
         version = str(found["metadata"]["resourceVersion"]) if found else ""
         try:
             if found is None:
@@ -151,7 +151,7 @@ def _get(cluster: Cluster, namespace: str) -> Json:
 
 
 def _make(cluster: Cluster, namespace: str, holder: str, world: World) -> None:
-    target = _LEASES.path(namespace)
+    target = LEASES.path(namespace)
     body = _body(namespace, holder, world)
     cluster.ask("POST", target, f"create Lease {NAME}", body, patience_s=0)
 
@@ -163,7 +163,7 @@ def _put(cluster: Cluster, namespace: str, holder: str, world: World, found: Jso
 def _ask(
     cluster: Cluster, method: str, namespace: str, body: Json | None = None, *, absent: bool = False
 ) -> Json:
-    target, doing = _LEASES.path(namespace, NAME), f"{method.lower()} Lease {NAME}"
+    target, doing = LEASES.path(namespace, NAME), f"{method.lower()} Lease {NAME}"
     return cluster.ask(method, target, doing, body, patience_s=0, absent=absent)
 
 
@@ -191,7 +191,7 @@ def _body(namespace: str, holder: str, world: World, found: Json | None = None) 
         "renewTime": now,
         "leaseTransitions": transitions,
     }
-    return {"apiVersion": _LEASES.api_version, "kind": _LEASES.kind, "metadata": metadata, "spec": spec}
+    return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
 
 
 def lost() -> TemporaryFailure:

@@ -11,11 +11,10 @@ from drtool.deploy.pods import CONTAINER
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
 from drtool.operations.session import World
 from drtool.sources.base import Json
-from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.known import EVENTS, PODS
 from drtool.sources.kubernetes.pod_faults import pod_fault
 
-_PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
-_EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
 _PAUSE_S: Final = 1.0
 _STUCK_S: Final = 300.0  # an image that is large, a volume that is attached elsewhere
 _LINES: Final = 20
@@ -73,7 +72,7 @@ class Watch:
     def last_word(self, name: str, doing: str) -> str:
         """Return the termination message of a pod of one container. Raises Refused where it does not come to it."""
         while True:
-            pod = self.cluster.get(_PODS, self.namespace, name) or {}
+            pod = self.cluster.get(PODS, self.namespace, name) or {}
             statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
             ended = (statuses[0].get("state") or {}).get("terminated")
             if ended and ended["exitCode"] == 0 and ended.get("message"):
@@ -92,7 +91,7 @@ class Watch:
         query = urlencode({"fieldSelector": f"involvedObject.name={name}"})
         pending = (pod.get("status") or {}).get("phase") == "Pending"
         events = (
-            self.cluster.ask("GET", f"{_EVENTS.path(self.namespace)}?{query}", "list events").get("items", [])
+            self.cluster.ask("GET", f"{EVENTS.path(self.namespace)}?{query}", "list events").get("items", [])
             if pending
             else []
         )
@@ -110,7 +109,7 @@ class Watch:
     def _pods(self) -> list[Json]:
         """Return the pods of the Job, oldest first."""
         query = urlencode({"labelSelector": ",".join(f"{key}={value}" for key, value in self.labels.items())})
-        found = self.cluster.ask("GET", f"{_PODS.path(self.namespace)}?{query}", "list the mover's pods")
+        found = self.cluster.ask("GET", f"{PODS.path(self.namespace)}?{query}", "list the mover's pods")
         pods: list[Json] = [
             each for each in found.get("items", []) if not each["metadata"]["name"].endswith("-ask")
         ]
@@ -119,7 +118,7 @@ class Watch:
     def _log(self, pod: Json, lines: int) -> str:
         query = urlencode({"container": CONTAINER, "tailLines": lines})
         name = pod["metadata"]["name"]
-        return self.cluster.text(f"{_PODS.path(self.namespace, name)}/log?{query}", f"read the log of {name}")
+        return self.cluster.text(f"{PODS.path(self.namespace, name)}/log?{query}", f"read the log of {name}")
 
     def _pause(self) -> None:
         if self.world.ending.wait(_PAUSE_S):

@@ -48,12 +48,8 @@ from drtool.repository.kit import RunnerLine, parse_runner_public, trust_of
 from drtool.repository.reader import Reader
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Resource
+from drtool.sources.kubernetes.known import JOBS, NETWORK_POLICIES, PODS, SECRETS
 from drtool.sources.kubernetes.writing import apply, delete, patch, wait_until_gone
-
-JOBS: Final = Resource("batch", "v1", "jobs", "Job", namespaced=True)
-SECRETS: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
-PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
-NETWORK: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
 
 _URLS_LAST: Final = timedelta(hours=6)
 _RENEWED_S: Final = 3 * 3600.0  # well before they end, and a node takes minutes to hand a Secret on
@@ -101,7 +97,7 @@ def clear_mover(replay: Replay, volume: str) -> None:
     name = mover_name(replay.run, volume)
     delete(replay.cluster, JOBS, replay.namespace, name)
     delete(replay.cluster, PODS, replay.namespace, f"{name}-ask")
-    delete(replay.cluster, NETWORK, replay.namespace, name)
+    delete(replay.cluster, NETWORK_POLICIES, replay.namespace, name)
     delete(replay.cluster, SECRETS, replay.namespace, name)
     for page in replay.cluster.pages(SECRETS, replay.namespace):
         for each in page:
@@ -144,7 +140,7 @@ class _Work:
         runner = self._runner()
         granted = self._grant(runner)
         mover = replace(mover, pieces=len(pieces_of(granted.grant)), has_ca=self._ca() is not None)
-        self._apply(NETWORK, mover_network(mover, self._settings.endpoint))
+        self._apply(NETWORK_POLICIES, mover_network(mover, self._settings.endpoint))
         for secret in grant_secrets(mover, granted.grant):
             self._apply(SECRETS, secret)
         self._apply(SECRETS, key_secret(mover, runner.text(), self._sign(granted), self._ca()))
@@ -271,12 +267,20 @@ class _Work:
                     hint="Run it again with --resume.",
                 )
             if _has(job, "Complete"):
-                return watch.result()
+                return self._result(watch)
             if _has(job, "Failed"):
                 raise watch.failure(self.volume.name)
             if time.monotonic() - self.signed_at > _RENEWED_S:
                 self._renew_if_possible()
             watch.look()
+
+    def _result(self, watch: Watch) -> Json:
+        """Return what the mover said. One whose word is lost goes: it would only be asked again for what it has not."""
+        try:
+            return watch.result()
+        except TemporaryFailure:
+            clear_mover(self.replay, self.volume.name)
+            raise
 
     def _watch(self) -> Watch:
         labels = mover_labels(self.replay.run, self.volume.name)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.results import ClusterRestoreResult, RestoredVolume
 from drtool.policy.durations import brief_duration
-from drtool.recovery.journal import ABORT, END, Entry, fold, phases_spent
+from drtool.recovery.journal import fold, phases_spent
 from drtool.recovery.points import VolumePoint
 from drtool.sources.base import Json, Proof
 
@@ -67,11 +67,6 @@ def _written(replay: Replay) -> Iterator[str]:
     for step in replay.plan.steps if replay.plan.wishes.if_exists == "keep" else ():
         if step.kind == "restore" and known.was_begun(step.id):
             yield f"what {step.what} wrote into a claim that was there before stays: empty it"
-
-
-def is_over(entries: tuple[Entry, ...]) -> bool:
-    """Return whether a run has ended: executed, or undone."""
-    return any(entry.step in (END, ABORT) and entry.state == "done" for entry in entries)
 
 
 def _volume(replay: Replay, point: VolumePoint) -> RestoredVolume:

@@ -31,12 +31,10 @@ from drtool.repository.enrol import Recovered, enrol_writer
 from drtool.repository.kit import parse_seed
 from drtool.sources.base import Json
 from drtool.sources.kubernetes import writing
-from drtool.sources.kubernetes.client import Resource
 from drtool.sources.kubernetes.faults import Conflict
+from drtool.sources.kubernetes.known import JOBS, PODS
 
 FIRST_S: Final = 1800.0  # for the first backup of a volume, which is a whole one
-_JOBS: Final = Resource("batch", "v1", "jobs", "Job", namespaced=True)
-_PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
 
 
 def missing_secrets(policy: Policy, enrolment: Enrolment) -> Iterator[str]:
@@ -177,10 +175,10 @@ def _back_up(replay: Replay, policy: Policy, volume: Volume) -> None:
     metadata = {**template["metadata"], "name": name, "namespace": replay.namespace}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
     with suppress(Conflict):  # a run before began it
-        replay.cluster.create(_JOBS, replay.namespace, marked(replay, job))
+        replay.cluster.create(JOBS, replay.namespace, marked(replay, job))
     deadline = Deadline(replay.session.world, FIRST_S)
     while True:
-        found = replay.cluster.get(_JOBS, replay.namespace, name) or {}
+        found = replay.cluster.get(JOBS, replay.namespace, name) or {}
         ended = {
             each["type"] for each in part(found, "status").get("conditions") or [] if each["status"] == "True"
         }
@@ -188,7 +186,7 @@ def _back_up(replay: Replay, policy: Policy, volume: Volume) -> None:
             return
         if "Failed" in ended or deadline.is_over():
             said = _last_word(replay, name)
-            writing.delete(replay.cluster, _JOBS, replay.namespace, name)  # so that a resumed run tries again
+            writing.delete(replay.cluster, JOBS, replay.namespace, name)  # so that a resumed run tries again
             raise TemporaryFailure(
                 f"the first backup of {volume.name} {'failed' if 'Failed' in ended else 'does not end'}: {said}",
                 hint="The system is restored; what keeps its backup from working has to be mended.",
@@ -200,7 +198,7 @@ def _last_word(replay: Replay, job: str) -> str:
     """Return what the last pod of a Job said at its end."""
     pods = [
         pod
-        for page in replay.cluster.pages(_PODS, replay.namespace)
+        for page in replay.cluster.pages(PODS, replay.namespace)
         for pod in page
         if part(pod, "metadata", "labels").get("job-name") == job
     ]

@@ -13,6 +13,7 @@ from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import (
     begin_journal,
+    known_runs,
     make_run_name,
     open_journal,
     policy_of,
@@ -89,22 +90,30 @@ def run_cluster_restore(
                 return made.result
             if request.enrolment is not None:
                 refuse_unready(session, made.result.plan, made.policy, request.enrolment)
+            _tell_unended(session)
             confirm(_challenge(made.result.plan))
-            run = make_run_name(world.clock(), random_bytes(3))
-            for note in check_images(world, cluster, run, made):
-                world.progress.note(note)
-            replay = _begin(session, cluster, run, made, request)
+            replay = _begin(session, cluster, made, request)
         _execute(replay, request.machine)
         return outcome_of(replay)
 
 
-def _begin(
-    session: Session, cluster: Cluster, run: str, made: Made, request: ClusterRestoreRequest
-) -> Replay:
-    """Return a new run of the plan that was made, its journal begun."""
+def _tell_unended(session: Session) -> None:
+    """Say which runs were begun and have not ended: one of them may be what is wanted, or stand in the way."""
+    for each in known_runs(session):
+        if not each.is_over:
+            session.world.progress.note(
+                f"run {each.run} of {each.by} has not ended, {each.steps} of its steps are done: "
+                f"--resume {each.run} goes on with it, --abort {each.run} undoes it"
+            )
+
+
+def _begin(session: Session, cluster: Cluster, made: Made, request: ClusterRestoreRequest) -> Replay:
+    """Return a new run of the plan that was made, its journal begun, once the target is seen to run the images."""
     plan = made.result.plan
     if plan is None:
         raise Refused("there is no plan")
+    run = make_run_name(session.world.clock(), random_bytes(3))
+    plan = replace(plan, notes=(*plan.notes, *check_images(session.world, cluster, run, made)))
     journal = begin_journal(session, run, to_json(plan), made.policy)
     session.world.progress.note(f"this is run {run}")
     replay = Replay(session, made.policy, plan, run, cluster, made.objects, journal)
@@ -163,7 +172,7 @@ def _execute(replay: Replay, machine: str) -> None:
             {kind: partial(_shown, replay, act) for kind, act in _ACTIONS.items()},
             replay.journal,
             replay.session.world.ending,
-            way_on=f"Go on with `--resume {replay.run}`, or undo it with `--abort {replay.run}`.",
+            way_on=f"Go on with `--resume {replay.run}`; until something is started, `--abort {replay.run}` undoes it.",
         )
         runner.run(replay.plan.steps, replay.results)
         replay.journal.write(END, "done", {})

@@ -20,13 +20,12 @@ from drtool.recovery.manifests.hold import hold
 from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
 from drtool.recovery.steps import Step
 from drtool.sources.kubernetes.client import Resource
+from drtool.sources.kubernetes.known import EVENTS, PODS
 from drtool.sources.kubernetes.pod_faults import pod_fault
 
 READY_S: Final = 600.0  # for a tier: images may have to be pulled
 _LOOK_S: Final = 15.0  # between two looks at what keeps a workload from being ready
 _AT_ONCE: Final = 4
-_PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
-_EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
 
 
 def start_tier(replay: Replay, step: Step, *, limit_s: float = READY_S) -> Json:
@@ -102,9 +101,9 @@ def is_ready(found: Json) -> bool:
 
 def _faults(replay: Replay, item: Json) -> Iterator[str]:
     """Yield why the pods of a workload are not ready: what keeps them from starting, else what they say themselves."""
-    events = _list(replay, _EVENTS)
+    events = _list(replay, EVENTS)
     wanted = part(spec_of(item), "selector", "matchLabels") or part(spec_of(item), "selector")
-    for pod in _list(replay, _PODS):
+    for pod in _list(replay, PODS):
         if not wanted.items() <= part(pod, "metadata", "labels").items():
             continue
         name = pod["metadata"]["name"]

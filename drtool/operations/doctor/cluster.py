@@ -16,12 +16,12 @@ from drtool.policy.load import parse_policy
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume
-from drtool.sources.kubernetes.checkup import SECRETS, SHELL, Checkup, Wanted, kubectl
-from drtool.sources.kubernetes.client import Cluster, Resource
+from drtool.sources.kubernetes.checkup import SHELL, Checkup, Wanted, kubectl
+from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.faults import Forbidden
+from drtool.sources.kubernetes.known import CONFIG_MAPS, SECRETS
 
 AREA: Final = "cluster"
-CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 
 
 def examine_cluster(patient: Patient) -> Findings:

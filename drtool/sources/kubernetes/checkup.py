@@ -13,18 +13,20 @@ from typing import Final
 from drtool.sources.base import Json, Symptom
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.faults import Forbidden
+from drtool.sources.kubernetes.known import (
+    CLAIMS,
+    CRON_JOBS,
+    DEPLOYMENTS,
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SECRETS,
+    VOLUMES,
+)
 from drtool.sources.kubernetes.pod_faults import is_outdone, is_overdue, is_pending, job_of, pod_fault
 
 SHELL: Final = "shell"
-NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-SECRETS: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
-CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True)
-VOLUMES: Final = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
-NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
-PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
-EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
-CRON_JOBS: Final = Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
-DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 
 Found = Iterator[tuple[str, Symptom]]  # about which object, what
 

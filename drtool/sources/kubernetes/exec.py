@@ -13,10 +13,9 @@ from urllib.parse import urlencode
 
 from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.resource import Resource
+from drtool.sources.kubernetes.known import PODS
 from drtool.sources.kubernetes.transport import Stream
 
-PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
 KEPT: Final = 64 * 1024  # bytes of each output: its end, where programs say why they failed
 _STDOUT, _STDERR, _ENDED = 1, 2, 3  # channels
 _LOOK_S: Final = 0.5

@@ -177,3 +177,13 @@ def test_what_others_live_on_by_now_is_not_taken_away(tmp_path: Path) -> None:
         assert seen(found) == before
         found.api.collections[at("Pod")].remove(other)
         assert abort_run(found.replay)["removed"] == 2
+
+
+def test_a_namespace_that_no_plan_has_goes_too_if_the_run_made_it(tmp_path: Path) -> None:
+    with run(tmp_path, [SETTINGS]) as found:
+        put_namespace(found.replay)
+        abort_run(found.replay)
+        assert found.api.collections["/api/v1/namespaces"] == []
+    with run(tmp_path, [SETTINGS], [SHOP]) as found:
+        abort_run(found.replay)
+        assert [each["metadata"]["name"] for each in found.api.collections["/api/v1/namespaces"]] == ["shop"]

@@ -203,6 +203,13 @@ def test_what_a_mover_failed_with_is_said(moved: Moved) -> None:
     assert moved.left() == []
 
 
+def test_a_mover_whose_word_is_lost_is_not_asked_again(moved: Moved) -> None:
+    moved.job(DONE)
+    with pytest.raises(TemporaryFailure, match="its log is gone"):
+        moved.restore()
+    assert moved.left() == []
+
+
 def test_a_job_that_vanishes_is_told_and_what_it_had_stays_for_who_goes_on(moved: Moved) -> None:
     moved.job({})
     moved.pod("Running", "writing\n")
