@@ -1,11 +1,13 @@
 """The Job of a mover: what it holds, as whom it runs, and where it may connect."""
 
+import re
 from base64 import b64decode
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from drtool.deploy.hands import agent_command
 from drtool.deploy.image_pod import image_pod
 from drtool.deploy.mover import (
     PIECE,
@@ -160,3 +162,15 @@ def test_names_fit_and_tell_runs_and_volumes_apart() -> None:
     names = {mover_name("r1", long), mover_name("r2", long), mover_name("r1", long + "b")}
     assert len(names) == 3
     assert max(map(len, names)) <= 63 - len("-grant-99")
+
+
+def test_what_a_container_runs_is_what_was_written_once_kubelet_has_read_it() -> None:
+    def expanded(words: list[str]) -> list[str]:
+        """As kubelet does: a dollar that another one follows stands for one, and $(NAME) for a variable."""
+        return [
+            re.sub(r"\$\$|\$\((\w+)\)", lambda found: "VALUE" if found[1] else "$", word) for word in words
+        ]
+
+    hands = pod(MOVER)["initContainers"][-1]
+    assert expanded(hands["command"]) == agent_command("/hands")
+    assert "echo $$" in " ".join(expanded(hands["command"]))

@@ -84,6 +84,12 @@ HEADLESS = captured("v1", "Service", "s", spec={"clusterIP": "None"})
             id="27-equal",
         ),
         pytest.param(SETTINGS, {**SETTINGS, "data": {}}, "update", id="27-config-map"),
+        pytest.param(
+            SETTINGS,
+            {**SETTINGS, "data": {}, "immutable": True},
+            "replace",
+            id="27-config-map-that-may-not-change",
+        ),
         pytest.param(POD, but(POD, serviceAccountName="other"), "replace", id="27-pod"),
         pytest.param(
             captured("v1", "ServiceAccount", "default", imagePullSecrets=[{"name": "a"}]),

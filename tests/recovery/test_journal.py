@@ -6,7 +6,7 @@ import pytest
 
 from drtool.errors import Corrupt
 from drtool.recovery.journal import ABORT, END, PLAN, Entry, State, fold, phases_spent
-from drtool.recovery.steps import Phase, Step
+from drtool.recovery.steps import Phase, Step, StepKind
 
 BEGIN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 Line = tuple[str, State] | tuple[str, State, str]
@@ -99,6 +99,11 @@ def test_traffic_may_have_been_let_in_once_a_start_was_begun() -> None:
     assert not fold(entries(("a", "begun"))).is_past_switch(steps)
     assert fold(entries(("start tier 1", "begun"))).is_past_switch(steps)
     assert fold(entries(("start tier 1", "begun"), ("start tier 1", "done"))).is_past_switch(steps)
+
+
+@pytest.mark.parametrize("kind", ["resume", "enrol"])
+def test_nothing_undoes_a_cron_job_that_ran_or_a_writer_that_ended(kind: StepKind) -> None:
+    assert fold(entries(("a", "begun"))).is_past_switch([Step("a", kind, "a")])
 
 
 @pytest.mark.parametrize("missing", range(len(STOPPED) - 1))

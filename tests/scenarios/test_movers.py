@@ -224,3 +224,15 @@ def test_a_mover_without_its_claim_or_its_hands_says_so(files_pod: Pod, tmp_path
     world.ending.set()
     with pytest.raises(TemporaryFailure, match="did not put them into"):
         wait_for_hands(tmp_path / "hands", world)
+
+
+def test_two_volumes_of_one_run_leave_each_others_work_in_one_claim_alone(
+    kept: Files, files_pod: Pod
+) -> None:
+    beside = files_pod.claim / ".drtool-r1-database/data"
+    beside.mkdir(parents=True)
+    (files_pod.claim / ".drtool-r1-media/data").mkdir(parents=True)
+    move_here(files_pod, "--path", "sub")
+    assert look(files_pod.claim / "sub") == look(kept.tree)
+    assert [each.name for each in files_pod.claim.glob(".drtool-*")] == [".drtool-r1-database"]
+    assert beside.is_dir()

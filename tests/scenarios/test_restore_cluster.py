@@ -1,5 +1,6 @@
 """A plan executed from the command line: into an API server of the tests, and out of it again."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,6 +269,32 @@ def test_a_run_that_has_not_ended_is_told_to_who_begins_another(way: Way) -> Non
     way("--abort", run, "--confirm-target", UID)
     said = way("objects", "--image", "drtool:1", "--confirm-target", "another", code=5)
     assert "has not ended" not in said.err
+
+
+def test_a_run_is_gone_on_with_where_it_began_and_by_the_policy_that_it_began_with(
+    way: Way, tmp_path: Path
+) -> None:
+    way.target.refuses = lambda method, sent: (
+        (422, "no") if method == "PATCH" and sent.get("kind") == "Deployment" else None
+    )
+    run = way.restore(code=6)["error"]["hint"].partition("--resume ")[2].partition("`")[0]
+    way.target.refuses = lambda _method, _sent: None
+    system = way.target.find("/api/v1/namespaces", "kube-system")
+    assert system is not None
+    system["metadata"]["uid"] = "another"
+    for option in ("--resume", "--abort"):
+        error = way(option, run, "--confirm-target", "another", code=5).value["error"]
+        assert (
+            "is not the cluster that this run began in: its uid is another, not uid-of-new"
+            in error["message"]
+        )
+    system["metadata"]["uid"] = UID
+    changed = {**way.drtool.content, "objectives": {"rpo": "15m", "rto": "7h"}}
+    (tmp_path / "changed.yaml").write_text(json.dumps(changed))
+
+    found = way("--resume", run, "--confirm-target", UID, "--policy", tmp_path / "changed.yaml").value
+
+    assert found["restore"]["rto_seconds"] == 3600
 
 
 def test_a_run_that_nobody_began_is_not_gone_on_with(way: Way) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from drtool.deploy.mover import mover_labels, mover_name
-from drtool.errors import NotProven, Refused, TemporaryFailure
+from drtool.errors import NotProven, Refused, StoreOutage, TemporaryFailure
 from drtool.operations.cluster_restore import mover_watch, movers
 from drtool.operations.cluster_restore.movers import clear_mover, restore_volume
 from drtool.operations.session import KeyFiles, World, open_session
@@ -176,6 +176,43 @@ def test_a_job_at_work_is_gone_on_with_and_its_urls_are_renewed_in_time(
     assert parse_urls(b64decode(renewed[-1]["data"]["urls"])).dump()
     clear_mover(moved.run.replay, "media")  # once its result is durable
     assert moved.left() == []
+
+
+def test_a_store_that_is_away_when_urls_are_renewed_ends_no_mover(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def away(*_given: object) -> bytes:
+        asked.append("signed")
+        moved.job(DONE)
+        moved.ends_well()
+        raise StoreOutage("the store is away")
+
+    monkeypatch.setattr(movers, "presign", away)
+    moved.job({})
+    moved.pod("Running", "writing\n")
+    assert moved.restore() == RESULT
+    assert asked == ["signed"]
+    assert moved.run.told.notes == ["the URLs are not signed anew yet: the store is away"]
+
+
+def test_data_goes_below_nobody_who_came_since_the_plan_was_made(moved: Moved) -> None:
+    used = [{"name": "data", "persistentVolumeClaim": {"claimName": "uploads"}}]
+    pod = {"metadata": {"name": "web-1"}, "spec": {"volumes": used}, "status": {"phase": "Running"}}
+    moved.run.api.collections[at("Pod")] = [pod]
+    with pytest.raises(Refused, match="claim uploads is in use by web-1"):
+        moved.restore()
+    assert moved.run.api.written == []
+
+
+def test_grants_go_whichever_of_them_are_left(moved: Moved) -> None:
+    names = [f"{NAME}-grant-1", f"{NAME}-grant-2", "of-another"]
+    moved.run.api.collections[at("Secret")] = [
+        {"kind": "Secret", "metadata": {"name": name, "uid": name, "generation": 1}} for name in names
+    ]
+    clear_mover(moved.run.replay, "media")
+    assert [each["metadata"]["name"] for each in moved.run.api.collections[at("Secret")]] == ["of-another"]
 
 
 def test_a_failed_job_is_replaced(moved: Moved) -> None:

@@ -403,3 +403,16 @@ def certificate(folder: Path) -> Path:
     file = folder / "stranger.pem"
     file.write_bytes(secret + found.public_bytes(Encoding.PEM))
     return file
+
+
+def test_a_log_in_which_nothing_is_written_yet_is_empty(api: Api, cluster: Cluster) -> None:
+    log = "/api/v1/namespaces/shop/pods/it/log"
+    api.answers[log] = {"raw": "line"}
+    assert cluster.text(log, "read the log of it") == "line"
+    for code in (204, 400, 404):
+        api.tell(code)
+        assert cluster.text(log, "read the log of it") == ""
+    api.tell(403)
+    api.tell(403)
+    with pytest.raises(Forbidden, match="not allowed to read the log of it"):
+        cluster.text(log, "read the log of it")
