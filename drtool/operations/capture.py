@@ -1,6 +1,7 @@
 """One volume's capture into one snapshot: source → writer → commit; for PostgreSQL, with its WAL beside it."""
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +30,7 @@ from drtool.sources.postgres.coverage import Base, Reach, find_reach
 from drtool.sources.postgres.faults import SlotInUse
 from drtool.sources.redis.capture import RedisSource
 
-_WAIT_FOR_OTHER_S = 120.0  # a live follower holds the slot: it brings the WAL, we look whether it has
+_WAIT_FOR_OTHER_S = 120.0  # a live follower holds the slot: it brings the WAL, or ends and leaves it to us
 _LOOK_EVERY_S = 2.0
 
 # What stands in a snapshot's record, readable with the list key. All other facts are sealed to the recipients.
@@ -131,14 +132,12 @@ def _finish_wal(session: Session, instance: Instance, kept: Kept, beside: _Besid
         )
     gap = beside.gap
     try:
-        if not _reach(session, base).is_restorable:
-            gap = receive_or_gap(session, instance).gap or gap
+        gap = _bring_wal(session, instance, base) or gap
     except TemporaryFailure as busy:
-        if not _wait_until_covered(session, base):
-            raise TemporaryFailure(
-                f"{kept.name} is stored, but its WAL is not: {busy.message}",
-                hint="The point is listed as soon as its WAL is there; see whether the other receiver is at work.",
-            ) from busy
+        raise TemporaryFailure(
+            f"{kept.name} is stored, but its WAL is not: {busy.message}",
+            hint="The point is listed as soon as its WAL is there; see whether the other receiver is at work.",
+        ) from busy
     if gap is not None:
         yield f"there is a gap in the WAL before this base backup: {gap}"
     reach = _reach(session, base)
@@ -151,14 +150,20 @@ def _finish_wal(session: Session, instance: Instance, kept: Kept, beside: _Besid
         yield f"the receiver beside the base backup stopped: {beside.fault.message}; its WAL was fetched afterwards"
 
 
-def _wait_until_covered(session: Session, base: Base) -> bool:
-    """Return whether somebody else brings the WAL of a base backup to its end in time."""
-    waiting = threading.Event()
-    for _ in range(int(_WAIT_FOR_OTHER_S / _LOOK_EVERY_S)):
-        if _reach(session, base).is_restorable:
-            return True
+def _bring_wal(session: Session, instance: Instance, base: Base) -> str | None:
+    """See that the WAL of a base backup is stored up to its end, by us or by who holds the slot; return a gap.
+
+    Who holds it may end without having brought what we need, as another backup does: so each look asks anew.
+    """
+    waiting, deadline = threading.Event(), time.monotonic() + _WAIT_FOR_OTHER_S
+    while not _reach(session, base).is_restorable:
+        try:
+            return receive_or_gap(session, reach_instance(session, instance.volume)).gap
+        except TemporaryFailure:
+            if time.monotonic() >= deadline:
+                raise
         waiting.wait(_LOOK_EVERY_S)
-    return False
+    return None
 
 
 def _reach(session: Session, base: Base) -> Reach:

@@ -11,6 +11,9 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
+from drtool.sources.postgres.connection import Replication
+from drtool.sources.postgres.wal import parse_lsn
+from drtool.sources.postgres.wal_stream import WalStream
 from tests.faults.proxy import Answer, FaultProxy, Stall, error
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.conftest import System
@@ -85,6 +88,20 @@ def test_two_backups_at_the_same_time_end_well_or_ask_to_try_again(system: Syste
     assert {volume["point"] for volume in volumes} - {None} <= new
     assert {system.states()[name] for name in new} == {"listed"}
     assert len(new) >= 2
+
+
+def test_a_receiver_that_leaves_before_it_brought_what_a_backup_needs_leaves_that_to_the_backup(
+    system: System,
+) -> None:
+    server, known = system.scene.postgres, system.objects("snap/")
+    [(slot, restart)] = server.sql("select slot_name, restart_lsn::text from pg_replication_slots")
+    with Replication(server.settings) as replication, running(system.drtool, "backup", "postgres") as process:
+        timeline = replication.identify().timeline
+        with WalStream(replication, slot=str(slot), lsn=parse_lsn(str(restart)), timeline=timeline):
+            wait_until(lambda: system.objects("snap/") > known, "the base is stored", deadline_s=END_S)
+        [volume] = system.drtool.end(process).value["volumes"]
+    assert volume["outcome"] == "done", volume
+    assert system.states()[volume["point"]] == "listed"
 
 
 def test_a_point_that_came_after_its_deadline_is_shown_and_taken_only_where_that_is_accepted(
