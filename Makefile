@@ -10,7 +10,7 @@ PURE := drtool/policy/*,drtool/repository/format/*
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit coverage test-long cluster test-cluster bench packages requirements clean
+.PHONY: help demo test lint unit coverage test-long cluster test-cluster demo-cluster bench packages requirements clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -43,6 +43,9 @@ cluster: $(VENV)/.dev ## Bring up a real Kubernetes on this machine, as root; it
 
 test-cluster: $(VENV)/.dev ## Run the tests that need one: in a Kubernetes of their own, or in that of KUBECONFIG.
 	@$(RUN) tests.cluster test
+
+demo-cluster: $(VENV)/.dev ## Lose a whole cluster with wesago in it, and bring wesago into another: as root, in a lab of its own.
+	@$(RUN) tests.cluster run -- $(VENV)/bin/python -m tests.cluster.demo
 
 bench: $(VENV)/.dev ## Measure against pgBackRest and restic; the newest restic is built, which takes Go.
 	tests/debian-packages bench

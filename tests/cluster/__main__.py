@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from drtool.errors import DrtoolError, UsageError
-from tests.cluster import binaries, guardian, images, machine, packages
+from tests.cluster import binaries, guardian, images, machine, packages, side_by_side
 from tests.cluster.addresses import ClusterAddresses
 from tests.cluster.inside import ROOT, complain
 from tests.cluster.lab import VARIABLE
@@ -70,7 +70,17 @@ def _test(options: argparse.Namespace, rest: list[str]) -> int:
             )
         print(f"using the cluster of {kubeconfig}; tests that need the lab are left out", flush=True)
         return _pytest("cluster and not lab and not long", *which, *rest)
+    if which and not rest and (labs := side_by_side.labs_here()) > 1:
+        return _in_labs(labs)
     return _in_a_lab("--", *PYTEST, "-m", "cluster and not long", *which, *rest)
+
+
+def _in_labs(labs: int) -> int:
+    """Run all cluster tests in several labs at once."""
+    _make_parts()  # once, and not by each
+    files = [f"tests/cluster/{file.name}" for file in (ROOT / "tests/cluster").glob("test_*.py")]
+    shares = side_by_side.shares_of(files, labs)
+    return side_by_side.run_all([(sys.executable, "-m", "tests.cluster", "test", *each) for each in shares])
 
 
 def _pytest(marked: str, *arguments: str) -> int:

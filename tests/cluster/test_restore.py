@@ -15,7 +15,7 @@ from tests.cluster.protection import write_secret
 from tests.cluster.smoke import Visitor, visit
 from tests.cluster.system import TINY
 from tests.cluster.under_load import protected
-from tests.cluster.way_back import IMAGE, Answer, WayBack, inventory, lose
+from tests.cluster.way_back import IMAGE, Answer, WayBack, inventory, lose, moments_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab]
 
@@ -77,9 +77,12 @@ def emptied(lost: Lost) -> Iterator[Lost]:
 
 def assert_complete(lost: Lost, answer: Answer) -> None:
     """Assert that all is there that was acknowledged by the moments that the answer tells."""
-    moments = {
-        volume["volume"]: datetime.fromisoformat(volume["moment"]) for volume in answer["restore"]["volumes"]
-    }
+    volumes = answer["restore"]["volumes"]
+    assert_kept(lost, {each["volume"]: datetime.fromisoformat(each["moment"]) for each in volumes})
+
+
+def assert_kept(lost: Lost, moments: dict[str, datetime]) -> None:
+    """Assert that all is there that was acknowledged by the moments of its volumes, and nothing else."""
     found = lost.way.compare(lost.ledger, moments, uploads="files")
     for kind in ("posts", "uploads", "tasks"):
         each = found.of(kind)
@@ -127,7 +130,7 @@ def test_whenever_drtool_is_killed_the_run_is_gone_on_with(emptied: Lost, tmp_pa
     answer = way.run("--resume", run, "--confirm-target", way.uid, code=5)
     assert "has ended" in answer["error"]["message"]
     visit(Visitor.of(TINY, way.target))
-    assert_complete(emptied, {"restore": {"volumes": moments_of(emptied)}})
+    assert_kept(emptied, moments_of(way.protection, "postgres", "files"))
 
 
 def test_a_run_that_was_killed_is_undone_and_the_cluster_is_as_it_was(emptied: Lost, tmp_path: Path) -> None:
@@ -139,10 +142,3 @@ def test_a_run_that_was_killed_is_undone_and_the_cluster_is_as_it_was(emptied: L
 
     assert undone["outcome"] == "aborted"
     assert inventory(way.target, TINY.namespace) == before
-
-
-def moments_of(lost: Lost) -> list[Answer]:
-    """Return the moments that the newest points have."""
-    points = {name: lost.way.protection.points(name)[-1] for name in ("postgres", "files")}
-    moments = {"postgres": points["postgres"]["end"], "files": points["files"]["begin"]}
-    return [{"volume": name, "moment": moment} for name, moment in moments.items()]

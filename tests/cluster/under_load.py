@@ -93,6 +93,17 @@ class Scene:
 @contextmanager
 def protected(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Iterator[Scene]:
     """Put system, which is there, under load and drtool beside it; take both away afterwards."""
+    with installed(cluster, lab, system, folder) as scene:
+        try:
+            yield scene
+        finally:
+            scene.store.clear()
+            scene.protection.remove()
+
+
+@contextmanager
+def installed(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Iterator[Scene]:
+    """Put system, which is there, under load and drtool beside it. Only the load is ended afterwards."""
     address = str(urlsplit(lab.minio.endpoint).hostname)
     make = policy_of(system.name)
     with FaultProxy(lab.minio.endpoint, address=address) as store, LedgerFile(folder / "ledger") as ledger:
@@ -104,10 +115,6 @@ def protected(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Itera
             protection = Protection.install(
                 cluster, lab, system, lambda bucket, _: make(bucket, store.endpoint), folder
             )
-            try:
-                yield Scene(protection, store, load, Oracle(protection, folder / "ledger", folder), before)
-            finally:
-                store.clear()
-                protection.remove()
+            yield Scene(protection, store, load, Oracle(protection, folder / "ledger", folder), before)
         finally:
             load.stop()

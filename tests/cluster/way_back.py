@@ -146,6 +146,15 @@ class WayBack:
         return compare(Ledger(kept), {kind: ask_site(site, kind) for kind in promised})
 
 
+def moments_of(protection: Protection, postgres: str, uploads: str) -> dict[str, datetime]:
+    """Return the moments up to which the newest points of a database and its files have everything."""
+    moments = {
+        postgres: protection.points(postgres)[-1]["end"],
+        uploads: protection.points(uploads)[-1]["begin"],
+    }
+    return {volume: datetime.fromisoformat(moment) for volume, moment in moments.items()}
+
+
 def _lines_of(state: Path) -> int:
     """Return how many entries the copies of journals have."""
     return sum(

@@ -1,0 +1,105 @@
+"""All cluster tests in two labs at once: most of their time they wait, for a schedule or for what is late.
+
+Each lab runs its files as `python -m tests.cluster test FILE…` does. What the first says is shown as it comes, what
+the others say after it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Final
+
+from tests.cluster.guardian import LABS
+from tests.cluster.inside import ROOT
+from tests.cluster.machine import DISK_BYTES, MEMORY_BYTES
+
+AT_MOST: Final = 2
+LOOK_S: Final = 0.5
+# How long a file took when it was last measured, as it comes: for shares that end together.
+SECONDS: Final[Mapping[str, int]] = {
+    "test_access.py": 40,
+    "test_backup_faults.py": 360,
+    "test_bringup.py": 60,
+    "test_doctor.py": 40,
+    "test_faults.py": 120,
+    "test_funkwhale.py": 60,
+    "test_guardian.py": 15,
+    "test_intrusion.py": 200,
+    "test_misago.py": 110,
+    "test_network_policies.py": 60,
+    "test_objects.py": 100,
+    "test_overlays.py": 20,
+    "test_preflight.py": 40,
+    "test_protection.py": 200,
+    "test_restore.py": 330,
+    "test_restore_objects.py": 150,
+    "test_store_faults.py": 40,
+    "test_tiny.py": 60,
+    "test_wesago.py": 250,
+}
+A_FILE_S: Final = 5  # one that is not here has no test that needs a cluster, or is new
+
+
+def labs_here() -> int:
+    """Return how many labs this machine bears at once: at least one."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    disk = shutil.disk_usage(LABS).free
+    return max(1, min(AT_MOST, os.cpu_count() or 1, memory // (2 * MEMORY_BYTES), disk // (2 * DISK_BYTES)))
+
+
+def shares_of(files: Sequence[str], labs: int) -> list[list[str]]:
+    """Return files in that many shares which take about as long as each other: the longest file first."""
+    shares: list[list[str]] = [[] for _ in range(labs)]
+    for file in sorted(files, key=lambda each: (-_seconds(each), each)):
+        min(shares, key=lambda share: sum(map(_seconds, share))).append(file)
+    return [sorted(share) for share in shares if share]
+
+
+def _seconds(file: str) -> int:
+    return SECONDS.get(Path(file).name, A_FILE_S)
+
+
+def run_all(commands: Sequence[Sequence[str]]) -> int:
+    """Run commands beside each other, and return the worst of their exit codes. Ctrl-C ends them all, politely.
+
+    They end with this process, too, however it does.
+    """
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(tempfile.NamedTemporaryFile()) for _ in commands]
+        running = [_start(command, output) for command, output in zip(commands, outputs, strict=True)]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: _end(running))
+        for process, output in zip(running, outputs, strict=True):
+            _show(process, Path(output.name))
+        return max(process.returncode for process in running)
+
+
+def _start(command: Sequence[str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start a command in a session of its own: a terminal's Ctrl-C comes to it once, through us."""
+    bound = ("setpriv", "--pdeathsig=TERM", *command)
+    return subprocess.Popen(bound, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _end(running: Sequence["subprocess.Popen[bytes]"]) -> None:
+    for process in running:
+        process.terminate()
+
+
+def _show(process: "subprocess.Popen[bytes]", output: Path) -> None:
+    """Show what a process says until it has ended."""
+    with output.open(errors="replace") as reading:
+        is_over = False
+        while not is_over:
+            try:
+                process.wait(LOOK_S)
+                is_over = True
+            except subprocess.TimeoutExpired:
+                pass
+            sys.stdout.write(reading.read())
+            sys.stdout.flush()
