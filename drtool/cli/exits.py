@@ -31,6 +31,10 @@ def exit_codes(*codes: int) -> str:
     return "\b\n" + "\n".join(["Exit codes:", *lines])  # \b: click leaves the lines as they are
 
 
+class Terminate(BaseException):
+    """SIGTERM came: everything between here and main lets go of what it holds."""
+
+
 class Interrupted(DrtoolError):
     """Somebody pressed Ctrl-C."""
 

@@ -1,14 +1,9 @@
-"""Where drtool begins: the table of commands, and the one place where errors become words and exit codes."""
+"""Where drtool begins: the table of commands, and what ends them. Imports little, so that `--help` is there at once."""
 
-import errno
-import os
 import signal
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
-from traceback import extract_tb
 from types import FrameType
 from typing import Any, Final, NoReturn
 
@@ -16,10 +11,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from drtool import __version__
-from drtool.cli.exits import ENDING, Interrupted, Terminated
-from drtool.cli.job import report_error
-from drtool.cli.output import say_error, say_traceback
-from drtool.errors import DrtoolError, UsageError
+from drtool.cli.exits import ENDING, Terminate
+from drtool.errors import UsageError
 
 # Each is `command` in the module of its name, imported when it is called: `drtool --help` imports none of them.
 COMMANDS: Final = {
@@ -42,10 +35,6 @@ COMMANDS: Final = {
 HIDDEN: Final = ("mover",)  # what pods of drtool's own run, and nobody else
 
 
-class _Terminate(BaseException):
-    """SIGTERM came: everything between here and main lets go of what it holds."""
-
-
 class Drtool(click.Group):
     """The group of all commands."""
 
@@ -65,6 +54,8 @@ class Drtool(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that args begin with. Raises UsageError with the nearest there is."""
         if args and args[0] not in (*COMMANDS, *HIDDEN) and not args[0].startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - loads what only a slip needs
+
             near = get_close_matches(args[0], COMMANDS, 1)
             hint = f"Did you mean `drtool {near[0]}`?" if near else "`drtool --help` lists the commands."
             raise UsageError(f"there is no command {args[0]}", hint=hint)
@@ -91,73 +82,16 @@ class Drtool(click.Group):
         except click.exceptions.NoArgsIsHelpError as fault:
             fault.show()
             code = fault.exit_code
-        except (Exception, _Terminate) as fault:  # noqa: BLE001 - the last place that can put it into words
-            code = _tell(fault, arguments)
+        except (Exception, Terminate) as fault:  # noqa: BLE001 - the last place that can put it into words
+            from drtool.cli.failure import tell  # noqa: PLC0415 - loads what only an error needs
+
+            code = tell(fault, arguments)
         sys.exit(code)
-
-
-def _tell(fault: BaseException, arguments: Sequence[str]) -> int:
-    """Print what went wrong; return its exit code.
-
-    The options are looked for as they were typed, for it may be the parsing that failed.
-    """
-    error = _as_error(fault)
-    if "--debug" in arguments or os.environ.get("DRTOOL_DEBUG"):
-        say_traceback(fault)
-    say_error(error, as_json="--json" in arguments)
-    report_error(error, next(iter(arguments), "drtool"))
-    return error.exit_code
-
-
-def _as_error(fault: BaseException) -> DrtoolError:
-    match fault:
-        case DrtoolError():
-            return fault
-        case click.ClickException():
-            return _usage_error(fault)
-        case click.Abort() | _Terminate():
-            return _stopped(fault)
-        case OSError(strerror=reason, filename=file) if reason:
-            told = f"{file}: {reason}" if file else f"the system refuses: {reason}"
-            return DrtoolError(told, hint=_room_hint(fault.errno, reason))
-    return _unexpected(fault)
-
-
-def _room_hint(number: int | None, reason: str) -> str:
-    """Return what helps where a disk is full; a full scratch folder is no errno, but a sentence of Python's."""
-    if "temporary directory" in reason:
-        return "Make room there, or name another folder in TMPDIR, and run it again."
-    return "Make room there, and run it again." if number in (errno.ENOSPC, errno.EDQUOT) else ""
-
-
-def _stopped(fault: BaseException) -> DrtoolError:
-    """Return the error for click's Abort, which is Ctrl-C, or for SIGTERM."""
-    hint = "What was listed before is untouched; run it again."
-    if isinstance(fault, click.Abort):
-        return Interrupted("interrupted", hint=hint)
-    return Terminated("terminated", hint=hint)
-
-
-def _usage_error(fault: click.ClickException) -> UsageError:
-    context = fault.ctx if isinstance(fault, click.UsageError) else None
-    path = context.command_path if context else "drtool"
-    message = fault.format_message().removesuffix(".")
-    return UsageError(message[:1].lower() + message[1:], hint=f"`{path} --help` shows how it is used.")
-
-
-def _unexpected(fault: BaseException) -> DrtoolError:
-    """Return an error that says where, and not what: the text of an error that nobody foresaw may hold a secret."""
-    frames = extract_tb(fault.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return DrtoolError(
-        f"drtool met an error that it does not know: {type(fault).__name__}{place}",
-        hint="Run it again with --debug to see where it came from, and report that.",
-    )
 
 
 def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
     ENDING.set()
-    raise _Terminate
+    raise Terminate
 
 
 def _on_sigint(_signal: int, _frame: FrameType | None) -> NoReturn:
