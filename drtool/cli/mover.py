@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from drtool.cli.mover_inside import probe, queues
+from drtool.cli.mover_inside import probe, queues, references
 from drtool.cli.options import GRANT, PLACE, Invocation, common
 from drtool.cli.output import encode, say_text
 from drtool.cli.restore import answer
@@ -23,6 +23,7 @@ def command() -> None:
 
 command.add_command(probe)
 command.add_command(queues)
+command.add_command(references)
 
 
 @command.command("restore")

@@ -1,6 +1,7 @@
-"""`drtool mover probe` and `drtool mover queues`: what drtool's one-off pods run. Not for people, and not listed."""
+"""`drtool mover probe`, `queues` and `references`: what drtool's one-off pods run. Not for people, and not listed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +11,9 @@ from drtool.cli.options import Invocation, common
 from drtool.cli.output import encode, say_text
 from drtool.errors import UsageError
 from drtool.operations.inside import probe_http, run_queues
-from drtool.policy.volumes import RedisVolume
+from drtool.operations.references import look_for_files
+from drtool.policy.schema import FileReferences
+from drtool.policy.volumes import PostgresVolume, RedisVolume
 
 
 @click.command("probe")
@@ -38,4 +41,26 @@ def queues(invocation: Invocation, doing: Any, volume: str) -> int:
     say_text(
         json.dumps({"queues": encode(run_queues(described, doing, invocation.world))}, ensure_ascii=False)
     )
+    return 0
+
+
+@click.command("references")
+@click.argument("volume")
+@click.argument("asked")
+@click.option("--root", required=True, type=click.Path(path_type=Path), help="The root of the files.")
+@common()
+def references(invocation: Invocation, volume: str, asked: str, root: Path) -> int:
+    """Look below a root for the files that a query lists; VOLUME of PostgreSQL and what is ASKED are JSON.
+
+    The last line printed says what is missing, as JSON.
+    """
+    try:
+        described = PostgresVolume.model_validate_json(volume)
+        reference = FileReferences.model_validate_json(asked)
+    except ValidationError as fault:
+        raise UsageError(
+            "this is no volume of PostgreSQL, or no reference", hint="Give them as `drtool restore` does."
+        ) from fault
+    looked = look_for_files(described, reference, root, invocation.world)
+    say_text(json.dumps({"references": encode(looked)}))
     return 0

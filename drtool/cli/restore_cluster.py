@@ -17,10 +17,11 @@ from drtool.cli.restore_report import refuse_unwritable, write_report
 from drtool.cli.table import Table
 from drtool.cli.target_options import wishes_of
 from drtool.cli.units import NONE, counted, rate, size, took, when
-from drtool.errors import ObjectiveMissed, UsageError
+from drtool.errors import NotProven, ObjectiveMissed, UsageError
 from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import (
     Challenge,
+    CheckedReferences,
     ClusterRestoreRequest,
     ClusterRestoreResult,
     RestoredVolume,
@@ -146,13 +147,24 @@ def answer(result: ClusterRestoreResult | PlanResult, now: datetime) -> Answer:
     return Answer(
         command="restore",
         verdict=f"restore: {result.policy} is {result.outcome} in {where}, {counted(proofs, 'proof')} held",
-        advice=f"It took {took(result.seconds)}; "
-        + ("the notes say what is left to do." if result.notes else "nothing is left to do."),
+        advice=f"It took {took(result.seconds)}; {_left_to_do(result)}",
         facts={"restore": result},
         lines=[*_lines(result, now)],
-        exit_code=ObjectiveMissed.exit_code if result.missed else 0,
-        alarm=bool(result.missed),
+        exit_code=_exit_code(result),
+        alarm=bool(_exit_code(result)),
     )
+
+
+def _left_to_do(result: ClusterRestoreResult) -> str:
+    if not all(each.is_whole for each in result.references):
+        return "not every file that rows refer to is known to be there: see below."
+    return "the notes say what is left to do." if result.notes else "nothing is left to do."
+
+
+def _exit_code(result: ClusterRestoreResult) -> int:
+    if not all(each.is_whole for each in result.references):
+        return NotProven.exit_code
+    return ObjectiveMissed.exit_code if result.missed else 0
 
 
 def _lines(result: ClusterRestoreResult, now: datetime) -> Iterator[str | Table]:
@@ -172,7 +184,21 @@ def _lines(result: ClusterRestoreResult, now: datetime) -> Iterator[str | Table]
         for proof in each.proofs
     ]
     yield Table(("VOLUME", "PROOF", "RESULT", "EXPECTED", "FOUND"), proofs)
+    yield Table(
+        ("REFERENCES", "ROWS OF", "FILES OF", "LISTED", "MISSING"), [*map(_counts, result.references)]
+    )
+    for each in result.references:
+        yield from (f"MISSING  {each.name}: {path}" for path in each.first)
+        if each.missing > len(each.first):
+            yield f"MISSING  {each.name}: {each.missing - len(each.first)} more"
+        if each.failed:
+            yield f"UNKNOWN  {each.name}: nobody can tell what is missing: {each.failed}"
     yield from (f"note: {note}" for note in result.notes)
+
+
+def _counts(each: CheckedReferences) -> tuple[str, ...]:
+    counts = ("unknown", "unknown") if each.failed else (str(each.listed), str(each.missing))
+    return each.name, each.database, each.files, *counts
 
 
 def _row(each: RestoredVolume, now: datetime) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from drtool import __version__
 from drtool.cli.output import say_aside
 from drtool.cli.units import NONE, counted, rate, size, took
 from drtool.errors import UsageError
-from drtool.operations.cluster_restore.results import ClusterRestoreResult, RestoredVolume
+from drtool.operations.cluster_restore.results import CheckedReferences, ClusterRestoreResult, RestoredVolume
 from drtool.policy.moments import exact, to_second
 from drtool.report.html import to_html
 from drtool.report.page import Figure, Grid, Page, Section, Tone
@@ -32,7 +32,8 @@ def page_of(result: ClusterRestoreResult) -> Page:
     """Return the report of a run that came to its end."""
     proofs = [proof for each in result.volumes for proof in each.proofs]
     failed = sum(not proof.ok for proof in proofs)
-    tone: Tone = "bad" if result.missed or failed else "good"
+    gaps = [each for each in result.references if not each.is_whole]
+    tone: Tone = "bad" if result.missed or failed or gaps else "good"
     verdict = f"{result.policy} is {result.outcome}"
     advice = f"In {result.target.context}, namespace {result.namespace}, since {to_second(result.ended)}."
     if failed:
@@ -49,6 +50,7 @@ def page_of(result: ClusterRestoreResult) -> Page:
             Section("What was lost", grid=_losses(result)),
             Section("How long it took", grid=_phases(result)),
             Section("What was proven", grid=_proofs(result)),
+            *([_references(result)] if result.references else []),
             Section("What a human must still look at", result.notes),
             Section("Technical appendix: the run", _run(result)),
             Section("Technical appendix: points", grid=_points(result)),
@@ -117,6 +119,19 @@ def _proofs(result: ClusterRestoreResult) -> Grid:
     ]
     bad = frozenset(number for number, (_, proof) in enumerate(proofs) if not proof.ok)
     return Grid(("Volume", "Proof", "Result", "Expected", "Found"), rows, bad)
+
+
+def _references(result: ClusterRestoreResult) -> Section:
+    rows = [(each.name, each.database, each.files, *_counts(each)) for each in result.references]
+    bad = frozenset(number for number, each in enumerate(result.references) if not each.is_whole)
+    told = [f"{each.name}: nobody can tell: {each.failed}" for each in result.references if each.failed]
+    told += [f"{each.name}: missing: {path}" for each in result.references for path in each.first]
+    columns = ("References", "Rows of", "Files of", "Listed", "Missing")
+    return Section("Files that rows refer to", told, Grid(columns, rows, bad))
+
+
+def _counts(each: CheckedReferences) -> tuple[str, str]:
+    return ("unknown", "unknown") if each.failed else (str(each.listed), str(each.missing))
 
 
 def _run(result: ClusterRestoreResult) -> list[str]:

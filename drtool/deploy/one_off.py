@@ -1,20 +1,32 @@
 """A pod of a restore that does one thing in the namespace and ends: restricted, with no rights to the API."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from drtool.deploy.mover import RUN_LABEL
 from drtool.deploy.names import COMMON, Object, new
-from drtool.deploy.pods import CONTAINER, DRTOOL_USER, RESOURCES, SECRETS_FOLDER, verbatim
+from drtool.deploy.pods import (
+    BASELINE_CAPABILITIES,
+    CLAIMS_FOLDER,
+    CONTAINER,
+    DRTOOL_USER,
+    RESOURCES,
+    SECRETS_FOLDER,
+    verbatim,
+)
 
 _GRACE_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class OneOff:
-    """What runs: command in place of the image's own, or args for it; as whom; with which keys of which Secrets."""
+    """What runs: command in place of the image's own, or args for it; as whom; with which keys of which Secrets.
+
+    claim is mounted read-only in a folder of its name. placement are the fields of a pod that say where it may run.
+    Of root's rights it has the one to read what is not its own, and only for a claim.
+    """
 
     image: str
     command: Sequence[str] = ()
@@ -23,6 +35,8 @@ class OneOff:
     group: int = DRTOOL_USER
     groups: Sequence[int] = ()
     secrets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    claim: str = ""
+    placement: Mapping[str, Any] = field(default_factory=dict)
 
 
 def one_off_name(run: str, step: str) -> str:
@@ -32,12 +46,36 @@ def one_off_name(run: str, step: str) -> str:
 
 def one_off_pod(run: str, step: str, does: OneOff, limit_s: int) -> Object:
     """Return the pod of a step, which is ended after limit_s seconds."""
-    secrets = list(does.secrets.items())
-    mounts = [
-        {"name": f"secret-{number}", "mountPath": f"{SECRETS_FOLDER}/{name}", "readOnly": True}
-        for number, (name, _) in enumerate(secrets)
-    ]
-    container: Object = {
+    spec = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": limit_s,
+        "terminationGracePeriodSeconds": _GRACE_S,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        **does.placement,
+        "securityContext": {
+            "runAsNonRoot": not _is_root(does),
+            "runAsUser": does.user,
+            "runAsGroup": does.group,
+            "supplementalGroups": list(does.groups),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(does)],
+        "volumes": list(_volumes(does)),
+    }
+    labels = {**COMMON, "app.kubernetes.io/component": "once", RUN_LABEL: run}
+    return new("v1", "Pod", one_off_name(run, step), labels, spec=spec)
+
+
+def _is_root(does: OneOff) -> bool:
+    return bool(does.claim) and does.user == 0
+
+
+def _container(does: OneOff) -> Object:
+    mounts = {f"secret-{number}": f"{SECRETS_FOLDER}/{name}" for number, name in enumerate(does.secrets)}
+    if does.claim:
+        mounts["claim"] = f"{CLAIMS_FOLDER}/{does.claim}"
+    return {
         "name": CONTAINER,
         "image": does.image,
         "imagePullPolicy": "IfNotPresent",
@@ -48,31 +86,24 @@ def one_off_pod(run: str, step: str, does: OneOff, limit_s: int) -> Object:
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+            "capabilities": {
+                "drop": ["ALL"],
+                **({"add": list(BASELINE_CAPABILITIES)} if _is_root(does) else {}),
+            },
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],  # noqa: S108 - in its own pod
-    }
-    spec = {
-        "restartPolicy": "Never",
-        "activeDeadlineSeconds": limit_s,
-        "terminationGracePeriodSeconds": _GRACE_S,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": does.user,
-            "runAsGroup": does.group,
-            "supplementalGroups": list(does.groups),
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [
-            {"name": "tmp", "emptyDir": {"sizeLimit": "128Mi"}},
-            *(_secret(number, name, keys) for number, (name, keys) in enumerate(secrets)),
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in its own pod
+            *({"name": name, "mountPath": path, "readOnly": True} for name, path in mounts.items()),
         ],
     }
-    labels = {**COMMON, "app.kubernetes.io/component": "once", RUN_LABEL: run}
-    return new("v1", "Pod", one_off_name(run, step), labels, spec=spec)
+
+
+def _volumes(does: OneOff) -> Iterator[Object]:
+    yield {"name": "tmp", "emptyDir": {"sizeLimit": "128Mi"}}
+    for number, (name, keys) in enumerate(does.secrets.items()):
+        yield _secret(number, name, keys)
+    if does.claim:
+        yield {"name": "claim", "persistentVolumeClaim": {"claimName": does.claim}}
 
 
 def _secret(number: int, name: str, keys: Sequence[str]) -> Object:

@@ -38,7 +38,7 @@ def name_faults(policy: object) -> Iterator[Fault]:
     yield from _repeated(policy, ("volumes",), "name")
     for index, volume in enumerate(_items(_get(policy, "volumes"))):
         yield from _repeated(volume, ("proofs",), "name", above=("volumes", index))
-    for part in ("hooks", "probes"):
+    for part in ("hooks", "probes", "references"):
         yield from _repeated(recovery, (part,), "name", above=("recovery",))
     yield from _order_faults(_items(_get(recovery, "order")), volumes)
     yield from _tier_faults(_items(_get(recovery, "tiers")))

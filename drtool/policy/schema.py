@@ -114,12 +114,18 @@ class CommandDeploy(Model):
 
 
 class FileReferences(Model):
-    """A query on a PostgreSQL volume whose rows are paths that must exist in a volume of files."""
+    """A query on a PostgreSQL volume whose rows are paths that must exist in a volume of files.
+
+    It has one column, and runs read-only as the volume's user, in its database. Paths are from the root of the volume
+    on, with or without a slash before them; what is null or empty refers to no file. A restore into a cluster asks it
+    once the workloads have started, and reports what is missing; it undoes nothing for that.
+    """
 
     name: Text
     database: Name
     sql: Text
     files: Name
+    time_limit: Duration = timedelta(minutes=15)
 
 
 Probe = Annotated[

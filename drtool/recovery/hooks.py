@@ -1,4 +1,4 @@
-"""What speaks against the hooks and probes of a policy in a plan, and which hooks are left out of it."""
+"""What speaks against the hooks and probes of a policy in a plan, and which hooks and references are left out of it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -30,6 +30,15 @@ def hook_refusals(policy: Policy, objects: Sequence[Prepared], phases: Sequence[
         elif known and command.workload not in known:
             said = f"runs in a pod of {command.workload}, and no workload of that name comes back"
             yield Refusal(step.id, said, "Correct workload in the policy.")
+
+
+def reference_notes(policy: Policy, phases: Sequence[Phase]) -> Iterator[str]:
+    """Yield the files that nobody looks for, for their database or they themselves do not come back."""
+    planned = {step.id for phase in phases for step in phase.steps}
+    for each in policy.recovery.references:
+        if f"references {each.name}" not in planned:
+            needed = f"it takes {each.database}, {each.files} and workloads that start"
+            yield f"references {each.name}: not looked for, {needed}"
 
 
 def hook_notes(policy: Policy, phases: Sequence[Phase]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
 from drtool.recovery.disk import claims_made, disk_of, note_disk, refuse_disk
-from drtool.recovery.hooks import hook_notes, hook_refusals
+from drtool.recovery.hooks import hook_notes, hook_refusals, reference_notes
 from drtool.recovery.manifests.prepare import Preparation
 from drtool.recovery.points import Choice, VolumePoint
 from drtool.recovery.predict import predict
@@ -114,6 +114,7 @@ def make_plan(
             *note_disk(policy, choice.volumes, preparation, facts),
             *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
             *hook_notes(policy, phases),
+            *reference_notes(policy, phases),
         ),
         disk=disk_of(claims_made(preparation, changes), facts),
         predicted=time.data,

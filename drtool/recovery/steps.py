@@ -25,6 +25,7 @@ StepKind = Literal[
     "queues",
     "hook",
     "probe",
+    "references",
     "resume",
     "enrol",
     "protect",
@@ -87,11 +88,12 @@ def phases_of(
         for phase in PHASES
     }
     hooks = {phase: _phase_hooks(policy, at) if objects else [] for at, phase in enumerate((*PHASES, "end"))}
-    tiers = tiers_of(policy, applied, objects, {each.volume for each in volumes})
+    restored = {each.volume for each in volumes}
+    tiers = tiers_of(policy, applied, objects, restored)
     steps["deployment"] = [*hooks["deployment"], *steps["deployment"], *_link(applied)]
     before = [*hooks["data"], *steps["data"]]
     steps["data"] = [*before, *_data(policy, volumes, before)]
-    started = [*hooks["testing"], *_start(policy, tiers)]
+    started = [*hooks["testing"], *_start(policy, tiers, restored)]
     steps["testing"] = [*started, *steps["testing"], *_resume(applied), *hooks["end"]]
     if enrol:
         steps["testing"] += _protect()
@@ -146,8 +148,11 @@ def _data(policy: Policy, volumes: Iterable[VolumePoint], before: Sequence[Step]
             last = behind
 
 
-def _start(policy: Policy, tiers: Iterable[Tier]) -> Iterator[Step]:
-    """Yield a step for each tier, behind it one for the queues that nothing may read yet, and the policy's probes."""
+def _start(policy: Policy, tiers: Iterable[Tier], restored: Collection[str]) -> Iterator[Step]:
+    """Yield a step for each tier, behind it one for the queues that nothing may read yet; then probes and references.
+
+    Files are looked for before anybody outside can reach the application, and before CronJobs clean up in it.
+    """
     is_started = False
     for tier in tiers:
         names = {ref.name for ref in tier.workloads}
@@ -160,6 +165,9 @@ def _start(policy: Policy, tiers: Iterable[Tier]) -> Iterator[Step]:
         is_started = True
     for probe in policy.recovery.probes if is_started else ():
         yield Step(f"probe {probe.name}", "probe", probe.name)
+    for each in policy.recovery.references if is_started else ():
+        if {each.database, each.files} <= {*restored}:
+            yield Step(f"references {each.name}", "references", each.name)
 
 
 def _start_hooks(hooks: Iterable[Hook], names: Collection[str]) -> Iterator[Step]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from drtool.operations.cluster_restore.results import ClusterRestoreResult, RestoredVolume
+from drtool.operations.cluster_restore.results import CheckedReferences, ClusterRestoreResult, RestoredVolume
 from drtool.recovery.target import TargetCluster
 from drtool.sources.base import Proof
 
@@ -57,6 +57,17 @@ UNPROVEN: Final = replace(
         replace(
             POSTGRES, proofs=(*POSTGRES.proofs, Proof("<posts>", ok=False, expected="at least 1", actual="0"))
         ),
+    ),
+)
+GAPS: Final = replace(
+    RESTORED,
+    outcome="restored, and not proven",
+    references=(
+        CheckedReferences(
+            "posts", "postgres", "media", listed=1200, missing=12, first=("a\n<b>.jpg", "../c")
+        ),
+        CheckedReferences("avatars", "postgres", "media", listed=40),
+        CheckedReferences("albums", "postgres", "media", failed="PostgreSQL refuses the query"),
     ),
 )
 UNDONE: Final = replace(

@@ -15,7 +15,7 @@ from drtool.cli.target_options import parse_names
 from drtool.errors import Refused, UsageError
 from drtool.operations.cluster_restore.results import Challenge
 from tests.cli.conftest import Place, Run
-from tests.cli.ended import BEGUN, MISSED, RESTORED, TARGET, UID, UNDONE
+from tests.cli.ended import BEGUN, GAPS, MISSED, RESTORED, TARGET, UID, UNDONE
 from tests.cli.test_answers import shown
 from tests.cli.test_completion import complete
 
@@ -114,6 +114,25 @@ def test_a_missed_objective_ends_with_9() -> None:
     answer = restore_cluster.answer(MISSED, NOW)
     assert (answer.exit_code, answer.alarm) == (9, True)
     assert "MISSED   it took 1 h 10 min, and 1 h was promised" in shown(answer)
+
+
+def test_files_that_are_missing_end_with_4_and_are_named() -> None:
+    answer = restore_cluster.answer(GAPS, NOW)
+    assert (answer.exit_code, answer.alarm) == (4, True)
+    assert "forum is restored, and not proven" in answer.verdict
+    assert answer.advice.endswith("not every file that rows refer to is known to be there: see below.")
+    text = shown(answer)
+    for part in (
+        "posts       postgres  media     1200     12",
+        "albums      postgres  media     unknown  unknown",
+        "MISSING  posts: a\n<b>.jpg",
+        "MISSING  posts: 10 more",
+        "UNKNOWN  albums: nobody can tell what is missing: PostgreSQL refuses the query",
+    ):
+        assert part in text
+    assert restore_cluster.answer(replace(GAPS, missed=("late",)), NOW).exit_code == 4
+    whole = replace(GAPS, outcome="restored", references=GAPS.references[1:2])
+    assert restore_cluster.answer(whole, NOW).exit_code == 0
 
 
 def test_an_undone_run_says_what_it_took_away_and_what_stays() -> None:

@@ -1,5 +1,6 @@
 """The report of a restore, byte by byte; `python -m tests.cli.test_restore_report` writes those to compare with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,10 +11,10 @@ from drtool.cli.restore_report import page_of, refuse_unwritable, write_report
 from drtool.errors import UsageError
 from drtool.operations.cluster_restore.results import ClusterRestoreResult
 from drtool.report.html import to_html
-from tests.cli.ended import MISSED, RESTORED, UNPROVEN
+from tests.cli.ended import GAPS, MISSED, RESTORED, UNPROVEN
 
 GOLDEN: Final = Path(__file__).parent / "golden"
-ENDED: Final = {"restored": RESTORED, "missed": MISSED, "unproven": UNPROVEN}
+ENDED: Final = {"restored": RESTORED, "missed": MISSED, "unproven": UNPROVEN, "gaps": GAPS}
 
 
 def drawn(result: ClusterRestoreResult) -> str:
@@ -53,6 +54,17 @@ def test_a_proof_that_failed_is_the_verdict() -> None:
     assert page.verdict == "forum is not proven: 1 proof failed"
     assert page.tone == page.figures[-1].tone == "bad"
     assert page.figures[-1].value == "1 of 2"
+
+
+def test_files_that_rows_refer_to_and_that_are_missing_are_told_with_those_that_nobody_looked_for() -> None:
+    page = page_of(GAPS)
+    assert (page.verdict, page.tone) == ("forum is restored, and not proven", "bad")
+    [section] = [each for each in page.sections if each.title == "Files that rows refer to"]
+    assert section.grid is not None
+    assert [section.grid.rows[number][0] for number in sorted(section.grid.bad)] == ["posts", "albums"]
+    assert section.grid.rows[2][3:] == ("unknown", "unknown")
+    assert section.items[0] == "albums: nobody can tell: PostgreSQL refuses the query"
+    assert page_of(replace(GAPS, references=GAPS.references[1:2])).tone == "good"
 
 
 def test_a_report_goes_to_a_new_file_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,10 @@ REFERENCE = {"name": "r", "sql": "select 1", "database": "db", "files": "media"}
             ["recovery.hooks[1].name: h is also the name of recovery.hooks[0]"],
         ),
         (
+            {"volumes": [DB, MEDIA], "recovery": {"references": [REFERENCE, REFERENCE]}},
+            ["recovery.references[1].name: r is also the name of recovery.references[0]"],
+        ),
+        (
             {
                 "volumes": [DB, {"name": "objects", "source": "manifests"}],
                 "recovery": {

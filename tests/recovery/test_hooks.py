@@ -4,7 +4,7 @@ import pytest
 
 from drtool.recovery.steps import Step
 from drtool.recovery.wishes import Wishes
-from tests.recovery.captured import captured, claim, workload
+from tests.recovery.captured import Json, captured, claim, workload
 from tests.recovery.stage import made, policy, refused
 
 OBJECTS = [
@@ -125,3 +125,24 @@ def test_a_probe_in_a_workload_that_does_not_come_back_is_refused() -> None:
     assert refused(OBJECTS, of=policy(probe)) == [
         "probe p runs in a pod of wbe, and no workload of that name comes back"
     ]
+
+
+REFERENCES = "references: [{name: posts, database: postgres, files: media, sql: select}]"
+
+
+def test_files_are_looked_for_once_all_runs_and_before_anybody_can_reach_it() -> None:
+    text = f"recovery: {{probes: [{{name: p, http: 'http://web/'}}], {REFERENCES}}}"
+    found = made(OBJECTS, of=policy(text))
+    ids = [step.id for step in found.phases[-1].steps]
+    assert ids[-3:] == ["probe p", "references posts", "apply networking.k8s.io/Ingress"]
+    assert not [note for note in found.notes if "references" in note]
+
+
+@pytest.mark.parametrize(
+    ("objects", "volumes"), [(OBJECTS, ("objects", "postgres")), (OBJECTS, ("objects", "media")), ([], ())]
+)
+def test_files_that_cannot_be_looked_for_are_noted(objects: list[Json], volumes: tuple[str, ...]) -> None:
+    found = made(objects, Wishes(volumes=volumes), of=policy(f"recovery: {{{REFERENCES}}}"))
+    assert "references posts" not in [step.id for step in found.steps]
+    why = "references posts: not looked for, it takes postgres, media and workloads that start"
+    assert why in found.notes

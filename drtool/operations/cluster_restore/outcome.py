@@ -1,11 +1,16 @@
 """How a run ended, told from its journal: what came back, what was lost, how long it took, what was promised."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from drtool.operations.cluster_restore.replay import Replay
-from drtool.operations.cluster_restore.results import ClusterRestoreResult, RestoredVolume
+from drtool.operations.cluster_restore.results import (
+    CheckedReferences,
+    ClusterRestoreResult,
+    Ending,
+    RestoredVolume,
+)
 from drtool.policy.durations import brief_duration
 from drtool.recovery.journal import fold, phases_spent
 from drtool.recovery.points import VolumePoint
@@ -22,16 +27,18 @@ def outcome_of(replay: Replay) -> ClusterRestoreResult:
     volumes = tuple(_volume(replay, each) for each in replay.plan.volumes)
     took = entries[-1].time - entries[0].time
     missed = tuple(_missed(replay, volumes, took))
+    references = tuple(_references(replay))
     return ClusterRestoreResult(
         run=replay.run,
         policy=replay.plan.policy,
         target=replay.plan.target,
         namespace=replay.namespace,
-        outcome="restored, and an objective was missed" if missed else "restored",
+        outcome=_ending(references, missed),
         begun=entries[0].time,
         ended=entries[-1].time,
         rto=replay.policy.objectives.rto,
         volumes=volumes,
+        references=references,
         phases={
             name: spent.total_seconds() for name, spent in phases_spent(entries, replay.plan.phases).items()
         },
@@ -39,6 +46,12 @@ def outcome_of(replay: Replay) -> ClusterRestoreResult:
         missed=missed,
         notes=tuple(_notes(replay)),
     )
+
+
+def _ending(references: Iterable[CheckedReferences], missed: Sequence[str]) -> Ending:
+    if not all(each.is_whole for each in references):
+        return "restored, and not proven"
+    return "restored, and an objective was missed" if missed else "restored"
 
 
 def aborted(replay: Replay, undone: Json) -> ClusterRestoreResult:
@@ -86,6 +99,14 @@ def _volume(replay: Replay, point: VolumePoint) -> RestoredVolume:
             for each in result.get("proofs", ())
         ),
     )
+
+
+def _references(replay: Replay) -> Iterator[CheckedReferences]:
+    for each in replay.policy.recovery.references:
+        found = replay.results.get(f"references {each.name}")
+        if found is not None:
+            told: dict[str, Any] = {**found, "first": tuple(found.get("first", ()))}
+            yield CheckedReferences(each.name, each.database, each.files, **told)
 
 
 def _missed(replay: Replay, volumes: tuple[RestoredVolume, ...], took: timedelta) -> Iterator[str]:

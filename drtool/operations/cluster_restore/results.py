@@ -11,7 +11,7 @@ from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from drtool.sources.base import Json, Proof
 
-Ending = Literal["restored", "restored, and an objective was missed", "aborted"]
+Ending = Literal["restored", "restored, and not proven", "restored, and an objective was missed", "aborted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,27 @@ class RestoredVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedReferences:
+    """The files that a query lists, and how many of them are missing in a volume; first are some of those.
+
+    failed says why nobody knows what is missing: then the numbers say nothing.
+    """
+
+    name: str
+    database: str
+    files: str
+    listed: int = 0
+    missing: int = 0
+    first: tuple[str, ...] = ()
+    failed: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether every file is known to be there."""
+        return not self.missing and not self.failed
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterRestoreResult:
     """How a run ended. phases are seconds by phase, whole ones only; seconds is from its begin to its end.
 
@@ -86,6 +107,7 @@ class ClusterRestoreResult:
     ended: datetime
     rto: timedelta
     volumes: tuple[RestoredVolume, ...] = ()
+    references: tuple[CheckedReferences, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)
     missed: tuple[str, ...] = ()

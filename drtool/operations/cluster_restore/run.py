@@ -30,6 +30,7 @@ from drtool.operations.cluster_restore.protect import (
     refuse_unready,
 )
 from drtool.operations.cluster_restore.queues import treat_queues
+from drtool.operations.cluster_restore.references import check_references
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest, ClusterRestoreResult
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
@@ -57,6 +58,7 @@ _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "queues": treat_queues,
     "hook": run_hook,
     "probe": run_probe,
+    "references": check_references,
     "resume": resume_cron_jobs,
     "enrol": enrol_new_writer,
     "protect": protect_again,
