@@ -9,8 +9,7 @@ import click
 from drtool.cli.mover_inside import probe, queues, references
 from drtool.cli.options import GRANT, PLACE, Invocation, common
 from drtool.cli.output import encode, say_text
-from drtool.cli.restore import answer
-from drtool.operations.mover import Claim, run_mover, wait_for_hands
+from drtool.operations.mover import Claim, run_mover, settle, wait_for_hands
 from drtool.operations.restore import RestoreRequest
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -41,7 +40,17 @@ def restore(invocation: Invocation, volume: str, *, hands: Path | None, **given:
     bin_dir = None if hands is None else wait_for_hands(hands, invocation.world)
     place = Claim(given["claim"], given["path"], given["run"], volume)
     request = RestoreRequest(volume=volume, directory=place.target, bin_dir=bin_dir)
-    result = run_mover(invocation.session(), request, place)
-    code = invocation.say(answer(result, invocation.now))
-    say_text(json.dumps({"restore": encode(result)}, ensure_ascii=False))
-    return code
+    result = run_mover(invocation.session(), request, place, encode)
+    say_text(json.dumps({"restore": result}, ensure_ascii=False))
+    return 0
+
+
+@command.command("settle")
+@click.argument("volume")
+@click.option("--claim", required=True, type=_FOLDER, help="Where the claim is mounted.")
+@click.option("--run", required=True, help="The run that has brought its data back.")
+@common()
+def settle_claim(_invocation: Invocation, volume: str, claim: Path, run: str) -> int:
+    """Remove what a run left in the claim of VOLUME beside the data: the run knows by now how it went."""
+    settle(Claim(claim, "", run, volume))
+    return 0

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from drtool.deploy.mover import Lender, Mover, restricted
+from drtool.deploy.claim_job import restricted
+from drtool.deploy.mover import Lender, Mover
 from drtool.deploy.names import Object, new
 from drtool.deploy.pods import verbatim
 

@@ -10,43 +10,37 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
+from drtool.deploy.claim_job import (
+    TMP,
+    TMP_MOUNT,
+    Runs,
+    as_root,
+    claim_job,
+    claim_pod,
+    restricted,
+    security_of,
+)
 from drtool.deploy.hands import agent_command
 from drtool.deploy.names import COMMON, VOLUME_LABEL, Object, new
 from drtool.deploy.network import DNS_RULE, store_rule
 from drtool.deploy.pods import (
     CLAIMS_FOLDER,
     CONTAINER,
-    DRTOOL_USER,
     RESOURCES,
     SECRETS_FOLDER,
     TERMINATION_MESSAGE,
     verbatim,
 )
-from drtool.deploy.workloads import failure_policy
 
 RUN_LABEL: Final = "drtool.io/run"
+COMPONENT: Final = "app.kubernetes.io/component"
 HANDS: Final = "hands"  # the container that lends its programs
 PIECE: Final = 900_000  # bytes of a Secret, which may hold 1 MiB
 
 _RUN_FOLDER: Final = "/etc/drtool/run"
 _GRANT_FOLDER: Final = "/etc/drtool/grant"
 _HANDS_FOLDER: Final = "/hands"
-# To give files back to their owners.
-_ROOT_NEEDS: Final = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"]
 _OWN: Final = 'chown "$2" "$1"'
-_KEPT_S: Final = 2 * 24 * 3600
-_TRIES: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """As whom the containers of a mover run, and on which nodes. user None: drtool's own."""
-
-    user: int | None = None
-    group: int | None = None
-    fs_group: int | None = None
-    groups: tuple[int, ...] = ()
-    placement: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +88,14 @@ def mover_name(run: str, volume: str) -> str:
     return f"drtool-mover-{volume[:30].strip('-')}-{sha256(f'{run}/{volume}'.encode()).hexdigest()[:8]}"
 
 
+def settle_name(run: str, volume: str) -> str:
+    """Return what the Job is called that takes the mark of a mover away."""
+    return f"{mover_name(run, volume)}-end"
+
+
 def mover_labels(run: str, volume: str) -> dict[str, str]:
     """Return the labels of a mover's objects."""
-    return {**COMMON, "app.kubernetes.io/component": "mover", RUN_LABEL: run, VOLUME_LABEL: volume}
+    return {**COMMON, COMPONENT: "mover", RUN_LABEL: run, VOLUME_LABEL: volume}
 
 
 def key_secret(mover: Mover, runner: str, urls: bytes, ca: bytes | None) -> Object:
@@ -122,48 +121,52 @@ def _secret(name: str, mover: Mover, files: Mapping[str, bytes]) -> Object:
 
 
 def mover_network(mover: Mover, endpoint: str | None) -> Object:
-    """Return the NetworkPolicy of a mover: names and the store, nothing else; nobody comes in."""
+    """Return the NetworkPolicy of a mover's pods: names and the store, nothing else; nobody comes in."""
+    selected = {key: value for key, value in mover.labels.items() if key != COMPONENT}
     return new(
         "networking.k8s.io/v1",
         "NetworkPolicy",
         mover.name,
         mover.labels,
         spec={
-            "podSelector": {"matchLabels": mover.labels},
+            "podSelector": {"matchLabels": selected},
             "policyTypes": ["Ingress", "Egress"],
             "egress": [DNS_RULE, store_rule(endpoint)],
         },
     )
 
 
+def settle_job(mover: Mover) -> Object:
+    """Return the Job that takes the mover's mark from the claim. It waits until it is resumed; it has no secrets."""
+    container: Object = {
+        "name": CONTAINER,
+        "image": mover.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["mover", "settle", mover.volume, "--claim", _mounted(mover), "--run", mover.run],
+        "terminationMessagePath": TERMINATION_MESSAGE,
+        "env": [{"name": "DRTOOL_TERMINATION_MESSAGE", "value": TERMINATION_MESSAGE}],
+        "securityContext": security_of(mover.runs),
+        "resources": RESOURCES,
+        "volumeMounts": [_claim_mount(mover), TMP_MOUNT],
+    }
+    spec = {**claim_pod(mover.runs), "containers": [container], "volumes": [_claim(mover), TMP]}
+    return claim_job(
+        settle_name(mover.run, mover.volume), {**mover.labels, COMPONENT: "mover-end"}, spec, suspend=True
+    )
+
+
 def mover_job(mover: Mover) -> Object:
     """Return the Job. The claim may have no node before it: it asks of nodes what the workload asks."""
     spec: Object = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        **claim_pod(mover.runs),
         "shareProcessNamespace": mover.lender is not None,
-        "terminationGracePeriodSeconds": 30,
-        "securityContext": _pod_security(mover.runs),
-        **mover.runs.placement,
         "containers": [_container(mover)],
         "volumes": list(_volumes(mover)),
     }
     if mover.lender is not None:
         spec["initContainers"] = list(_lent(mover, mover.lender))
         spec["imagePullSecrets"] = [{"name": name} for name in mover.lender.pull_secrets]
-    return new(
-        "batch/v1",
-        "Job",
-        mover.name,
-        mover.labels,
-        spec={
-            "backoffLimit": _TRIES,
-            "ttlSecondsAfterFinished": _KEPT_S,
-            "podFailurePolicy": failure_policy(),
-            "template": {"metadata": {"labels": mover.labels}, "spec": spec},
-        },
-    )
+    return claim_job(mover.name, mover.labels, spec)
 
 
 def _container(mover: Mover) -> Object:
@@ -191,10 +194,7 @@ def _container(mover: Mover) -> Object:
         "args": arguments,
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "terminationMessagePath": TERMINATION_MESSAGE,
-        "securityContext": {
-            **(_as_root() if mover.runs.user == 0 else restricted()),
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": security_of(mover.runs),
         "resources": RESOURCES,
         "volumeMounts": mounts,
     }
@@ -209,7 +209,7 @@ def _lent(mover: Mover, lender: Lender) -> Iterator[Object]:
             "name": "own",
             **shared,
             "command": verbatim(["sh", "-c", _OWN, "own", _mounted(mover), owner]),
-            "securityContext": {**_as_root(), "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
+            "securityContext": {**as_root(), "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
             "volumeMounts": [_claim_mount(mover)],
         }
     yield {
@@ -217,14 +217,14 @@ def _lent(mover: Mover, lender: Lender) -> Iterator[Object]:
         **shared,
         "restartPolicy": "Always",
         "command": verbatim(agent_command(_HANDS_FOLDER)),
-        "securityContext": _as_root() if mover.runs.user == 0 else restricted(),
+        "securityContext": as_root() if mover.runs.user == 0 else restricted(),
         "volumeMounts": _shared(mover),
     }
 
 
 def _shared(mover: Mover) -> list[Object]:
     hands = [{"name": "hands", "mountPath": _HANDS_FOLDER}] if mover.lender is not None else []
-    return [_claim_mount(mover), {"name": "tmp", "mountPath": "/tmp"}, *hands]  # noqa: S108 - in its own pod
+    return [_claim_mount(mover), TMP_MOUNT, *hands]
 
 
 def _mounted(mover: Mover) -> str:
@@ -235,9 +235,13 @@ def _claim_mount(mover: Mover) -> Object:
     return {"name": "claim", "mountPath": _mounted(mover)}
 
 
+def _claim(mover: Mover) -> Object:
+    return {"name": "claim", "persistentVolumeClaim": {"claimName": mover.claim}}
+
+
 def _volumes(mover: Mover) -> Iterator[Object]:
-    yield {"name": "claim", "persistentVolumeClaim": {"claimName": mover.claim}}
-    yield {"name": "tmp", "emptyDir": {"sizeLimit": "128Mi"}}
+    yield _claim(mover)
+    yield TMP
     if mover.lender is not None:
         yield {"name": "hands", "emptyDir": {"sizeLimit": "16Mi"}}
     yield {"name": "run", "secret": {"secretName": mover.name}}
@@ -246,26 +250,3 @@ def _volumes(mover: Mover) -> Iterator[Object]:
     for number, (name, keys) in enumerate(mover.secrets.items()):
         items = [{"key": key, "path": key} for key in keys]
         yield {"name": f"secret-{number}", "secret": {"secretName": name, "items": items, "optional": True}}
-
-
-def _pod_security(runs: Runs) -> Object:
-    user = DRTOOL_USER if runs.user is None else runs.user
-    security: Object = {"runAsUser": user, "seccompProfile": {"type": "RuntimeDefault"}}
-    group = DRTOOL_USER if runs.user is None and runs.group is None else runs.group
-    if user:
-        security["runAsNonRoot"] = True
-    for name, value in (("runAsGroup", group), ("fsGroup", runs.fs_group)):
-        if value is not None:
-            security[name] = value
-    if runs.groups:
-        security["supplementalGroups"] = list(runs.groups)
-    return security
-
-
-def restricted() -> Object:
-    """Return what a container may that needs no right at all."""
-    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-
-
-def _as_root() -> Object:
-    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], "add": list(_ROOT_NEEDS)}}

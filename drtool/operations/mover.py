@@ -2,21 +2,25 @@
 
 The folder, .drtool-RUN, lies in the claim itself: there is room for what a recovery needs, and one rename brings the
 data to its place. While it is there, the claim holds nothing but what that run wrote: a mover that was killed begins
-anew. Whatever else is there is somebody's data, and stays untouched.
+anew, unless the data was in place already. Then a mark in the folder has what the restore found, and stays until the
+run's journal has it too: whoever comes again says the same. Whatever else is there is somebody's data, and stays
+untouched.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from drtool.errors import Refused, TemporaryFailure
+from drtool.operations.mover_mark import Mark, print_of, read_mark, write_mark
 from drtool.operations.restore import RestoreRequest, run_restore
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session, World
+from drtool.sources.base import Json
 
 _FRESH: Final = {"lost+found"}  # what a new file system holds
 _MODE: Final = 0o7777
@@ -43,24 +47,82 @@ class Claim:
         """The folder of the run."""
         return self.root / f".drtool-{self.run}-{self.volume}"
 
+    @property
+    def data(self) -> Path:
+        """Where the data is made whole. Once it is not there any more, and a mark is, the data is in its place."""
+        return self.work / "data"
 
-def run_mover(session: Session, request: RestoreRequest, claim: Claim) -> RestoreResult:
-    """Bring the granted volume back into a claim, proven. Raises Refused with nothing touched, and what restore does.
+    @property
+    def mark(self) -> Path:
+        """What the folder holds beside the data: what was found of it."""
+        return self.work / "mark.json"
 
-    request.directory is not looked at.
+
+def run_mover(
+    session: Session, request: RestoreRequest, claim: Claim, encode: Callable[[RestoreResult], Json]
+) -> Json:
+    """Bring the granted volume back into a claim, proven; return what encode makes of the result.
+
+    Where this very run has put it there before, and nobody touched it since, its result is returned again.
+    request.directory is not looked at. Raises Refused with nothing touched, and what restore does.
     """
+    point = "" if session.grant is None else session.grant.point
+    if claim.mark.exists() and not claim.data.exists():
+        session.world.progress.note("this run has put the data in place before: it is looked at again")
+        return _held(claim, point)
     _take(claim, session.world)
     _refuse_root_of_another(request, claim)
     claim.work.mkdir(mode=0o700)
-    data = claim.work / "data"
-    result = run_restore(session, replace(request, directory=data))
+    result = replace(
+        run_restore(session, replace(request, directory=claim.data)), directory=str(claim.target)
+    )
     session.world.progress.phase("putting it in place")
-    times = data.stat()
-    notes = list(_put(data, claim))
-    shutil.rmtree(claim.work)
-    if claim.target == claim.root and not notes:
+    mark = Mark(claim.volume, point, print_of(claim.data), encode(result))
+    write_mark(claim.mark, mark)
+    if claim.target != claim.root:
+        _put(claim)
+        return mark.result
+    times = claim.data.stat()
+    notes = list(_spread(claim))
+    if notes:
+        mark = replace(mark, result=encode(replace(result, notes=(*result.notes, *notes))))
+        write_mark(claim.mark, mark)
+    claim.data.rmdir()
+    _sync(claim.work)
+    if not notes:
         os.utime(claim.root, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return replace(result, directory=str(claim.target), notes=(*result.notes, *notes))
+    return mark.result
+
+
+def settle(claim: Claim) -> None:
+    """Remove the mark of a run from its claim; fine where there is none. The claim is as it was captured then."""
+    if not claim.work.exists():
+        return
+    if not claim.mark.exists() or claim.data.exists():
+        raise Refused(
+            f"{claim.root} is not whole: this run has not put its data in place", hint="Go on with the run."
+        )
+    times = claim.root.stat()
+    shutil.rmtree(claim.work)
+    with suppress(OSError):  # who may write there need not own it
+        os.utime(claim.root, ns=(times.st_atime_ns, times.st_mtime_ns))
+    _sync(claim.root)
+
+
+def _held(claim: Claim, point: str) -> Json:
+    """Return what was found of the data that this run has put in place. Raises Refused where it is another."""
+    mark = read_mark(claim.mark)
+    if mark is None or (mark.volume, mark.point) != (claim.volume, point):
+        raise Refused(
+            f"{claim.mark} is no mark of {point}",
+            hint="Somebody wrote it who is not this run: see who, and empty the claim; then resume.",
+        )
+    if print_of(claim.target, skip=f".drtool-{claim.run}-") != mark.print:
+        raise Refused(
+            f"{claim.target} was changed since this run put its data there",
+            hint="See who writes there, and stop them; empty the claim, then resume.",
+        )
+    return mark.result
 
 
 def wait_for_hands(folder: Path, world: World) -> Path:
@@ -132,21 +194,24 @@ def _remove(place: Path) -> None:
         place.unlink()
 
 
-def _put(data: Path, claim: Claim) -> Iterator[str]:
-    """Move the data to its place, and yield what could not be given to the root of the claim."""
+def _put(claim: Claim) -> None:
+    """Move the data to its place below the root of the claim."""
     target = claim.target
-    if target != claim.root:
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if target.exists():
-            target.rmdir()
-        data.rename(target)
-        _sync(target.parent)
-        return
-    for each in sorted(data.iterdir()):
-        each.rename(target / each.name)
-    if (refused := _like(data, target)) is not None:
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if target.exists():
+        target.rmdir()
+    claim.data.rename(target)
+    _sync(target.parent)
+    _sync(claim.work)
+
+
+def _spread(claim: Claim) -> Iterator[str]:
+    """Move what the data holds into the root of the claim, and yield what could not be given to that root."""
+    for each in sorted(claim.data.iterdir()):
+        each.rename(claim.root / each.name)
+    if (refused := _like(claim.data, claim.root)) is not None:
         yield refused
-    _sync(target)
+    _sync(claim.root)
 
 
 def _like(data: Path, root: Path) -> str | None:

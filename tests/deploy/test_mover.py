@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
+from drtool.deploy.claim_job import Runs
 from drtool.deploy.hands import agent_command
 from drtool.deploy.image_pod import image_pod
 from drtool.deploy.mover import (
     PIECE,
     Lender,
     Mover,
-    Runs,
     grant_secrets,
     key_secret,
     mover_job,
     mover_name,
     mover_network,
     pieces_of,
+    settle_job,
 )
 
 PLACEMENT = {"nodeSelector": {"disk": "fast"}}
@@ -138,7 +139,8 @@ def test_secrets_hold_a_grant_in_pieces_the_key_and_the_urls() -> None:
 )
 def test_it_reaches_names_and_the_store_and_nobody_reaches_it(endpoint: str, rule: object) -> None:
     spec = mover_network(MOVER, endpoint)["spec"]
-    assert spec["podSelector"]["matchLabels"] == MOVER.labels
+    assert spec["podSelector"]["matchLabels"].items() <= MOVER.labels.items()
+    assert spec["podSelector"]["matchLabels"].keys() >= {"drtool.io/run", "drtool.io/volume"}
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in spec
     assert spec["egress"][1:] == [rule]
@@ -174,3 +176,18 @@ def test_what_a_container_runs_is_what_was_written_once_kubelet_has_read_it() ->
     hands = pod(MOVER)["initContainers"][-1]
     assert expanded(hands["command"]) == agent_command("/hands")
     assert "echo $$" in " ".join(expanded(hands["command"]))
+
+
+def test_who_takes_the_mark_away_has_the_claim_as_the_mover_has_it_and_nothing_else() -> None:
+    for mover in (MOVER, FILES, replace(FILES, runs=Runs(0, 0))):
+        job = settle_job(mover)
+        assert job["spec"]["suspend"]
+        found, theirs = job["spec"]["template"]["spec"], pod(mover)
+        for part in ("securityContext", "automountServiceAccountToken", "restartPolicy"):
+            assert found[part] == theirs[part]
+        assert found.get("nodeSelector") == theirs.get("nodeSelector")
+        [container] = found["containers"]
+        assert container["securityContext"] == theirs["containers"][0]["securityContext"]
+        assert [each["name"] for each in found["volumes"]] == ["claim", "tmp"]
+        selected = mover_network(mover, None)["spec"]["podSelector"]["matchLabels"].items()
+        assert selected <= job["spec"]["template"]["metadata"]["labels"].items()

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from drtool.errors import NotProven
-from drtool.operations.cluster_restore.movers import hold_proofs
+from drtool.operations.cluster_restore.mover_end import hold_proofs
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.recovery.steps import Step
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from json import loads
+from json import dumps, loads
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -146,6 +146,9 @@ def test_postgresql_comes_back_through_the_hands_after_a_mover_that_was_killed(
     assert {proof["name"] for proof in result["proofs"]} >= {"pg_verifybackup", "pg_checksums"}
     assert all(proof["ok"] for proof in result["proofs"])
     assert result["directory"] == str(pod.claim / "sub/pgdata")
+    assert pod.restore("postgres", *arguments) == result  # its log was lost
+    assert "another run did not end there" in pod.restore("postgres", *arguments, run="r2", code=5)
+    settle(pod, "postgres")
     assert [each.name for each in pod.claim.iterdir()] == ["sub"]
     assert rows(system, pod.claim / "sub/pgdata") == 500
     again = pod.restore("postgres", *arguments, code=5)
@@ -159,6 +162,8 @@ def test_redis_comes_back_through_the_hands_into_the_root_of_a_claim(system: Sys
     result = pod.restore("redis", "--hands", hands)
     assert all(proof["ok"] for proof in result["proofs"])
     assert {each.name for each in pod.claim.iterdir()} >= {"dump.rdb", "lost+found"}
+    assert pod.restore("redis", "--hands", hands) == result
+    settle(pod, "redis")
     assert not (pod.claim / ".drtool-r1-redis").exists()
 
 
@@ -181,6 +186,10 @@ def move_here(pod: Pod, *arguments: object, run: str = "r1", code: int = 0) -> S
     return pod.runner.drtool.alone("mover", "restore", "media", *given, code=code)
 
 
+def settle(pod: Pod, volume: str, code: int = 0) -> Said:
+    return pod.runner.drtool.alone("mover", "settle", volume, "--claim", pod.claim, "--run", "r1", code=code)
+
+
 def test_files_come_back_into_the_root_of_a_claim_with_its_owner_and_mode(
     kept: Files, files_pod: Pod
 ) -> None:
@@ -191,6 +200,9 @@ def test_files_come_back_into_the_root_of_a_claim_with_its_owner_and_mode(
     result = loads(said.out.splitlines()[-1])["restore"]
     assert result["directory"] == str(files_pod.claim)
     assert all(proof["ok"] for proof in result["proofs"])
+    settle(files_pod, "media")
+    assert look(files_pod.claim) == look(kept.tree)
+    settle(files_pod, "media")
     assert look(files_pod.claim) == look(kept.tree)
     assert "is not empty: it holds" in move_here(files_pod, code=5).error["message"]
     assert look(files_pod.claim) == look(kept.tree)
@@ -199,7 +211,8 @@ def test_files_come_back_into_the_root_of_a_claim_with_its_owner_and_mode(
 def test_files_come_back_into_a_folder_of_a_claim_beside_what_is_there(kept: Files, files_pod: Pod) -> None:
     (files_pod.claim / "other").write_text("theirs")
     (files_pod.claim / "sub").mkdir()
-    move_here(files_pod, "--path", "sub")
+    first = move_here(files_pod, "--path", "sub")
+    assert move_here(files_pod, "--path", "sub").out == first.out
     assert look(files_pod.claim / "sub") == look(kept.tree)
     assert (files_pod.claim / "other").read_text() == "theirs"
 
@@ -212,6 +225,7 @@ def test_what_a_killed_mover_left_is_removed_and_nothing_else(kept: Files, files
     (files_pod.claim / "file").write_text("half")
     said = move_here(files_pod)
     assert "it begins anew" in said.err
+    settle(files_pod, "media")
     (files_pod.claim / "lost+found").rmdir()  # which changes when the root was written
     assert {**look(files_pod.claim), ".": {}} == {**look(kept.tree), ".": {}}
 
@@ -234,5 +248,43 @@ def test_two_volumes_of_one_run_leave_each_others_work_in_one_claim_alone(
     (files_pod.claim / ".drtool-r1-media/data").mkdir(parents=True)
     move_here(files_pod, "--path", "sub")
     assert look(files_pod.claim / "sub") == look(kept.tree)
+    settle(files_pod, "media")
     assert [each.name for each in files_pod.claim.glob(".drtool-*")] == [".drtool-r1-database"]
     assert beside.is_dir()
+
+
+@pytest.mark.parametrize("path", ["", "sub"])
+def test_what_was_put_in_place_is_taken_for_the_runs_own_only_as_long_as_nobody_touched_it(
+    files_pod: Pod, path: str
+) -> None:
+    place = ("--path", path)
+    first = move_here(files_pod, *place)
+    said = move_here(files_pod, *place)
+    assert "this run has put the data in place before" in said.err
+    assert said.out == first.out
+    (files_pod.claim / path / "added").write_text("by whomever")
+    error = move_here(files_pod, *place, code=5).error
+    assert "was changed since this run put its data there" in error["message"]
+    (files_pod.claim / path / "added").unlink()
+    assert move_here(files_pod, *place).out == first.out
+
+
+def test_a_mark_of_another_point_is_nobodys(files_pod: Pod) -> None:
+    move_here(files_pod)
+    mark = files_pod.claim / ".drtool-r1-media/mark.json"
+    content = loads(mark.read_text())
+    for planted in (b"{", dumps({**content, "point": "volumes/other"}).encode()):
+        mark.write_bytes(planted)
+        assert "is no mark of snapshots/" in move_here(files_pod, code=5).error["message"]
+
+
+def test_a_mover_that_was_killed_while_it_put_data_in_place_begins_anew(kept: Files, files_pod: Pod) -> None:
+    move_here(files_pod)
+    work = files_pod.claim / ".drtool-r1-media"
+    (work / "data").mkdir()
+    moved = next(each for each in files_pod.claim.iterdir() if each.is_file())
+    moved.rename(work / "data" / moved.name)
+    assert "is not whole" in settle(files_pod, "media", code=5).error["message"]
+    assert "it begins anew" in move_here(files_pod).err
+    settle(files_pod, "media")
+    assert look(files_pod.claim) == look(kept.tree)

@@ -21,6 +21,10 @@ _LINES: Final = 20
 _ENDS: Final = {4: NotProven, 5: Refused}
 
 
+class WordLost(TemporaryFailure):
+    """A mover ended well, and what it said is nowhere any more."""
+
+
 @dataclass(slots=True)
 class Watch:
     """One mover, by the labels of its pods."""
@@ -45,17 +49,14 @@ class Watch:
         self._pause()
 
     def result(self) -> Json:
-        """Return the result that the pod that ended well printed last. Raises TemporaryFailure where it is lost."""
+        """Return the result that the pod that ended well printed last. Raises WordLost where it is."""
         for pod in reversed(self._pods()):
             if pod["status"].get("phase") == "Succeeded":
                 for line in reversed(self._log(pod, _LINES).splitlines()):
                     if line.startswith('{"restore"'):
                         found: Json = json.loads(line)["restore"]
                         return found
-        raise TemporaryFailure(
-            "the mover ended well, and its log is gone",
-            hint="Run it again with --resume once its claim is emptied: what is there was proven by nobody.",
-        )
+        raise WordLost("the mover ended well, and its log is gone", hint="Run it again with --resume.")
 
     def failure(self, about: str) -> DrtoolError:
         """Return the error that the newest pod ended with."""

@@ -1,6 +1,7 @@
-"""The data of a volume back into its claim, by a Job in the target: begun, followed, and cleared away.
+"""The data of a volume back into its claim, by a Job in the target: begun, and followed.
 
-A Job of this run that is at work is gone on with; one that ended well gives its result, and a failed one is replaced.
+A Job of this run that is at work is gone on with; one that ended well gives its result, and a failed one is replaced,
+as is one whose word is lost: its claim has a mark that says what was put there.
 Ctrl-C leaves it at work: `--resume` finds it there.
 """
 
@@ -13,12 +14,12 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+from drtool.deploy.claim_job import Runs
 from drtool.deploy.image_pod import image_pod
 from drtool.deploy.mover import (
     PIECE,
     Lender,
     Mover,
-    Runs,
     grant_secrets,
     key_secret,
     mover_job,
@@ -26,11 +27,13 @@ from drtool.deploy.mover import (
     mover_name,
     mover_network,
     pieces_of,
+    settle_job,
 )
 from drtool.deploy.names import Object
-from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.errors import DrtoolError, Refused, TemporaryFailure
 from drtool.operations.cluster_restore.kinds import claims_of, pods_of_others
-from drtool.operations.cluster_restore.mover_watch import Watch
+from drtool.operations.cluster_restore.mover_end import clear_mover, has_ended
+from drtool.operations.cluster_restore.mover_watch import Watch, WordLost
 from drtool.operations.cluster_restore.replay import MANAGER, Replay
 from drtool.operations.grant import Granted, GrantRequest, run_grant
 from drtool.operations.points import take_inventory
@@ -49,12 +52,11 @@ from drtool.repository.reader import Reader
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Resource
 from drtool.sources.kubernetes.known import JOBS, NETWORK_POLICIES, PODS, SECRETS
-from drtool.sources.kubernetes.writing import apply, delete, patch, wait_until_gone
+from drtool.sources.kubernetes.writing import apply, delete, patch
 
 _URLS_LAST: Final = timedelta(hours=6)
 _RENEWED_S: Final = 3 * 3600.0  # well before they end, and a node takes minutes to hand a Secret on
 _TRIED_AGAIN_S: Final = 300.0
-_GONE_S: Final = 120.0
 
 
 def restore_volume(replay: Replay, step: Step, image: str) -> Json:
@@ -64,45 +66,6 @@ def restore_volume(replay: Replay, step: Step, image: str) -> Json:
     """
     work = _Work(replay, step, replay.policy.volume(step.what), image)
     return work.run()
-
-
-def prove_volume(replay: Replay, step: Step) -> Json:
-    """Hold what the restore of a volume proved. Raises as `hold_proofs`.
-
-    Its mover is cleared away only now that the journal has what it said: nobody else has it.
-    """
-    clear_mover(replay, step.what)
-    return hold_proofs(replay, step)
-
-
-def hold_proofs(replay: Replay, step: Step) -> Json:
-    """Return how many proofs the restore of a volume made. Raises NotProven where one failed, or none was made."""
-    ended = (replay.results.get(need, {}) for need in step.needs)
-    result = next((each for each in ended if "proofs" in each), {})
-    proofs: list[Json] = result.get("proofs") or []
-    failed = [each for each in proofs if not each.get("ok")]
-    if failed or not proofs:
-        told = "; ".join(
-            f"{each['name']}: expected {each['expected']}, found {each['actual']}" for each in failed
-        )
-        raise NotProven(
-            f"{step.what} is restored, and " + (f"proofs failed: {told}" if failed else "nothing was proven"),
-            hint="Do not put it into service: restore an earlier point, which `drtool points` lists.",
-        )
-    return {"proofs": len(proofs), "moment": result.get("moment")}
-
-
-def clear_mover(replay: Replay, volume: str) -> None:
-    """Remove a mover with all that it had. Its claim, and what is in there, stays."""
-    name = mover_name(replay.run, volume)
-    delete(replay.cluster, JOBS, replay.namespace, name)
-    delete(replay.cluster, PODS, replay.namespace, f"{name}-ask")
-    delete(replay.cluster, NETWORK_POLICIES, replay.namespace, name)
-    delete(replay.cluster, SECRETS, replay.namespace, name)
-    for page in replay.cluster.pages(SECRETS, replay.namespace):
-        for each in page:
-            if each["metadata"]["name"].startswith(f"{name}-grant-"):
-                delete(replay.cluster, SECRETS, replay.namespace, each["metadata"]["name"])
 
 
 @dataclass(slots=True)
@@ -117,12 +80,19 @@ class _Work:
 
     def run(self) -> Json:
         job = self.replay.cluster.get(JOBS, self.replay.namespace, self._name)
-        if job is not None and _has(job, "Failed"):
+        if job is not None and has_ended(job, "Failed"):
             clear_mover(self.replay, self.volume.name)
-            self._wait_gone()
             job = None
         if job is None:
             self._begin()
+        try:
+            return self._follow()
+        except WordLost:  # the mark that it left in the claim says it again
+            self.replay.session.world.progress.note(
+                f"what the mover of volume {self.volume.name} said is lost: another one looks at what it did"
+            )
+            clear_mover(self.replay, self.volume.name)
+        self._begin()
         return self._follow()
 
     @property
@@ -144,6 +114,7 @@ class _Work:
         for secret in grant_secrets(mover, granted.grant):
             self._apply(SECRETS, secret)
         self._apply(SECRETS, key_secret(mover, runner.text(), self._sign(granted), self._ca()))
+        self._apply(JOBS, settle_job(mover))
         self._apply(JOBS, mover_job(mover))
 
     def _refuse_in_use(self, claim: str) -> None:
@@ -266,21 +237,13 @@ class _Work:
                     f"the Job {self._name} of volume {self.volume.name} is gone",
                     hint="Run it again with --resume.",
                 )
-            if _has(job, "Complete"):
-                return self._result(watch)
-            if _has(job, "Failed"):
+            if has_ended(job, "Complete"):
+                return watch.result()
+            if has_ended(job, "Failed"):
                 raise watch.failure(self.volume.name)
             if time.monotonic() - self.signed_at > _RENEWED_S:
                 self._renew_if_possible()
             watch.look()
-
-    def _result(self, watch: Watch) -> Json:
-        """Return what the mover said. One whose word is lost goes: it would only be asked again for what it has not."""
-        try:
-            return watch.result()
-        except TemporaryFailure:
-            clear_mover(self.replay, self.volume.name)
-            raise
 
     def _watch(self) -> Watch:
         labels = mover_labels(self.replay.run, self.volume.name)
@@ -289,12 +252,3 @@ class _Work:
     def _apply(self, resource: Resource, body: Object) -> None:
         metadata = {**body["metadata"], "namespace": self.replay.namespace}
         apply(self.replay.cluster, resource, {**body, "metadata": metadata}, MANAGER, force=True)
-
-    def _wait_gone(self) -> None:
-        cluster, ending = self.replay.cluster, self.replay.session.world.ending
-        wait_until_gone(cluster, JOBS, self.replay.namespace, self._name, deadline_s=_GONE_S, ending=ending)
-
-
-def _has(job: Json, condition: str) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or []
-    return any(each["type"] == condition and each["status"] == "True" for each in conditions)

@@ -20,7 +20,8 @@ from drtool.operations.cluster_restore.journal import (
     refuse_if_moved,
 )
 from drtool.operations.cluster_restore.lease import held_lease, lost
-from drtool.operations.cluster_restore.movers import prove_volume, restore_volume
+from drtool.operations.cluster_restore.mover_end import prove_volume
+from drtool.operations.cluster_restore.movers import restore_volume
 from drtool.operations.cluster_restore.outcome import aborted, outcome_of
 from drtool.operations.cluster_restore.probes import run_probe
 from drtool.operations.cluster_restore.protect import (

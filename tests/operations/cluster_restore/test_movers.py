@@ -13,7 +13,8 @@ import pytest
 from drtool.deploy.mover import mover_labels, mover_name
 from drtool.errors import NotProven, Refused, StoreOutage, TemporaryFailure
 from drtool.operations.cluster_restore import mover_watch, movers
-from drtool.operations.cluster_restore.movers import clear_mover, restore_volume
+from drtool.operations.cluster_restore.mover_end import clear_mover, settle_claim
+from drtool.operations.cluster_restore.movers import restore_volume
 from drtool.operations.session import KeyFiles, World, open_session
 from drtool.policy.volumes import FilesVolume, RedisVolume, Volume
 from drtool.recovery.points import VolumePoint
@@ -31,6 +32,7 @@ from tests.sources.kubernetes.living import well
 
 NAME = mover_name(RUN, "media")
 RESULT = {"proofs": [{"name": "files", "ok": True}]}
+JOBS = [f"Job {NAME}-end", f"Job {NAME}"]
 KINDS = ("Job", "Secret", "NetworkPolicy", "Pod")
 DONE = {"conditions": [{"type": "Complete", "status": "True"}]}
 FAILED = {"conditions": [{"type": "Failed", "status": "True"}]}
@@ -122,7 +124,9 @@ def test_a_volume_comes_back_with_what_its_secrets_open_and_what_is_left_can_be_
     moved.run.api.becomes = becomes
 
     assert moved.restore() == RESULT
-    assert list(seen) == [f"NetworkPolicy {NAME}", f"Secret {NAME}-grant-0", f"Secret {NAME}", f"Job {NAME}"]
+    assert list(seen) == [f"NetworkPolicy {NAME}", f"Secret {NAME}-grant-0", f"Secret {NAME}", *JOBS]
+    end = seen.pop(f"Job {NAME}-end")
+    assert end["spec"]["suspend"]
     assert all(each["metadata"]["labels"] == labels() for each in seen.values())
     claim = seen[f"Job {NAME}"]["spec"]["template"]["spec"]["volumes"][0]
     assert claim["persistentVolumeClaim"] == {"claimName": "uploads"}
@@ -240,11 +244,48 @@ def test_what_a_mover_failed_with_is_said(moved: Moved) -> None:
     assert moved.left() == []
 
 
-def test_a_mover_whose_word_is_lost_is_not_asked_again(moved: Moved) -> None:
+def test_another_mover_says_again_what_was_lost_with_the_log_of_the_first(moved: Moved) -> None:
+    moved.job(DONE)  # and no pod of it is left
+
+    def becomes(item: Json) -> Json:
+        if item["metadata"]["name"] == NAME and item["kind"] == "Job":
+            moved.ends_well()
+        return well(item)
+
+    moved.run.api.becomes = becomes
+    assert moved.restore() == RESULT
+    assert moved.run.api.written[-1] == f"{at('Job')}/{NAME}"
+    assert "another one looks at what it did" in moved.run.told.notes[-1]
+
+
+def test_a_word_that_is_lost_twice_ends_the_step(moved: Moved) -> None:
     moved.job(DONE)
     with pytest.raises(TemporaryFailure, match="its log is gone"):
         moved.restore()
-    assert moved.left() == []
+
+
+def test_the_mark_is_taken_from_the_claim_once_the_journal_knows_better(moved: Moved) -> None:
+    assert list(settle_claim(moved.run.replay, "media")) == []  # a run before has done so
+    moved.ends_well()
+    moved.restore()
+    states = []
+
+    def becomes(item: Json) -> Json:
+        states.append(item["spec"]["suspend"])
+        return DONE
+
+    moved.run.api.becomes = becomes
+    assert list(settle_claim(moved.run.replay, "media")) == []
+    assert states == [False]
+
+
+@pytest.mark.parametrize(("status", "limit_s"), [(FAILED, 60.0), ({}, 0.0)])
+def test_a_mark_that_stays_is_told_and_stops_nothing(moved: Moved, status: Json, limit_s: float) -> None:
+    moved.ends_well()
+    moved.restore()
+    moved.run.api.becomes = lambda _item: status
+    [note] = settle_claim(moved.run.replay, "media", limit_s=limit_s)
+    assert note.startswith(f"the claim of volume media still holds the folder .drtool-{RUN}-media")
 
 
 def test_a_job_that_vanishes_is_told_and_what_it_had_stays_for_who_goes_on(moved: Moved) -> None:
