@@ -140,6 +140,16 @@ class Connection:
             raise _ended_early(self.endpoint)
         return count
 
+    @property
+    def address(self) -> str:
+        """The address that was reached."""
+        return str(self._socket.getpeername()[0])
+
+    @property
+    def own_address(self) -> str:
+        """The address that we have for the server."""
+        return str(self._socket.getsockname()[0])
+
     def wait_at_most(self, seconds: float) -> None:
         """Let no single read wait longer than this."""
         self._socket.settimeout(seconds)

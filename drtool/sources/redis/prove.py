@@ -17,6 +17,7 @@ from typing import Any
 
 from drtool.sources.base import STREAM_CHUNK, Proof, Target
 from drtool.sources.redis import compare
+from drtool.sources.redis.connection import Connection
 from drtool.sources.redis.layout import Layout, is_multi_part
 from drtool.sources.redis.rdb.census import Census
 from drtool.sources.redis.rdb.checksum import Checksum
@@ -74,9 +75,11 @@ def prove(target: Target, facts: Mapping[str, Any]) -> Iterator[Proof]:
             yield compare.functions(server.connection, functions)
     for appendonly in [layout.appendonly] if layout.appendonly else ["yes", "no"]:
         with rehearsal.server(appendonly=appendonly) as server:
-            yield _settled(server, census, f"with appendonly {appendonly}")
+            yield settled(server.connection, census, f"with appendonly {appendonly}")
             server.kill_and_restart()
-            yield _settled(server, census, f"with appendonly {appendonly}, after a kill and a restart")
+            yield settled(
+                server.connection, census, f"with appendonly {appendonly}, after a kill and a restart"
+            )
 
 
 def find_prover(target: Target, facts: Mapping[str, Any]) -> tuple[Path, tuple[int, int]]:
@@ -105,12 +108,12 @@ def _checksum(rdb: Path, captured: str) -> Proof:
     return Proof("checksum of the RDB", actual == captured, captured, actual)
 
 
-def _settled(server: ScratchServer, census: Census, when: str) -> Proof:
+def settled(connection: Connection, census: Census, when: str) -> Proof:
     """Return the proof once no expired key is left: a log's are loaded, and removed after the start."""
     end = time.monotonic() + EXPIRE_S
-    while compare.has_surplus(server.connection, census) and time.monotonic() < end:
+    while compare.has_surplus(connection, census) and time.monotonic() < end:
         time.sleep(PAUSE_S)
-    return compare.alive_keys(server.connection, census, when)
+    return compare.alive_keys(connection, census, when)
 
 
 def _databases(target: Target, facts: Mapping[str, Any]) -> int:
