@@ -17,13 +17,15 @@ DrtoolError                      1  failed
 └── TemporaryFailure            75  waiting may help; try again
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class DrtoolError(Exception):
     """What a person should read: a message that names the thing, and a hint that says what to do next.
 
-    message is lower-case and has no full stop; hint is a whole sentence. Neither may hold a secret.
+    message is lower-case and has no full stop; hint is a whole sentence. facts are what programs are told beside it:
+    plain values, by name. None of them may hold a secret.
     """
 
     exit_code: ClassVar[int] = 1
@@ -32,6 +34,7 @@ class DrtoolError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.facts: Mapping[str, object] = {}
 
 
 class UsageError(DrtoolError):

@@ -84,7 +84,9 @@ def say_aside(text: str) -> None:
 def say_error(error: DrtoolError, *, as_json: bool) -> None:
     """Print error on stderr; for programs as one JSON object on stdout too."""
     if as_json:
-        say_text(json.dumps({"schema": "drtool/error/v1", "error": encode(error)}, indent=2))
+        say_text(
+            json.dumps({"schema": "drtool/error/v1", "error": encode(error), **encode(error.facts)}, indent=2)
+        )
     say_aside("\n".join(error_lines(error)))
 
 

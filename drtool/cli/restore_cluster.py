@@ -17,7 +17,7 @@ from drtool.cli.restore_report import refuse_unwritable, write_report
 from drtool.cli.table import Table
 from drtool.cli.target_options import wishes_of
 from drtool.cli.units import NONE, counted, rate, size, took, when
-from drtool.errors import NotProven, ObjectiveMissed, UsageError
+from drtool.errors import DrtoolError, NotProven, ObjectiveMissed, UsageError
 from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import (
     Challenge,
@@ -72,15 +72,29 @@ def restore_into(
             )
         request = ClusterRestoreRequest(context, wishes)
     request = replace(request, machine=_machine(), enrolment=enrolment, reopen=invocation.session)
-    session = invocation.session()
+    return _run(invocation, request, report, confirmed)
+
+
+def _run(
+    invocation: Invocation, request: ClusterRestoreRequest, report: Path | None, confirmed: str | None
+) -> int:
+    """Do what is asked; say how it ended, and keep it as a report: where it fails, how far it came."""
+    ended: list[ClusterRestoreResult] = []
 
     def guard(challenge: Challenge) -> None:
         invocation.progress.close()  # else the bars would be drawn over the question
-        confirm(challenge, confirmed, undo=abort or "")
+        confirm(challenge, confirmed, undo=request.abort or "")
 
-    result = run_cluster_restore(session, request, guard)
-    if report is not None and isinstance(result, ClusterRestoreResult):
-        write_report(report, result)
+    try:
+        result = run_cluster_restore(invocation.session(), request, guard, ended.append)
+        if isinstance(result, ClusterRestoreResult):
+            ended.append(result)
+    except DrtoolError as fault:
+        fault.facts = {"restore": ended[0]} if ended else {}
+        raise
+    finally:
+        if report is not None and ended:
+            write_report(report, ended[0])
     return invocation.say(answer(result, invocation.now))
 
 

@@ -6,7 +6,12 @@ from drtool import __version__
 from drtool.cli.output import say_aside
 from drtool.cli.units import NONE, counted, rate, size, took
 from drtool.errors import UsageError
-from drtool.operations.cluster_restore.results import CheckedReferences, ClusterRestoreResult, RestoredVolume
+from drtool.operations.cluster_restore.results import (
+    CheckedReferences,
+    ClusterRestoreResult,
+    Failure,
+    RestoredVolume,
+)
 from drtool.policy.moments import exact, to_second
 from drtool.report.html import to_html
 from drtool.report.page import Figure, Grid, Page, Section, Tone
@@ -29,7 +34,9 @@ def write_report(file: Path, result: ClusterRestoreResult) -> None:
 
 
 def page_of(result: ClusterRestoreResult) -> Page:
-    """Return the report of a run that came to its end."""
+    """Return the report of a run: one that came to its end, or one that did not."""
+    if result.failure is not None:
+        return _page_of_failure(result, result.failure)
     proofs = [proof for each in result.volumes for proof in each.proofs]
     failed = sum(not proof.ok for proof in proofs)
     gaps = [each for each in result.references if not each.is_whole]
@@ -51,6 +58,34 @@ def page_of(result: ClusterRestoreResult) -> Page:
             Section("How long it took", grid=_phases(result)),
             Section("What was proven", grid=_proofs(result)),
             *([_references(result)] if result.references else []),
+            Section("What a human must still look at", result.notes),
+            Section("Technical appendix: the run", _run(result)),
+            Section("Technical appendix: points", grid=_points(result)),
+            Section("Technical appendix: steps", grid=_steps(result)),
+        ],
+    )
+
+
+def _page_of_failure(result: ClusterRestoreResult, failure: Failure) -> Page:
+    late = result.seconds > result.rto.total_seconds()
+    promise = f"promised: at most {took(result.rto.total_seconds())}, and it is not back"
+    done = f"{failure.done} of {failure.planned}"
+    return Page(
+        title=f"Restore of {result.policy}, {to_second(result.ended)}",
+        verdict=f"{result.policy} is not restored: the run failed",
+        advice=failure.way_on,
+        tone="bad",
+        figures=[
+            Figure("Time so far", took(result.seconds), promise, "bad" if late else "good"),
+            Figure("Steps that are done", done, "none of them is done again", "bad"),
+        ],
+        sections=[
+            Section("Why it failed", [failure.cause, *([failure.hint] if failure.hint else [])]),
+            Section("The way on", [failure.way_on]),
+            Section("What was under way", failure.steps, nothing_said="Nothing."),
+            Section("Promises that were not kept", result.missed, nothing_said="None yet."),
+            Section("What is back, and waits for the rest", grid=_losses(result)),
+            Section("What was proven", grid=_proofs(result)),
             Section("What a human must still look at", result.notes),
             Section("Technical appendix: the run", _run(result)),
             Section("Technical appendix: points", grid=_points(result)),

@@ -4,7 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from drtool.operations.cluster_restore.results import CheckedReferences, ClusterRestoreResult, RestoredVolume
+from drtool.operations.cluster_restore.results import (
+    CheckedReferences,
+    ClusterRestoreResult,
+    Failure,
+    RestoredVolume,
+)
 from drtool.recovery.target import TargetCluster
 from drtool.sources.base import Proof
 
@@ -76,4 +81,18 @@ UNDONE: Final = replace(
     volumes=(),
     notes=("volume old is kept, as its storage class says",),
     undone={"removed": 7, "put_back": ["a", "b"], "kept_volumes": ["old"]},
+)
+FAILED: Final = replace(
+    RESTORED,
+    outcome="failed",
+    ended=BEGUN + timedelta(minutes=12),
+    volumes=(POSTGRES,),
+    failure=Failure(
+        cause="step start tier 1: Deployment web is not ready: its image cannot be pulled",
+        hint="Mend its name.",
+        steps=("start tier 1",),
+        done=9,
+        planned=14,
+        way_on="Go on with --resume 20261125T120000Z-c0ffee.",
+    ),
 )

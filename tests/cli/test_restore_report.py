@@ -11,10 +11,16 @@ from drtool.cli.restore_report import page_of, refuse_unwritable, write_report
 from drtool.errors import UsageError
 from drtool.operations.cluster_restore.results import ClusterRestoreResult
 from drtool.report.html import to_html
-from tests.cli.ended import GAPS, MISSED, RESTORED, UNPROVEN
+from tests.cli.ended import FAILED, GAPS, MISSED, RESTORED, UNPROVEN
 
 GOLDEN: Final = Path(__file__).parent / "golden"
-ENDED: Final = {"restored": RESTORED, "missed": MISSED, "unproven": UNPROVEN, "gaps": GAPS}
+ENDED: Final = {
+    "restored": RESTORED,
+    "missed": MISSED,
+    "unproven": UNPROVEN,
+    "gaps": GAPS,
+    "failed": FAILED,
+}
 
 
 def drawn(result: ClusterRestoreResult) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,8 @@ def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
     way.target.collections[at("pods")] = [pod]
     way.target.becomes = lambda item: {} if item["kind"] == "Deployment" else well(item)
 
-    error = way.restore(code=75)["error"]
+    said = way.restore(code=75)
+    error = said["error"]
 
     assert "step start tier 1: Deployment web is not ready" in error["message"]
     assert "--resume" in error["hint"]
@@ -196,6 +198,7 @@ def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
     assert web is not None
     assert web["spec"]["replicas"] == 0
     run = web["metadata"]["labels"][RUN_LABEL]
+    assert "cannot be undone" in said["restore"]["failure"]["way_on"]
     refused = way("--abort", run, "--confirm-target", UID, code=5).value["error"]
     assert "has started workloads" in refused["message"]
 
@@ -236,6 +239,33 @@ def test_a_run_that_failed_before_anything_started_is_undone(way: Way) -> None:
     assert undone["outcome"] == "aborted"
     assert way.objects() == before
     assert "been undone" in way("--abort", run, "--confirm-target", UID, code=5).value["error"]["message"]
+
+
+def test_a_run_that_failed_has_a_report_that_says_why_and_how_to_go_on(way: Way, tmp_path: Path) -> None:
+    way.target.refuses = lambda method, sent: (
+        (422, "no") if method == "PATCH" and sent.get("kind") == "Deployment" else None
+    )
+    said = way.restore("--report", tmp_path / "failed.html", code=6)
+    way.target.refuses = lambda _method, _sent: None
+
+    found, failure = said["restore"], said["restore"]["failure"]
+    assert found["outcome"] == "failed"
+    assert failure["cause"] == said["error"]["message"]
+    assert failure["steps"] == ["apply apps/Deployment"]
+    assert 0 < failure["done"] < failure["planned"]
+    assert f"--resume {found['run']}, or undo it with --abort {found['run']}" in failure["way_on"]
+    text = unescape((tmp_path / "failed.html").read_text(encoding="utf-8"))
+    for part in ("shop is not restored: the run failed", *(failure[key] for key in ("cause", "way_on"))):
+        assert part in text
+
+    way("--resume", found["run"], "--confirm-target", UID, "--report", tmp_path / "well.html")
+    assert "shop is restored" in (tmp_path / "well.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_was_not_begun_has_no_report(way: Way, tmp_path: Path) -> None:
+    said = way("objects", "--image", "x", "--confirm-target", "another", "--report", tmp_path / "no", code=5)
+    assert said.value.keys() == {"schema", "error"}
+    assert not (tmp_path / "no").exists()
 
 
 def test_nothing_is_touched_where_it_is_the_wrong_cluster(way: Way) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from drtool.errors import DrtoolError
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.results import (
     CheckedReferences,
     ClusterRestoreResult,
     Ending,
+    Failure,
     RestoredVolume,
 )
 from drtool.policy.durations import brief_duration
@@ -52,6 +54,48 @@ def _ending(references: Iterable[CheckedReferences], missed: Sequence[str]) -> E
     if not all(each.is_whole for each in references):
         return "restored, and not proven"
     return "restored, and an objective was missed" if missed else "restored"
+
+
+def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
+    """Return how far a run came that fault ended: what of it is back, what was under way, how to go on."""
+    entries = replay.journal.entries()
+    known, took = fold(entries), entries[-1].time - entries[0].time
+    run, rto = replay.run, replay.policy.objectives.rto
+    told = isinstance(fault, DrtoolError)
+    way_on = (
+        f"Go on with --resume {run}: something was started, so it cannot be undone any more."
+        if known.is_past_switch(replay.plan.steps)
+        else f"Go on with --resume {run}, or undo it with --abort {run}: nothing was started yet."
+    )
+    return ClusterRestoreResult(
+        run=run,
+        policy=replay.plan.policy,
+        target=replay.plan.target,
+        namespace=replay.namespace,
+        outcome="failed",
+        begun=entries[0].time,
+        ended=entries[-1].time,
+        rto=rto,
+        volumes=tuple(
+            _volume(replay, each) for each in replay.plan.volumes if f"restore {each.volume}" in known.done
+        ),
+        phases={
+            name: spent.total_seconds() for name, spent in phases_spent(entries, replay.plan.phases).items()
+        },
+        steps={step: spent.total_seconds() for step, spent in known.spent.items()},
+        missed=(f"it took {brief_duration(took)} so far, and {brief_duration(rto)} was promised",)
+        if took > rto
+        else (),
+        notes=tuple(replay.plan.notes),
+        failure=Failure(
+            cause=fault.message if told else f"it was stopped: {type(fault).__name__}",
+            hint=fault.hint if told else "",
+            steps=known.unfinished,
+            done=len(known.done),
+            planned=len(replay.plan.steps),
+            way_on=way_on,
+        ),
+    )
 
 
 def aborted(replay: Replay, undone: Json) -> ClusterRestoreResult:

@@ -11,7 +11,9 @@ from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from drtool.sources.base import Json, Proof
 
-Ending = Literal["restored", "restored, and not proven", "restored, and an objective was missed", "aborted"]
+Ending = Literal[
+    "restored", "restored, and not proven", "restored, and an objective was missed", "failed", "aborted"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,26 @@ class CheckedReferences:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not come to its end. steps are those that were begun and are not done, of planned in all.
+
+    way_on says how to go on, or back.
+    """
+
+    cause: str
+    hint: str
+    steps: tuple[str, ...]
+    done: int
+    planned: int
+    way_on: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterRestoreResult:
     """How a run ended. phases are seconds by phase, whole ones only; seconds is from its begin to its end.
 
-    missed says which promise was not kept; notes are what a person must still look at or do. undone is what an abort
-    took away and put back.
+    missed says which promise was not kept; failure why there is no end, where there is none. notes are what a person
+    must still look at or do; undone is what an abort took away and put back.
     """
 
     run: str
@@ -113,6 +130,7 @@ class ClusterRestoreResult:
     missed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     undone: Json = field(default_factory=dict)
+    failure: Failure | None = None
 
     @property
     def seconds(self) -> float:

@@ -22,7 +22,7 @@ from drtool.operations.cluster_restore.journal import (
 from drtool.operations.cluster_restore.lease import held_lease, lost
 from drtool.operations.cluster_restore.mover_end import prove_volume
 from drtool.operations.cluster_restore.movers import restore_volume
-from drtool.operations.cluster_restore.outcome import aborted, outcome_of
+from drtool.operations.cluster_restore.outcome import aborted, failed, outcome_of
 from drtool.operations.cluster_restore.probes import run_probe
 from drtool.operations.cluster_restore.protect import (
     enrol_new_writer,
@@ -68,12 +68,16 @@ _ACTIONS: Final[Mapping[StepKind, Act]] = {
 
 
 def run_cluster_restore(
-    session: Session, request: ClusterRestoreRequest, confirm: Callable[[Challenge], None]
+    session: Session,
+    request: ClusterRestoreRequest,
+    confirm: Callable[[Challenge], None],
+    failing: Callable[[ClusterRestoreResult], None],
 ) -> ClusterRestoreResult | PlanResult:
     """Bring a system into a cluster, and return how that ended; where it cannot be, the plan that says why.
 
     confirm is called before anything is written, and raises where nobody confirms. Raises the error of the step that
-    failed: the run can then be resumed, or undone as long as nothing was started.
+    failed: the run can then be resumed, or undone as long as nothing was started. failing is told before how far a run
+    came that had begun.
     """
     if session.repository.records.keys.signing is None:
         raise Refused(
@@ -96,7 +100,11 @@ def run_cluster_restore(
             _tell_unended(session)
             confirm(_challenge(made.result.plan))
             replay = _begin(session, cluster, made, request)
-        _execute(replay, request.machine)
+        try:
+            _execute(replay, request.machine)
+        except BaseException as fault:
+            failing(failed(replay, fault))
+            raise
         return outcome_of(replay)
 
 
