@@ -275,7 +275,7 @@ def test_a_mark_of_another_point_is_nobodys(files_pod: Pod) -> None:
     content = loads(mark.read_text())
     for planted in (b"{", dumps({**content, "point": "volumes/other"}).encode()):
         mark.write_bytes(planted)
-        assert "is no mark of snapshots/" in move_here(files_pod, code=5).error["message"]
+        assert "is no mark of snap/media/" in move_here(files_pod, code=5).error["message"]
 
 
 def test_a_mover_that_was_killed_while_it_put_data_in_place_begins_anew(kept: Files, files_pod: Pod) -> None:

@@ -49,10 +49,9 @@ def settle_claim(replay: Replay, volume: str, *, limit_s: float = _SETTLED_S) ->
     The application can do with a folder that is left, and without its data it cannot: nothing stops for this.
     """
     name = settle_name(replay.run, volume)
-    job = replay.cluster.get(JOBS, replay.namespace, name)
-    if job is None:  # cleared away by a run before, or nobody ever marked anything
+    if replay.cluster.get(JOBS, replay.namespace, name) is None:  # cleared away by a run before
         return
-    patch(replay.cluster, JOBS, replay.namespace, name, {"spec": {"suspend": False}})
+    job = patch(replay.cluster, JOBS, replay.namespace, name, {"spec": {"suspend": False}})
     deadline = Deadline(replay.session.world, limit_s)
     while not has_ended(job, "Complete"):
         if has_ended(job, "Failed") or deadline.is_over():

@@ -340,7 +340,7 @@ def test_the_image_of_a_server_is_asked_as_whom_it_runs(moved: Moved) -> None:
     moved.run.api.becomes = becomes
     claim = {"name": "data", "persistentVolumeClaim": {"claimName": "cache"}}
     assert moved.restore(CACHE, redis(claim)) == RESULT
-    pod = jobs[0]["spec"]["template"]["spec"]
+    pod = jobs[-1]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsUser"] == 999
     assert [each["name"] for each in pod["initContainers"]] == ["own", "hands"]
     clear_mover(moved.run.replay, "media")  # once its result is durable
