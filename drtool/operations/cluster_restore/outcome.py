@@ -61,7 +61,9 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
     entries = replay.journal.entries()
     known, took = fold(entries), entries[-1].time - entries[0].time
     run, rto = replay.run, replay.policy.objectives.rto
-    told = isinstance(fault, DrtoolError)
+    cause, hint = f"it was stopped: {type(fault).__name__}", ""
+    if isinstance(fault, DrtoolError):
+        cause, hint = fault.message, fault.hint
     way_on = (
         f"Go on with --resume {run}: something was started, so it cannot be undone any more."
         if known.is_past_switch(replay.plan.steps)
@@ -88,8 +90,8 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
         else (),
         notes=tuple(replay.plan.notes),
         failure=Failure(
-            cause=fault.message if told else f"it was stopped: {type(fault).__name__}",
-            hint=fault.hint if told else "",
+            cause=cause,
+            hint=hint,
             steps=known.unfinished,
             done=len(known.done),
             planned=len(replay.plan.steps),
