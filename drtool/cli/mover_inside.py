@@ -34,14 +34,17 @@ def probe(invocation: Invocation, url: str, status: int, limit: float) -> int:
 @common()
 def queues(invocation: Invocation, doing: Any, volume: str) -> int:
     """Treat the queues of VOLUME, a volume of Redis as JSON. The last line printed says what they were, as JSON."""
+    found = run_queues(redis_of(volume), doing, invocation.world)
+    say_text(json.dumps({"queues": encode(found)}, ensure_ascii=False))
+    return 0
+
+
+def redis_of(volume: str) -> RedisVolume:
+    """Return a volume of Redis that was given as JSON. Raises UsageError for anything else."""
     try:
-        described = RedisVolume.model_validate_json(volume)
+        return RedisVolume.model_validate_json(volume)
     except ValidationError as fault:
         raise UsageError("this is no volume of Redis", hint="Give it as `drtool restore` does.") from fault
-    say_text(
-        json.dumps({"queues": encode(run_queues(described, doing, invocation.world))}, ensure_ascii=False)
-    )
-    return 0
 
 
 @click.command("references")

@@ -58,8 +58,21 @@ class Lender:
 
 
 @dataclass(frozen=True, slots=True)
+class Seeds:
+    """The running server that is filled: how it is reached, as JSON; where it comes to be filled; its pods' labels."""
+
+    server: str
+    server_port: int
+    port: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Mover:
-    """One mover: what it brings back, for which run, into which claim. secrets: keys of the application's Secrets."""
+    """One mover: what it brings back, for which run, into which claim. secrets: keys of the application's Secrets.
+
+    seeds: it has no claim, and fills a server that runs.
+    """
 
     run: str
     volume: str
@@ -71,6 +84,7 @@ class Mover:
     has_ca: bool = False
     pieces: int = 1
     secrets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seeds: Seeds | None = None
 
     @property
     def name(self) -> str:
@@ -121,8 +135,14 @@ def _secret(name: str, mover: Mover, files: Mapping[str, bytes]) -> Object:
 
 
 def mover_network(mover: Mover, endpoint: str | None) -> Object:
-    """Return the NetworkPolicy of a mover's pods: names and the store, nothing else; nobody comes in."""
+    """Return the NetworkPolicy of a mover's pods: names and the store alone; nobody comes in but whom it fills."""
     selected = {key: value for key, value in mover.labels.items() if key != COMPONENT}
+    into: list[Object] = []
+    back: list[Object] = []
+    if mover.seeds is not None:
+        server = [{"podSelector": {"matchLabels": dict(mover.seeds.labels)}}]
+        into = [{"to": server, "ports": [{"protocol": "TCP", "port": mover.seeds.server_port}]}]
+        back = [{"from": server, "ports": [{"protocol": "TCP", "port": mover.seeds.port}]}]
     return new(
         "networking.k8s.io/v1",
         "NetworkPolicy",
@@ -131,7 +151,8 @@ def mover_network(mover: Mover, endpoint: str | None) -> Object:
         spec={
             "podSelector": {"matchLabels": selected},
             "policyTypes": ["Ingress", "Egress"],
-            "egress": [DNS_RULE, store_rule(endpoint)],
+            "egress": [DNS_RULE, store_rule(endpoint), *into],
+            **({"ingress": back} if back else {}),
         },
     )
 
@@ -177,6 +198,8 @@ def _container(mover: Mover) -> Object:
     for number in range(mover.pieces):
         arguments += ["--grant", f"{_GRANT_FOLDER}/grant-{number}"]
     arguments += ["--hands", _HANDS_FOLDER] if mover.lender is not None else []
+    if mover.seeds is not None:
+        arguments += ["--into", mover.seeds.server, "--port", str(mover.seeds.port)]
     environment = {"DRTOOL_SECRETS": SECRETS_FOLDER, "DRTOOL_TERMINATION_MESSAGE": TERMINATION_MESSAGE}
     mounts = [
         *_shared(mover),
@@ -191,7 +214,7 @@ def _container(mover: Mover) -> Object:
         "name": CONTAINER,
         "image": mover.image,
         "imagePullPolicy": "IfNotPresent",
-        "args": arguments,
+        "args": verbatim(arguments),
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "terminationMessagePath": TERMINATION_MESSAGE,
         "securityContext": security_of(mover.runs),
@@ -228,7 +251,7 @@ def _shared(mover: Mover) -> list[Object]:
 
 
 def _mounted(mover: Mover) -> str:
-    return f"{CLAIMS_FOLDER}/{mover.claim}"
+    return f"{CLAIMS_FOLDER}/{mover.claim or 'none'}"
 
 
 def _claim_mount(mover: Mover) -> Object:
@@ -236,7 +259,9 @@ def _claim_mount(mover: Mover) -> Object:
 
 
 def _claim(mover: Mover) -> Object:
-    return {"name": "claim", "persistentVolumeClaim": {"claimName": mover.claim}}
+    """Return the volume that the data goes to: what fills a server has a folder of its own."""
+    kept = {"persistentVolumeClaim": {"claimName": mover.claim}} if mover.claim else {"emptyDir": {}}
+    return {"name": "claim", **kept}
 
 
 def _volumes(mover: Mover) -> Iterator[Object]:

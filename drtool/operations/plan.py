@@ -262,10 +262,11 @@ def _unplaced(policy: Policy, choice: Choice, preparation: Preparation) -> Itera
     for each in choice.volumes if objects else ():
         if each.source == "manifests":
             continue
-        place = place_of(policy.volume(each.volume), objects, {})
+        volume = policy.volume(each.volume)
+        place = place_of(volume, objects, {})
         if isinstance(place, Refusal):
             yield place
-        elif place.claim is None:
+        elif place.claim is None and not isinstance(volume, RedisVolume):  # that is filled once it runs
             hint = "Give it a claim before the next capture; or name the volumes that are to come back, without it."
             yield Refusal(f"volume {each.volume}", f"has no claim: its data goes with pod {place.pod}", hint)
 

@@ -127,6 +127,8 @@ def _server_place(
     mounts = [
         each for each in host.container.get("volumeMounts") or [] if is_within(directory, each["mountPath"])
     ]
+    if not mounts and isinstance(volume, RedisVolume) and not claims_of(host.workload):
+        return place
     if not mounts:
         hint = (
             "Mount a claim there, or have the data directory named where drtool can read it: `drtool doctor`."

@@ -21,7 +21,8 @@ from drtool.recovery.points import Choice, VolumePoint
 from drtool.recovery.predict import predict
 from drtool.recovery.preflight import notes, refuse
 from drtool.recovery.refusal import Refusal
-from drtool.recovery.starting import queue_refusals
+from drtool.recovery.seeding import seed_notes, seed_refusals
+from drtool.recovery.starting import early_refusals
 from drtool.recovery.steps import Phase, Step, applied_of, phases_of
 from drtool.recovery.target import TargetCluster, TargetFacts
 from drtool.recovery.wishes import Wishes
@@ -88,7 +89,8 @@ def make_plan(
     against = (
         *choice.refusals,
         *refuse(policy, request.namespace[1], preparation, changes, facts),
-        *queue_refusals(policy, applied_of(preparation.objects, changes), preparation.objects, restored),
+        *early_refusals(policy, applied_of(preparation.objects, changes), preparation.objects, restored),
+        *seed_refusals(policy, preparation.objects, restored),
         *hook_refusals(policy, preparation.objects, phases),
         *refuse_disk(policy, choice.volumes, preparation, changes, facts),
     )
@@ -113,6 +115,7 @@ def make_plan(
             *notes(preparation, changes, facts, request.version),
             *note_disk(policy, choice.volumes, preparation, facts),
             *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
+            *seed_notes(policy, preparation.objects, restored),
             *hook_notes(policy, phases),
             *reference_notes(policy, phases),
         ),

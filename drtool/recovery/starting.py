@@ -1,11 +1,12 @@
-"""What starts after what: the tiers of a policy, and between them the queues of a broker, before a worker reads them.
+"""What starts after what: the tiers of a policy, and between them what is done to a Redis before anything uses it.
 
-What starts before the queues are held or purged keeps data, and takes no tasks: the Redis itself, its Sentinels, and
-what serves the other volumes of the policy. The rest of their tier starts once the queues are done.
+That is to fill one whose data lies in no claim, and to hold or purge the queues of a broker, before a worker reads
+them. What starts before keeps data, and takes no tasks: the Redis itself, its Sentinels, and what serves the other
+volumes of the policy. The rest of their tier starts once it is done.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from drtool.policy.schema import Policy
@@ -15,14 +16,16 @@ from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import Ref, ref_of, spec_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.refusal import Refusal
+from drtool.recovery.seeding import seeded_volumes
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Workloads that start together, and the Redis volumes whose queues are then treated before anything else."""
+    """Workloads that start together, and the Redis volumes that are then filled, and whose queues are then treated."""
 
     name: str
     workloads: tuple[Ref, ...]
+    seeds: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
 
 
@@ -31,34 +34,46 @@ def tiers_of(
 ) -> tuple[Tier, ...]:
     """Return what of applied starts when, those that no tier names last. objects are all that come back.
 
-    restored are the volumes that do. Raises nothing: `queue_refusals` says where queues would be read too early.
+    restored are the volumes that do. Raises nothing: `early_refusals` says what would be used too early.
     """
     tiers = _plain(policy, applied)
-    last = _last_tiers(policy, tiers, objects, restored)
+    seeds = _last_tiers(seeded_volumes(policy, objects, restored), tiers, objects)
+    queues = _last_tiers(_treated(policy, restored), tiers, objects)
     servers = _servers(policy, objects)
-    return tuple(chain.from_iterable(_split(tier, last.get(tier.name, ()), servers) for tier in tiers))
+    split = (
+        _split(replace(tier, seeds=seeds.get(tier.name, ()), queues=queues.get(tier.name, ())), servers)
+        for tier in tiers
+    )
+    return tuple(chain.from_iterable(split))
 
 
-def queue_refusals(
+def early_refusals(
     policy: Policy, applied: Sequence[Prepared], objects: Sequence[Prepared], restored: Collection[str]
 ) -> Iterator[Refusal]:
-    """Yield why the queues of a volume cannot be held or purged before a worker may read them."""
+    """Yield why a volume cannot be filled, or its queues not be held or purged, before anything may use it."""
+    hint = "Let this restore start its workload; or name the volumes that are to come back, without it."
+    seeded = [
+        (volume, "is to be filled once it runs", hint) for volume in seeded_volumes(policy, objects, restored)
+    ]
+    hint = "Name its Service as host, or set broker: restore and see to the queues by hand."
+    treated = [
+        (volume, f"is to {volume.broker} its queues", hint)
+        for volume in _treated(policy, restored)
+        if volume not in {each for each, _, _ in seeded}
+    ]
     tiers, servers = _plain(policy, applied), _servers(policy, objects)
-    last = _last_tiers(policy, tiers, objects, restored)
-    found = {name: number for number, tier in enumerate(tiers) for name in last.get(tier.name, ())}
-    for volume in _treated(policy, restored) if tiers else ():
-        if volume.name not in found:
-            hint = "Name its Service as host, or set broker: restore and see to the queues by hand."
-            said = f"is to {volume.broker} its queues, and no workload that starts is known to serve it"
+    for volume, what, hint in [*seeded, *(treated if tiers else ())]:
+        last = _last_tiers([volume], tiers, objects)
+        found = [number for number, tier in enumerate(tiers) if tier.name in last]
+        if not found:
+            said = f"{what}, and no workload that starts is known to serve it"
             yield Refusal(f"volume {volume.name}", said, hint)
             continue
-        early = [
-            ref.name for tier in tiers[: found[volume.name]] for ref in tier.workloads if ref not in servers
-        ]
+        early = [ref.name for tier in tiers[: found[0]] for ref in tier.workloads if ref not in servers]
         if early:
-            said = f"is to {volume.broker} its queues, and {', '.join(early)} would start before it"
-            hint = "Name the workload of Redis in the first of recovery.tiers."
-            yield Refusal(f"volume {volume.name}", said, hint)
+            said = f"{what}, and {', '.join(early)} would start before it"
+            way = "Name the workload of Redis in the first of recovery.tiers."
+            yield Refusal(f"volume {volume.name}", said, way)
 
 
 def _plain(policy: Policy, applied: Sequence[Prepared]) -> list[Tier]:
@@ -72,27 +87,27 @@ def _plain(policy: Policy, applied: Sequence[Prepared]) -> list[Tier]:
     return [Tier(f"tier {number}", refs) for number, refs in found if refs]
 
 
-def _split(tier: Tier, queues: Sequence[str], servers: Collection[Ref]) -> Iterator[Tier]:
-    """Yield a tier; as two, where queues are to be treated before all of it may start."""
-    if not queues:
+def _split(tier: Tier, servers: Collection[Ref]) -> Iterator[Tier]:
+    """Yield a tier; as two, where something is to be done before all of it may start."""
+    if not tier.seeds and not tier.queues:
         yield tier
         return
-    yield Tier(tier.name, tuple(ref for ref in tier.workloads if ref in servers), tuple(queues))
+    yield replace(tier, workloads=tuple(ref for ref in tier.workloads if ref in servers))
     rest = tuple(ref for ref in tier.workloads if ref not in servers)
     if rest:
         yield Tier(f"rest of {tier.name}", rest)
 
 
 def _last_tiers(
-    policy: Policy, tiers: Sequence[Tier], objects: Sequence[Prepared], restored: Collection[str]
-) -> Mapping[str, list[str]]:
-    """Return by tier the volumes all of whose servers run once its own do."""
-    found: dict[str, list[str]] = {}
-    for volume in _treated(policy, restored):
+    volumes: Iterable[RedisVolume], tiers: Sequence[Tier], objects: Sequence[Prepared]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return by tier those of volumes all of whose servers run once its own do."""
+    found: dict[str, tuple[str, ...]] = {}
+    for volume in volumes:
         behind = _behind(volume, objects)
         serving = [tier.name for tier in tiers if behind & {*tier.workloads}]
         if serving:
-            found.setdefault(serving[-1], []).append(volume.name)
+            found[serving[-1]] = (*found.get(serving[-1], ()), volume.name)
     return found
 
 

@@ -1,6 +1,6 @@
 """The steps of a plan, phase by phase: what is done, to which objects or which volume, and what must be done before."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -88,12 +88,13 @@ def phases_of(
         for phase in PHASES
     }
     hooks = {phase: _phase_hooks(policy, at) if objects else [] for at, phase in enumerate((*PHASES, "end"))}
-    restored = {each.volume for each in volumes}
-    tiers = tiers_of(policy, applied, objects, restored)
+    points = {each.volume: each for each in volumes}
+    tiers = tiers_of(policy, applied, objects, points.keys())
     steps["deployment"] = [*hooks["deployment"], *steps["deployment"], *_link(applied)]
     before = [*hooks["data"], *steps["data"]]
-    steps["data"] = [*before, *_data(policy, volumes, before)]
-    started = [*hooks["testing"], *_start(policy, tiers, restored)]
+    seeded = {name for tier in tiers for name in tier.seeds}
+    steps["data"] = [*before, *_data(policy, [each for each in volumes if each.volume not in seeded], before)]
+    started = [*hooks["testing"], *_start(policy, tiers, points)]
     steps["testing"] = [*started, *steps["testing"], *_resume(applied), *hooks["end"]]
     if enrol:
         steps["testing"] += _protect()
@@ -129,28 +130,34 @@ def _data(policy: Policy, volumes: Iterable[VolumePoint], before: Sequence[Step]
     for each in volumes:
         if each.source == "manifests":
             continue
-        behind = last
-        restored, proven = f"restore {each.volume}", f"prove {each.volume}"
-        hooks = [hook for hook in policy.recovery.hooks if hook.place == RestorePlace(restore=each.volume)]
-        for hook in hooks:
-            if hook.before:
-                yield _hook(hook, behind)
-                behind = (f"hook {hook.name}",)
-        point, size = each.point, each.size
-        yield Step(restored, "restore", each.volume, behind, point=point, moment=each.moment, size=size)
-        yield Step(proven, "prove", each.volume, (restored,), point=point)
-        behind = (proven,)
-        for hook in hooks:
-            if hook.after:
-                yield _hook(hook, behind)
-                behind = (f"hook {hook.name}",)
+        steps = list(_volume(policy, each, last))
+        yield from steps
         if policy.recovery.order:
-            last = behind
+            last = (steps[-1].id,)
 
 
-def _start(policy: Policy, tiers: Iterable[Tier], restored: Collection[str]) -> Iterator[Step]:
-    """Yield a step for each tier, behind it one for the queues that nothing may read yet; then probes and references.
+def _volume(policy: Policy, point: VolumePoint, behind: tuple[str, ...]) -> Iterator[Step]:
+    """Yield restore and proof of a volume, with the hooks around them, one behind the other."""
+    hooks = [hook for hook in policy.recovery.hooks if hook.place == RestorePlace(restore=point.volume)]
+    for hook in hooks:
+        if hook.before:
+            yield _hook(hook, behind)
+            behind = (f"hook {hook.name}",)
+    restored, proven = f"restore {point.volume}", f"prove {point.volume}"
+    name, moment, size = point.point, point.moment, point.size
+    yield Step(restored, "restore", point.volume, behind, point=name, moment=moment, size=size)
+    yield Step(proven, "prove", point.volume, (restored,), point=point.point)
+    behind = (proven,)
+    for hook in hooks:
+        if hook.after:
+            yield _hook(hook, behind)
+            behind = (f"hook {hook.name}",)
 
+
+def _start(policy: Policy, tiers: Iterable[Tier], points: Mapping[str, VolumePoint]) -> Iterator[Step]:
+    """Yield a step for each tier, then probes and references.
+
+    Behind a tier is what is done to its Redis before anything else starts: it is filled, and its queues are treated.
     Files are looked for before anybody outside can reach the application, and before CronJobs clean up in it.
     """
     is_started = False
@@ -159,6 +166,8 @@ def _start(policy: Policy, tiers: Iterable[Tier], restored: Collection[str]) -> 
         yield from _start_hooks([hook for hook in policy.recovery.hooks if hook.before], names)
         started = tuple(label(ref) for ref in tier.workloads)
         yield Step(f"start {tier.name}", "start", tier.name, objects=started)
+        for volume in tier.seeds:
+            yield from _volume(policy, points[volume], ())
         for volume in tier.queues:
             yield Step(f"queues {volume}", "queues", volume)
         yield from _start_hooks([hook for hook in policy.recovery.hooks if hook.after], names)
@@ -166,7 +175,7 @@ def _start(policy: Policy, tiers: Iterable[Tier], restored: Collection[str]) -> 
     for probe in policy.recovery.probes if is_started else ():
         yield Step(f"probe {probe.name}", "probe", probe.name)
     for each in policy.recovery.references if is_started else ():
-        if {each.database, each.files} <= {*restored}:
+        if {each.database, each.files} <= points.keys():
             yield Step(f"references {each.name}", "references", each.name)
 
 

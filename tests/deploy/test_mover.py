@@ -14,6 +14,7 @@ from drtool.deploy.mover import (
     PIECE,
     Lender,
     Mover,
+    Seeds,
     grant_secrets,
     key_secret,
     mover_job,
@@ -145,6 +146,20 @@ def test_it_reaches_names_and_the_store_and_nobody_reaches_it(endpoint: str, rul
     assert "ingress" not in spec
     assert spec["egress"][1:] == [rule]
     assert {each["port"] for each in spec["egress"][0]["ports"]} == {53}
+
+
+def test_one_that_fills_a_server_has_no_claim_and_reaches_that_and_is_reached_by_that() -> None:
+    seeds = Seeds('{"source":"redis"}', 6379, 20123, {"app": "redis"})
+    mover = replace(MOVER, claim="", path="data", seeds=seeds)
+    arguments = pod(mover)["containers"][0]["args"]
+    assert " ".join(arguments[:6]) == "mover restore pg --claim /claims/none --path"
+    assert arguments[-4:] == ["--into", '{"source":"redis"}', "--port", "20123"]
+    volumes = {each["name"]: each for each in pod(mover)["volumes"]}
+    assert volumes["claim"] == {"name": "claim", "emptyDir": {}}
+    spec = mover_network(mover, None)["spec"]
+    server = [{"podSelector": {"matchLabels": {"app": "redis"}}}]
+    assert spec["egress"][-1] == {"to": server, "ports": [{"protocol": "TCP", "port": 6379}]}
+    assert spec["ingress"] == [{"from": server, "ports": [{"protocol": "TCP", "port": 20123}]}]
 
 
 def test_an_image_is_asked_as_whom_it_runs() -> None:

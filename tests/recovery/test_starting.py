@@ -1,22 +1,32 @@
-"""Queues are held before anything starts that could read them, or the plan says why they cannot be."""
+"""Queues are held, and a Redis is filled, before anything starts that could read them; or the plan says why not."""
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drtool.policy.load import load_policy, parse_policy
 from drtool.policy.schema import Policy
+from drtool.recovery.manifests.objects import spec_of
 from drtool.recovery.wishes import Wishes
 from tests.recovery.captured import Json, captured, workload
-from tests.recovery.stage import POLICY, facts, made, refused
+from tests.recovery.stage import POLICY, changes_of, facts, made, refused
 from tests.recovery.test_systems import CLASSES, objects_of
 
 POLICIES = Path(__file__).parents[2] / "policies"
+CONTAINER = {"name": "app", "image": "app:1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+CLAIMED = workload(
+    "StatefulSet",
+    "redis",
+    pod={"containers": [CONTAINER]},
+    volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}],
+)
 OBJECTS = [
     captured("v1", "Namespace", "shop"),
     *(workload("Deployment", name) for name in ("web", "worker")),
-    *(workload("StatefulSet", name) for name in ("db", "redis", "sentinel")),
+    *(workload("StatefulSet", name) for name in ("db", "sentinel")),
+    CLAIMED,
     captured("v1", "Service", "db", spec={"selector": {"app": "db"}}),
     captured("v1", "Service", "redis", spec={"selector": {"app": "redis"}, "ports": [{"port": 6379}]}),
     captured("v1", "Service", "sentinel", spec={"selector": {"app": "sentinel"}, "ports": [{"port": 26379}]}),
@@ -25,18 +35,33 @@ OBJECTS = [
 ]
 
 
-def shop(redis: str = "host: redis", tiers: str = "[]") -> Policy:
-    text = POLICY.format(more=f"recovery: {{tiers: {tiers}}}", at="before")
+EMPTY = {"name": "data", "emptyDir": {}}
+
+
+def holding(redis: Json) -> list[Json]:
+    """Return the objects with another workload of Redis."""
+    return [redis if each is CLAIMED else each for each in OBJECTS]
+
+
+def unclaimed(kind: str = "StatefulSet", replicas: int = 2, **spec: Any) -> list[Json]:
+    """Return the objects with a Redis whose data goes with its pod."""
+    pod = {"containers": [CONTAINER], "volumes": [EMPTY]}
+    return holding(workload(kind, "redis", replicas, pod=pod, **spec))
+
+
+def shop(redis: str = "host: redis", tiers: str = "[]", broker: str = "hold", more: str = "") -> Policy:
+    text = POLICY.format(more=f"recovery: {{tiers: {tiers}{more}}}", at="before")
     return parse_policy(
-        text.replace("source: redis, host: redis", f"source: redis, broker: hold, {redis}"), "shop"
+        text.replace("source: redis, host: redis", f"source: redis, broker: {broker}, {redis}"), "shop"
     )
 
 
 def starts(of: Policy, objects: list[Json] = OBJECTS) -> list[tuple[str, ...]]:
+    found = made(objects, of=of)
     return [
         (step.id, *(name.rpartition("/")[2] for name in step.objects))
-        for step in made(objects, of=of).steps
-        if step.kind in ("start", "queues")
+        for step in found.steps
+        if step.kind in ("start", "queues") or (step.what == "redis" and step in found.phases[-1].steps)
     ]
 
 
@@ -94,5 +119,108 @@ def test_the_queues_of_a_system_are_held_once_its_first_tier_runs(system: str) -
         of=load_policy(POLICIES / f"{system}.yaml"),
     )
     order = [step.id for step in found.steps]
-    assert order[order.index("start tier 1") + 1] == "queues redis"
+    between = ["restore redis", "prove redis"] if system == "misago" else []
+    begin = order.index("start tier 1") + 1
+    assert order[begin : begin + len(between) + 1] == [*between, "queues redis"]
     assert "start rest of tier 1" not in order
+    assert order.count("restore redis") == 1
+
+
+@pytest.mark.parametrize(
+    "objects", [unclaimed(), holding(workload("StatefulSet", "redis"))], ids=["emptyDir", "none"]
+)
+def test_a_redis_without_a_claim_is_filled_once_it_runs_and_before_all_that_keeps_no_data(
+    objects: list[Json],
+) -> None:
+    hooks = ", hooks: [{name: before, before: {restore: redis}, job: {image: a, command: [a]}}, "
+    hooks += "{name: after, after: {restore: redis}, job: {image: a, command: [b]}}]"
+    found = made(objects, of=shop(broker="purge", more=f", order: [objects, redis, postgres, media]{hooks}"))
+
+    assert [(step.id, step.needs) for step in found.phases[-1].steps] == [
+        ("start tier 1", ("prove media",)),
+        ("hook before", ("start tier 1",)),
+        ("restore redis", ("hook before",)),
+        ("prove redis", ("restore redis",)),
+        ("hook after", ("prove redis",)),
+        ("queues redis", ("hook after",)),
+        ("start rest of tier 1", ("queues redis",)),
+    ]
+    assert next(step for step in found.steps if step.id == "restore redis").point == "redis@11"
+    [note] = [each for each in found.notes if each.startswith("volume redis")]
+    assert "is filled once it runs" in note
+
+
+def test_a_redis_without_a_claim_whose_queues_are_restored_is_filled_too() -> None:
+    assert starts(shop(broker="restore"), unclaimed()) == [
+        ("start tier 1", "db", "redis"),
+        ("restore redis",),
+        ("prove redis",),
+        ("start rest of tier 1", "web", "worker", "sentinel"),
+    ]
+
+
+NO_WAY = "volume redis has no claim, and "
+
+
+@pytest.mark.parametrize(
+    ("redis", "tiers", "objects", "reason"),
+    [
+        (
+            *("host: redis", "[[db], [web], [redis]]", unclaimed()),
+            "volume redis is to be filled once it runs, and web would start before it",
+        ),
+        (
+            *("host: redis", "[]", unclaimed(replicas=0)),
+            "volume redis is to be filled once it runs, and no workload that starts is known to serve it",
+        ),
+        ("host: redis, tls: {ca_file: /ca}", "[]", unclaimed(), f"{NO_WAY}is reached over TLS"),
+        (
+            "host: redis, password: {env: PW}",
+            "[]",
+            unclaimed(),
+            f"{NO_WAY}its password is an environment variable",
+        ),
+        (
+            "host: redis",
+            "[]",
+            unclaimed("Deployment"),
+            f"{NO_WAY}each pod of Deployment redis has data of its own",
+        ),
+        (
+            *("port: 6380, sentinel: {service: sentinel, master: m}", "[]"),
+            [
+                *holding(
+                    workload(
+                        "StatefulSet",
+                        "redis",
+                        pod={
+                            "containers": [{**CONTAINER, "ports": [{"containerPort": 6380}]}],
+                            "volumes": [EMPTY],
+                        },
+                    )
+                )
+            ],
+            f"{NO_WAY}is found by Sentinels",
+        ),
+    ],
+    ids=["tiers", "not started", "TLS", "password", "many", "Sentinels"],
+)
+def test_a_redis_without_a_claim_that_cannot_be_filled_is_refused(
+    redis: str, tiers: str, objects: list[Json], reason: str
+) -> None:
+    found = refused(objects, of=shop(redis, tiers, "restore"))
+    assert [each[: len(reason)] for each in found] == [reason]
+
+
+def test_a_redis_without_a_claim_that_runs_already_is_refused() -> None:
+    objects = unclaimed()
+    live = [
+        {**each.item, "spec": {**spec_of(each.item), "replicas": 7}}
+        if each.ref.name == "redis"
+        else each.item
+        for each in changes_of(objects, Wishes(), facts(), ())[0].objects
+    ]
+    found = refused(objects, Wishes(if_exists="keep"), of=shop(broker="restore"), live=live)
+    assert (
+        "volume redis is to be filled once it runs, and no workload that starts is known to serve it" in found
+    )

@@ -1,5 +1,6 @@
 """A mover brings a granted volume into a claim; the servers of databases run through the hands."""
 
+import json
 import os
 import pwd
 import signal
@@ -8,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from json import dumps, loads
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -17,10 +17,13 @@ import pytest
 
 from drtool.cli.main import drtool
 from drtool.demo.servers.postgres import account, give, private_directory
+from drtool.demo.servers.process import free_port
+from drtool.demo.servers.redis import RedisServer
 from drtool.deploy.hands import agent_command
 from drtool.errors import TemporaryFailure
 from drtool.operations.mover import wait_for_hands
 from drtool.operations.session import Silent, World
+from drtool.sources.redis.info import Info
 from tests.cluster.process import wait_until
 from tests.scenarios.commands import Said
 from tests.scenarios.conftest import System
@@ -95,7 +98,7 @@ class Pod:
         ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         out, err = (self.root / "out").read_text(), (self.root / "err").read_text()
         assert ended == code, out + err
-        return err if code else loads(out.splitlines()[-1])["restore"]
+        return err if code else json.loads(out.splitlines()[-1])["restore"]
 
     def close(self) -> None:
         for each in self.agents:
@@ -167,6 +170,33 @@ def test_redis_comes_back_through_the_hands_into_the_root_of_a_claim(system: Sys
     assert not (pod.claim / ".drtool-r1-redis").exists()
 
 
+def test_redis_comes_back_into_a_server_that_runs_and_is_only_proven_by_a_second_mover(
+    system: System, pod: Pod, tmp_path: Path
+) -> None:
+    granted(pod.runner, "redis")
+    hands = pod.reach_out(system.scene.redis.program.parent)
+    server = RedisServer.create(system.scene.redis.program, tmp_path / "server")
+    server.start()
+    try:
+        said = {"name": "redis", "source": "redis", "host": "127.0.0.1", "port": server.port}
+        arguments = ("--path", "data", "--hands", hands, "--into", json.dumps(said), "--port", free_port())
+        for run in ("r1", "r2"):
+            result = pod.restore("redis", *arguments, run=run)
+            names = {proof["name"] for proof in result["proofs"] if proof["ok"]}
+            assert len(names) == len(result["proofs"])
+            assert "keys of the running server, in the server that runs" in names
+            rmtree(pod.claim / "data")
+        with server.connect() as connection:
+            held = Info.of(connection)
+            assert (held.text("role"), sum(held.keys().values()) > 0) == ("master", True)
+            connection.call("FLUSHALL")
+            connection.call("SET", "of another", "1")
+        assert "holds other data" in pod.restore("redis", *arguments, run="r3", code=5)
+        assert "no volume of Redis" in pod.restore("redis", *arguments, "--into", "{}", run="r4", code=2)
+    finally:
+        server.kill()
+
+
 @pytest.fixture
 def files_pod(kept: Files, tmp_path: Path) -> Iterator[Pod]:
     """A mover of files, which may run in this process: it takes no other user."""
@@ -197,7 +227,7 @@ def test_files_come_back_into_the_root_of_a_claim_with_its_owner_and_mode(
     kept.backup()
     granted(files_pod.runner, "media")
     said = move_here(files_pod)
-    result = loads(said.out.splitlines()[-1])["restore"]
+    result = json.loads(said.out.splitlines()[-1])["restore"]
     assert result["directory"] == str(files_pod.claim)
     assert all(proof["ok"] for proof in result["proofs"])
     settle(files_pod, "media")
@@ -272,8 +302,8 @@ def test_what_was_put_in_place_is_taken_for_the_runs_own_only_as_long_as_nobody_
 def test_a_mark_of_another_point_is_nobodys(files_pod: Pod) -> None:
     move_here(files_pod)
     mark = files_pod.claim / ".drtool-r1-media/mark.json"
-    content = loads(mark.read_text())
-    for planted in (b"{", dumps({**content, "point": "volumes/other"}).encode()):
+    content = json.loads(mark.read_text())
+    for planted in (b"{", json.dumps({**content, "point": "volumes/other"}).encode()):
         mark.write_bytes(planted)
         assert "is no mark of snap/media/" in move_here(files_pod, code=5).error["message"]
 

@@ -84,7 +84,7 @@ def run_command(
     limit_s: float,
 ) -> Executed:
     """Run argv in the first ready pod of a workload, which is waited for. Raises what `execute` raises."""
-    while not (pods := list(_ready_pods(replay, workload))):
+    while not (pods := list(ready_pods(replay, workload))):
         if deadline.is_over():
             raise TemporaryFailure(f"no pod of {workload} is ready", hint="See why, and resume.")
         deadline.wait()
@@ -95,7 +95,8 @@ def run_command(
     return execute(replay.cluster, where, argv, deadline_s=limit_s, ending=replay.session.world.ending)
 
 
-def _ready_pods(replay: Replay, workload: str) -> Iterator[Json]:
+def ready_pods(replay: Replay, workload: str) -> Iterator[Json]:
+    """Yield the ready pods of a workload that comes back, by name. Raises Refused for one that does not."""
     found = [
         each for each in replay.objects.values() if each.ref.name == workload and is_workload(*each.ref[:2])
     ]

@@ -1,4 +1,4 @@
-"""The data of a volume back into its claim, by a Job in the target: begun, and followed.
+"""The data of a volume back into its claim, or its server, by a Job in the target: begun, and followed.
 
 A Job of this run that is at work is gone on with; one that ended well gives its result, and a failed one is replaced,
 as is one whose word is lost: its claim has a mark that says what was put there.
@@ -35,6 +35,7 @@ from drtool.operations.cluster_restore.kinds import claims_of, pods_of_others
 from drtool.operations.cluster_restore.mover_end import clear_mover, has_ended
 from drtool.operations.cluster_restore.mover_watch import Watch, WordLost
 from drtool.operations.cluster_restore.replay import MANAGER, Replay
+from drtool.operations.cluster_restore.seeding import seeding_mover
 from drtool.operations.grant import Granted, GrantRequest, run_grant
 from drtool.operations.points import take_inventory
 from drtool.operations.presign import presign
@@ -42,7 +43,7 @@ from drtool.operations.restore import RestoreRequest
 from drtool.operations.session import Where
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import KubernetesReference
-from drtool.policy.volumes import FilesVolume, PostgresVolume, Volume
+from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.places import ImageFacts, Place, place_of
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Step
@@ -106,7 +107,8 @@ class _Work:
     def _begin(self) -> None:
         """Make the mover's objects, the Job last: it finds all that it mounts."""
         mover = self._placed()
-        self._refuse_in_use(mover.claim)
+        if mover.seeds is None:
+            self._refuse_in_use(mover.claim)
         runner = self._runner()
         granted = self._grant(runner)
         mover = replace(mover, pieces=len(pieces_of(granted.grant)), has_ca=self._ca() is not None)
@@ -114,7 +116,8 @@ class _Work:
         for secret in grant_secrets(mover, granted.grant):
             self._apply(SECRETS, secret)
         self._apply(SECRETS, key_secret(mover, runner.text(), self._sign(granted), self._ca()))
-        self._apply(JOBS, settle_job(mover))
+        if mover.seeds is None:
+            self._apply(JOBS, settle_job(mover))
         self._apply(JOBS, mover_job(mover))
 
     def _refuse_in_use(self, claim: str) -> None:
@@ -128,6 +131,8 @@ class _Work:
 
     def _placed(self) -> Mover:
         place = self._place(None)
+        if place.claim is None and isinstance(self.volume, RedisVolume):
+            return seeding_mover(self.replay, self.volume, place, self.image)
         if place.claim is not None and not isinstance(self.volume, FilesVolume):
             place = self._place(self._ask(place))
         if place.claim is None:

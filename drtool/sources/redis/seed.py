@@ -26,6 +26,7 @@ from drtool.sources.redis.rdb.census import Census
 from drtool.sources.redis.refusals import CommandRefused
 
 _PAUSE_S: Final = 0.2
+_ANSWERS_S: Final = 120.0  # it may be busy with what it is given
 _COMES_S: Final = 60.0  # a server tries its master every second
 _BY_HAND: Final = "Empty it if nothing in it is needed, and do it again."
 
@@ -52,7 +53,8 @@ def seed(seeding: Seeding, rdb: Path, facts: Mapping[str, Any]) -> Iterator[Proo
     nothing changed, for one that holds others, cannot read this RDB, or is watched by Sentinels.
     """
     sample = f"{facts['replid']}:{facts['offset']}"
-    with Connection(seeding.endpoint, seeding.access, timeout_s=seeding.deadline_s) as redis:
+    with Connection(seeding.endpoint, seeding.access) as redis:
+        redis.wait_at_most(_ANSWERS_S)
         info = Info.of(redis)
         census, functions = take_census(rdb, compare.clock_ms(redis), sample)
         filled = _Filled(redis, info, census, functions, sample)

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from drtool.deploy.mover import mover_labels, mover_name
+from drtool.deploy.pods import DRTOOL_USER
 from drtool.errors import NotProven, Refused, StoreOutage, TemporaryFailure
 from drtool.operations.cluster_restore import mover_watch, movers
 from drtool.operations.cluster_restore.mover_end import clear_mover, settle_claim
 from drtool.operations.cluster_restore.movers import restore_volume
+from drtool.operations.cluster_restore.seeding import port_of, seeding_mover
 from drtool.operations.session import KeyFiles, World, open_session
-from drtool.policy.volumes import FilesVolume, RedisVolume, Volume
+from drtool.policy.secret import KubernetesReference
+from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.recovery.places import Place
 from drtool.recovery.points import VolumePoint
 from drtool.recovery.steps import Step, label
 from drtool.recovery.wishes import Wishes
@@ -305,9 +309,9 @@ def test_a_job_that_vanishes_is_told_and_what_it_had_stays_for_who_goes_on(moved
     assert moved.left() == [NAME]
 
 
-def redis(*volumes: Json) -> tuple[Json, ...]:
+def redis(*volumes: Json, at: str = "/data", kind: str = "Deployment") -> tuple[Json, ...]:
     """Return a Redis as it was captured."""
-    mounts = [{"name": "data", "mountPath": "/data"}]
+    mounts = [{"name": "data", "mountPath": at}]
     containers = [{"name": "redis", "image": "redis:7", "volumeMounts": mounts}]
     template = {
         "metadata": {"labels": {"app": "redis"}},
@@ -317,7 +321,7 @@ def redis(*volumes: Json) -> tuple[Json, ...]:
     where = {"name": "redis", "namespace": "shop"}
     ports = {"selector": {"app": "redis"}, "ports": [{"port": 6379}]}
     return (
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": where, "spec": spec},
+        {"apiVersion": "apps/v1", "kind": kind, "metadata": where, "spec": spec},
         {"apiVersion": "v1", "kind": "Service", "metadata": where, "spec": ports},
     )
 
@@ -348,8 +352,73 @@ def test_the_image_of_a_server_is_asked_as_whom_it_runs(moved: Moved) -> None:
 
 
 def test_a_volume_without_a_claim_is_refused_before_anything_is_made(moved: Moved) -> None:
+    database = PostgresVolume(name="media", source="postgres", host="redis", user="drtool")
     with pytest.raises(Refused, match="volume media has no claim: the data of redis"):
-        moved.restore(CACHE, redis({"name": "data", "emptyDir": {}}))
+        moved.restore(database, redis({"name": "data", "emptyDir": {}}, at="/var/lib/postgresql/data"))
     with pytest.raises(Refused, match="of a machine, and no claim"):
         moved.restore(FilesVolume(name="media", source="files", path="/files"))
     assert not [path for path in moved.run.api.written if NAME in path]
+
+
+def test_a_redis_without_a_claim_is_filled_by_its_mover(moved: Moved) -> None:
+    seen: dict[str, Json] = {}
+
+    def becomes(item: Json) -> Json:
+        seen[item["kind"]] = item
+        if item["kind"] == "Job":
+            moved.ends_well()
+        return well(item)
+
+    moved.run.api.becomes = becomes
+    address = {"podIP": "10.1.2.3", "conditions": [{"type": "Ready", "status": "True"}]}
+    metadata = {"name": "redis-x", "labels": {"app": "redis", "pod-template-hash": "x"}}
+    moved.run.api.collections[at("Pod")] = [{"kind": "Pod", "metadata": metadata, "status": address}]
+    password = KubernetesReference(secret="redis", key="password")
+    volume = CACHE.model_copy(update={"password": password})
+
+    assert moved.restore(volume, redis({"name": "data", "emptyDir": {}})) == RESULT
+
+    pod = seen["Job"]["spec"]["template"]["spec"]
+    arguments = pod["containers"][0]["args"]
+    port = port_of(RUN, "media")
+    server = json.loads(arguments[arguments.index("--into") + 1])
+    assert server == {
+        "name": "media",
+        "source": "redis",
+        "host": "10.1.2.3",
+        "password": {"secret": "redis", "key": "password"},
+    }
+    assert arguments[-2:] == ["--port", str(port)]
+    assert pod["volumes"][0] == {"name": "claim", "emptyDir": {}}
+    assert pod["volumes"][-1]["secret"]["items"] == [{"key": "password", "path": "password"}]
+    assert [each["name"] for each in pod["initContainers"]] == ["hands"]
+    assert pod["securityContext"]["runAsUser"] == DRTOOL_USER
+    [rule] = seen["NetworkPolicy"]["spec"]["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": metadata["labels"]}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+
+
+@pytest.mark.parametrize("name", ["redis-1", "redis-0"])
+def test_of_a_set_the_pod_with_the_data_is_filled_and_waited_for(moved: Moved, name: str) -> None:
+    ready = {"podIP": "10.1.2.3", "conditions": [{"type": "Ready", "status": "True"}]}
+    moved.run.api.collections[at("Pod")] = [{"kind": "Pod", "metadata": {"name": name}, "status": ready}]
+    items = redis({"name": "data", "emptyDir": {}}, kind="StatefulSet")
+    prepared = changes_of(items, Wishes(), FACTS, ())[0].objects
+    replay = replace(moved.run.replay, objects={label(each.ref): each for each in prepared})
+    place = Place(None, pod="redis-0", image="redis:7")
+    if name == "redis-0":
+        assert seeding_mover(replay, CACHE, place, "drtool:1").seeds
+        return
+    with pytest.raises(TemporaryFailure, match="pod redis-0 is not ready to be filled"):
+        seeding_mover(replay, CACHE, place, "drtool:1", limit_s=0.1)
+
+
+def test_a_server_that_leads_nowhere_is_not_filled(moved: Moved) -> None:
+    with pytest.raises(Refused, match="leads to no workload"):
+        seeding_mover(replace(moved.run.replay, objects={}), CACHE, Place(None), "drtool:1")
+
+
+def test_each_run_has_a_port_of_its_own() -> None:
+    ports = {port_of(run, volume) for run in ("r1", "r2") for volume in ("a", "b")}
+    assert len(ports) == 4
+    assert all(20_000 <= each < 30_000 for each in ports)
