@@ -40,6 +40,7 @@ OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "hosts": ("--host", ()),
     "if_exists": ("--if-exists", "refuse"),
     "with_jobs": ("--with-jobs", False),
+    "as_captured": ("--as-captured", False),
     "image": ("--image", ""),
     "admin_key_file": ("--admin-key-file", None),
     "writer_secrets": ("--writer-secrets", None),

@@ -39,6 +39,7 @@ _DECIDED: Final = {
     "registries": "--image-registry",
     "hosts": "--host",
     "with_jobs": "--with-jobs",
+    "as_captured": "--as-captured",
     "image": "--image",
     "as_of": "--as-of",
     "accept_late": "--accept-late",

@@ -50,6 +50,11 @@ WISHES: Final[Sequence[Decorator]] = (
         "--with-jobs", is_flag=True, help="Bring Jobs and pods of nobody back, too: they run again."
     ),
     click.option(
+        "--as-captured",
+        is_flag=True,
+        help="The captured manifests, whatever recovery.deploy of the policy says.",
+    ),
+    click.option(
         "--image",
         default="",
         metavar="IMAGE",

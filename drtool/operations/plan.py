@@ -9,7 +9,13 @@ from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import UsageError
 from drtool.operations.marks import loss_of
 from drtool.operations.pace import pace_of
-from drtool.operations.plan_objects import load_objects
+from drtool.operations.plan_objects import (
+    by_label,
+    captured_of,
+    prepared_of,
+    replaced_of,
+    with_deployment,
+)
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.points import Inventory, points_of, take_inventory
 from drtool.operations.restore import eligible
@@ -20,8 +26,8 @@ from drtool.operations.told_policy import RUNS_SINCE, policy_as_of
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.compare import Action, Change, State, compare
-from drtool.recovery.manifests.mappings import Mappings
-from drtool.recovery.manifests.prepare import Preparation, Prepared, prepare, with_namespace
+from drtool.recovery.deploy import kustomized
+from drtool.recovery.manifests.prepare import Preparation, Prepared
 from drtool.recovery.places import place_of
 from drtool.recovery.plan import Plan, Request, make_plan
 from drtool.recovery.points import Candidate, Choice, VolumePoint, choose_points
@@ -31,7 +37,6 @@ from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.manifests import manifests_notes
 from drtool.sources.postgres.pitr import choose_recovery
 
 
@@ -66,22 +71,17 @@ class PlanResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
-    """The objects that were captured, and what is known of the cluster that they were in."""
-
-    namespace: str
-    version: str = ""
-    objects: Sequence[Json] = field(default=(), repr=False)
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Made:
-    """A plan, or why there is none, with what executing it takes besides: objects by the names that steps have."""
+    """A plan, or why there is none, with what executing it takes besides: objects by the names that steps have.
+
+    rendered are those of the team's own deployment, where that is asked for; captured those that it replaces.
+    """
 
     result: PlanResult
     policy: Policy
     objects: Mapping[str, Prepared] = field(repr=False)
+    captured: Mapping[str, Prepared] = field(default_factory=dict, repr=False)
+    rendered: Sequence[Json] | None = field(default=None, repr=False)
 
 
 def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
@@ -111,11 +111,12 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     }
     choice = _choose(session, policy, inventories, wishes, now)
     world.progress.phase("reading the captured objects")
-    captured = _captured(session, policy, inventories, choice.volumes)
+    captured = captured_of(session, policy, inventories, choice.volumes)
     world.progress.phase("looking at the target")
     namespace = wishes.namespace or captured.namespace
     look = TargetLook(cluster, context, namespace)
-    preparation = _prepare(captured, wishes, namespace, look)
+    captured = with_deployment(captured, kustomized(policy, wishes), cluster, world)
+    preparation = prepared_of(captured, wishes, namespace, look)
     claims = {
         *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
         *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
@@ -141,20 +142,23 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         notes=(*captured.notes, *_unseen(policy, choice), *(plan.notes if plan else preparation.notes)),
         plan=plan,
     )
-    return Made(result, policy, _by_label(preparation))
+    replaced = replaced_of(captured, wishes, namespace, look)
+    return Made(result, policy, by_label(preparation.objects), replaced, captured.rendered)
 
 
-def prepare_again(session: Session, cluster: Cluster, plan: Plan, policy: Policy) -> Mapping[str, Prepared]:
-    """Return the objects of a plan that was made before of policy, as they were prepared for it."""
+def prepare_again(
+    session: Session, cluster: Cluster, plan: Plan, policy: Policy, rendered: Sequence[Json] | None = None
+) -> tuple[Mapping[str, Prepared], Mapping[str, Prepared]]:
+    """Return the objects of a plan that was made before of policy, as they were prepared for it; and those replaced.
+
+    rendered are those of the team's own deployment, as they were then.
+    """
     inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
-    captured = _captured(session, policy, inventories, plan.volumes)
+    captured = replace(captured_of(session, policy, inventories, plan.volumes), rendered=rendered)
     namespace = plan.namespace[1]
     look = TargetLook(cluster, plan.target.context, namespace)
-    return _by_label(_prepare(captured, plan.wishes, namespace, look))
-
-
-def _by_label(preparation: Preparation) -> Mapping[str, Prepared]:
-    return {label(each.ref): each for each in preparation.objects}
+    preparation = prepared_of(captured, plan.wishes, namespace, look)
+    return by_label(preparation.objects), replaced_of(captured, plan.wishes, namespace, look)
 
 
 def _choose(
@@ -206,44 +210,6 @@ def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterat
     if loss is not None:
         hint = "The store lost WAL, or is old: ask `drtool verify --level L0`, or take the loss with --accept-loss."
         yield Refusal(f"volume {chosen.volume}", loss, hint)
-
-
-def _captured(
-    session: Session, policy: Policy, inventories: Mapping[str, Inventory], volumes: Sequence[VolumePoint]
-) -> Captured:
-    """Return the objects of the chosen points. Raises UsageError where nothing tells the namespace."""
-    chosen = [
-        inventories[each.volume].snapshots[each.point] for each in volumes if each.source == "manifests"
-    ]
-    if not chosen:
-        if policy.kubernetes is None:
-            raise UsageError(
-                "nothing says to which namespace the volumes belong",
-                hint="Set `kubernetes: {namespace: …}` in the policy.",
-            )
-        return Captured(policy.kubernetes.namespace)
-    loaded = [load_objects(session.repository, snapshot) for snapshot in chosen]
-    facts = loaded[0][0]
-    return Captured(
-        namespace=str(facts["namespace"]),
-        version=str(facts["server_version"]),
-        objects=[item for _, objects in loaded for item in objects],
-        notes=tuple(note for each, _ in loaded for note in manifests_notes(each)),
-    )
-
-
-def _prepare(captured: Captured, wishes: Wishes, namespace: str, look: TargetLook) -> Preparation:
-    if not captured.objects:
-        return Preparation()
-    mappings = Mappings((captured.namespace, namespace), wishes.classes, wishes.registries, wishes.hosts)
-    services = [each["metadata"]["name"] for each in captured.objects if each["kind"] == "Service"]
-    return prepare(
-        with_namespace(captured.objects, captured.namespace),
-        mappings,
-        look.served,
-        with_jobs=wishes.with_jobs,
-        taken_ports=look.taken_ports(services),
-    )
 
 
 def _claims(volume: Volume, look: TargetLook) -> set[str]:

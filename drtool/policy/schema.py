@@ -102,13 +102,17 @@ class CommandProbe(Model):
 
 
 class KustomizeDeploy(Model):
-    """The deployment phase applies a folder of kustomize."""
+    """A folder of kustomize, rendered by kubectl on the machine that restores, is applied for the captured manifests.
+
+    Its workloads wait for their data as captured ones do. Secrets, claims, namespaces and definitions stay those of the
+    capture. A relative path is from where drtool is run. In the end what runs is held against what was captured.
+    """
 
     kustomize: Text
 
 
 class CommandDeploy(Model):
-    """The deployment phase runs the team's own command."""
+    """The team's own command. A restore refuses it: what it starts would run before there is data."""
 
     command: Annotated[tuple[Text, ...], Field(min_length=1)]
 

@@ -4,7 +4,7 @@ It is data: the same input makes the same plan, which can be shown, kept and rea
 nothing of what Secrets and ConfigMaps hold: who does a step prepares its objects again, from the same point.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
+from drtool.recovery.deploy import deploy_refusals, kustomized
 from drtool.recovery.disk import claims_made, disk_of, note_disk, refuse_disk
 from drtool.recovery.hooks import hook_notes, hook_refusals, reference_notes
 from drtool.recovery.manifests.prepare import Preparation
@@ -85,10 +86,11 @@ def make_plan(
     choice is from `choose_points`, preparation from `prepare`, changes from `compare`, of each prepared object.
     """
     restored = {each.volume for each in choice.volumes}
-    phases = phases_of(policy, preparation.objects, changes, choice.volumes, enrol=request.wishes.enrol)
+    phases = _phases(policy, request.wishes, choice, preparation, changes)
     against = (
         *choice.refusals,
-        *refuse(policy, request.namespace[1], preparation, changes, facts),
+        *(deploy_refusals(policy, request.wishes) if preparation.objects else ()),
+        *refuse(request.namespace[1], preparation, changes, facts),
         *early_refusals(policy, applied_of(preparation.objects, changes), preparation.objects, restored),
         *seed_refusals(policy, preparation.objects, restored),
         *hook_refusals(policy, preparation.objects, phases),
@@ -96,9 +98,7 @@ def make_plan(
     )
     if against:
         return against
-    names = {each.ref.name for each in preparation.objects}
     time = predict(policy, choice.volumes, request.pace)
-    unknown = [name for tier in policy.recovery.tiers for name in tier if name not in names]
     return Plan(
         version=1,
         policy=policy.name,
@@ -114,15 +114,32 @@ def make_plan(
         notes=(
             *notes(preparation, changes, facts, request.version),
             *note_disk(policy, choice.volumes, preparation, facts),
-            *(f"tier {name}: no workload of that name comes back" for name in unknown if names),
-            *seed_notes(policy, preparation.objects, restored),
-            *hook_notes(policy, phases),
-            *reference_notes(policy, phases),
+            *_policy_notes(policy, preparation, phases, restored),
         ),
         disk=disk_of(claims_made(preparation, changes), facts),
         predicted=time.data,
         unmeasured=time.unmeasured,
     )
+
+
+def _phases(
+    policy: Policy, wishes: Wishes, choice: Choice, preparation: Preparation, changes: tuple[Change, ...]
+) -> tuple[Phase, ...]:
+    compares = kustomized(policy, wishes) is not None
+    objects, volumes = preparation.objects, choice.volumes
+    return phases_of(policy, objects, changes, volumes, enrol=wishes.enrol, compares=compares)
+
+
+def _policy_notes(
+    policy: Policy, preparation: Preparation, phases: Sequence[Phase], restored: Collection[str]
+) -> Iterator[str]:
+    """Yield what of the policy is not done, and what is done in another way than usual."""
+    names = {each.ref.name for each in preparation.objects}
+    unknown = [name for tier in policy.recovery.tiers for name in tier if name not in names]
+    yield from (f"tier {name}: no workload of that name comes back" for name in unknown if names)
+    yield from seed_notes(policy, preparation.objects, restored)
+    yield from hook_notes(policy, phases)
+    yield from reference_notes(policy, phases)
 
 
 @cache

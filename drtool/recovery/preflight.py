@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from drtool.policy.kinds import CLUSTER, NAMESPACED
-from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
 from drtool.recovery.demand import shortages
 from drtool.recovery.manifests.hold import is_workload
@@ -22,13 +21,10 @@ _MAP: Final = "Map it to one that is: --storage-class {}=NEW, where NEW is {}."
 
 
 def refuse(
-    policy: Policy, namespace: str, preparation: Preparation, changes: Sequence[Change], facts: TargetFacts
+    namespace: str, preparation: Preparation, changes: Sequence[Change], facts: TargetFacts
 ) -> Iterator[Refusal]:
     """Yield every reason why the prepared objects cannot be brought into the target as it is."""
     yield from preparation.refusals
-    if policy.recovery.deploy is not None:
-        hint = "Plan with the captured objects: leave recovery.deploy out of the policy that you give."
-        yield Refusal("recovery.deploy", "is not planned by this version", hint)
     version = facts.cluster.version
     if () < _minor(version) < _OLDEST:
         hint = "What moves data has native sidecars. Upgrade it, or bring volumes back with `drtool restore --to-dir`."

@@ -27,6 +27,7 @@ StepKind = Literal[
     "probe",
     "references",
     "resume",
+    "compare",
     "enrol",
     "protect",
     "backup",
@@ -79,8 +80,12 @@ def phases_of(
     volumes: Sequence[VolumePoint],
     *,
     enrol: bool = False,
+    compares: bool = False,
 ) -> tuple[Phase, ...]:
-    """Return all phases. A phase begins when the one before it has ended. enrol: a new writer takes over at the end."""
+    """Return all phases. A phase begins when the one before it has ended. enrol: a new writer takes over at the end.
+
+    compares: what runs then is held against what was captured.
+    """
     applied = applied_of(objects, changes)
     replaced = {change.ref for change in changes if change.action == "replace"}
     steps: dict[PhaseName, list[Step]] = {
@@ -96,6 +101,10 @@ def phases_of(
     steps["data"] = [*before, *_data(policy, [each for each in volumes if each.volume not in seeded], before)]
     started = [*hooks["testing"], *_start(policy, tiers, points)]
     steps["testing"] = [*started, *steps["testing"], *_resume(applied), *hooks["end"]]
+    if compares and objects:
+        steps["testing"].append(
+            Step("compare deployment", "compare", "the deployment with what was captured")
+        )
     if enrol:
         steps["testing"] += _protect()
     return tuple(_chained(steps))

@@ -17,9 +17,9 @@ class Wishes:
     """at is UTC; without it, and not aligned, each volume comes back to its newest. No volumes are all of them.
 
     classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
-    already, and that differ. image is drtool's own, for what works in the target; enrol: a new writer takes over,
-    and takes a first backup. as_of names a head: what it did not know is not there. What is accepted is what else would
-    be refused.
+    already, and that differ. as_captured: the captured manifests come back, whatever the policy deploys. image is
+    drtool's own, for what works in the target; enrol: a new writer takes over, and takes a first backup. as_of names a
+    head: what it did not know is not there. What is accepted is what else would be refused.
     """
 
     at: datetime | None = None
@@ -31,6 +31,7 @@ class Wishes:
     hosts: Mapping[str, str] = field(default_factory=dict)
     if_exists: IfExists = "refuse"
     with_jobs: bool = False
+    as_captured: bool = False
     image: str = ""
     enrol: bool = False
     as_of: str | None = None

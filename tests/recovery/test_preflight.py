@@ -228,12 +228,6 @@ def test_nobody_is_told_to_replace_what_others_in_the_cluster_may_use() -> None:
     assert "--namespace" not in refusal.hint
 
 
-def test_the_teams_own_deployment_is_not_planned_yet() -> None:
-    own = policy("recovery: {deploy: {kustomize: deploy}}")
-
-    assert refused(of=own) == ["recovery.deploy is not planned by this version"]
-
-
 def test_everything_is_said_at_once() -> None:
     objects = [claim("a", "gone"), captured("extensions/v1beta1", "Ingress", "web")]
 

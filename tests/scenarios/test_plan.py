@@ -424,7 +424,9 @@ def test_as_of_a_head_neither_points_nor_the_policy_of_an_intruder_are_there(
         theirs = {"KUBECONFIG": str(api.kubeconfig(tmp_path)), "DRTOOL_CLAIMS": str(tmp_path)}
         replace(stage.drtool, content=content, environment=theirs).written()("backup")
 
-    assert stage.reasons() == ["recovery.deploy is not planned by this version"]
+    assert stage.reasons() == [
+        "recovery.deploy runs a command: what that starts would run before its data is there, and make its own"
+    ]
     found = stage.plan("--as-of", head)
     assert {each["point"] for each in found["volumes"]} == set(known)
     assert "there is no head" in stage("--as-of", "x", code=2).error["message"]

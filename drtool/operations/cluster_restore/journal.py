@@ -131,12 +131,27 @@ def _mirror(session: Session, run: str) -> Path | None:
     return Path(state) / "drtool" / "runs" / f"{run}.jsonl" if state else None
 
 
-def begin_journal(session: Session, run: str, plan: bytes, policy: Policy | None = None) -> Journal:
-    """Return the journal of a new run, which begins with its plan, and with the policy that it was made of."""
+def begin_journal(
+    session: Session,
+    run: str,
+    plan: bytes,
+    policy: Policy | None = None,
+    rendered: Sequence[Json] | None = None,
+) -> Journal:
+    """Return the journal of a new run, which begins with its plan, and with the policy that it was made of.
+
+    rendered is the team's own deployment: who goes on deploys what was confirmed, whatever its folder holds by then.
+    """
     journal = Journal(session, run)
     text = policy_text(policy) if policy else ""
-    journal.write(PLAN, "noted", {"plan": plan.decode(), "policy": text})
+    journal.write(PLAN, "noted", {"plan": plan.decode(), "policy": text, "rendered": rendered})
     return journal
+
+
+def rendered_of(journal: JournalSink) -> Sequence[Json] | None:
+    """Return the team's own deployment as a run began with it; None where it had none."""
+    found: Sequence[Json] | None = journal.entries()[0].detail.get("rendered")
+    return found
 
 
 def policy_of(journal: JournalSink) -> Policy:

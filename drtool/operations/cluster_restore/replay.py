@@ -29,7 +29,8 @@ class Replay:
     """What every action of a run works with. objects are those of the plan, by the names that steps have.
 
     results is what each step that is done ended with, by its id: of this run, and of those that it goes on from.
-    reopen opens the repository anew, as it then is; enrolment is what a new writer is enrolled with.
+    reopen opens the repository anew, as it then is; enrolment is what a new writer is enrolled with. captured are the
+    objects that the team's own deployment replaces, where it does.
     """
 
     session: Session
@@ -42,6 +43,7 @@ class Replay:
     results: dict[str, Json] = field(default_factory=dict)
     reopen: Callable[[], Session] | None = None
     enrolment: Enrolment | None = None
+    captured: Mapping[str, Prepared] = field(default_factory=dict, repr=False)
 
     @property
     def namespace(self) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from drtool.errors import DrtoolError, Refused, UsageError
 from drtool.operations.cluster_restore.abort import abort_run, refuse_once_started
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
+from drtool.operations.cluster_restore.deployment import compare_deployment
 from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import (
@@ -18,6 +19,7 @@ from drtool.operations.cluster_restore.journal import (
     open_journal,
     policy_of,
     refuse_if_moved,
+    rendered_of,
 )
 from drtool.operations.cluster_restore.lease import held_lease, lost
 from drtool.operations.cluster_restore.mover_end import prove_volume
@@ -61,6 +63,7 @@ _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "probe": run_probe,
     "references": check_references,
     "resume": resume_cron_jobs,
+    "compare": compare_deployment,
     "enrol": enrol_new_writer,
     "protect": protect_again,
     "backup": first_backup,
@@ -125,10 +128,10 @@ def _begin(session: Session, cluster: Cluster, made: Made, request: ClusterResto
         raise Refused("there is no plan")
     run = make_run_name(session.world.clock(), random_bytes(3))
     plan = replace(plan, notes=(*plan.notes, *check_images(session.world, cluster, run, made)))
-    journal = begin_journal(session, run, to_json(plan), made.policy)
+    journal = begin_journal(session, run, to_json(plan), made.policy, made.rendered)
     session.world.progress.note(f"this is run {run}")
     replay = Replay(session, made.policy, plan, run, cluster, made.objects, journal)
-    return replace(replay, reopen=request.reopen, enrolment=request.enrolment)
+    return replace(replay, reopen=request.reopen, enrolment=request.enrolment, captured=made.captured)
 
 
 def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestoreRequest) -> Replay:
@@ -143,9 +146,9 @@ def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestore
         )
     _refuse_another(cluster, plan.target, request.context)
     policy = policy_of(journal)
-    objects = prepare_again(session, cluster, plan, policy)
+    objects, captured = prepare_again(session, cluster, plan, policy, rendered_of(journal))
     replay = Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done))
-    return replace(replay, reopen=request.reopen, enrolment=request.enrolment)
+    return replace(replay, reopen=request.reopen, enrolment=request.enrolment, captured=captured)
 
 
 def _refuse_another(cluster: Cluster, planned: TargetCluster, context: str) -> None:
