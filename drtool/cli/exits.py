@@ -13,10 +13,10 @@ MEANINGS: Final = {
     4: "data not proven, or corrupt",
     5: "refused; nothing was touched",
     6: "a source is unreachable or refuses",
-    7: "the repository is unreachable or refuses",
+    7: "the repository refuses",
     8: "no recovery point matches",
     9: "done, but an objective was missed",
-    75: "temporary; try again",
+    75: "temporary, as a store that does not answer; try again",
     130: "interrupted",
     143: "terminated",
 }

@@ -62,7 +62,8 @@ class KeyStore:
 @click.option(
     "--kit-file",
     type=_PATH,
-    help="The new file for the recovery kit, beside it FILE.admin; needed where there is no terminal.",
+    help="The new file for the recovery kit (FILE.NAME for each named recipient), beside it FILE.admin; needed "
+    "where there is no terminal.",
 )
 @DRY_RUN
 @common(POLICY)

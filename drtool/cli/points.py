@@ -23,8 +23,8 @@ from drtool.policy.moments import exact
 def command(invocation: Invocation, volume: str | None, at: str | None) -> int:
     """List the recovery points.
 
-    A point of PostgreSQL is an interval: any moment in it can be restored. With --at only what a restore to that
-    moment would use.
+    A point of PostgreSQL is an interval: any moment in it can be restored. With --at only those from
+    which that moment can be reached: a restore uses the newest of them.
     """
     moment = invocation.moment(at)
     points = list_points(invocation.session(), volume, at=moment)

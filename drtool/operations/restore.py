@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from drtool.errors import DrtoolError, NoRecoveryPoint, NotProven, UsageError
+from drtool.errors import Corrupt, DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.granted import granted_request
 from drtool.operations.points import Inventory, take_inventory
 from drtool.operations.record import record_run
@@ -66,6 +66,12 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
 def source_of(job: Job) -> str:
     """Return the source of the volume. Raises NoRecoveryPoint where it has no point that may be chosen."""
     volume, found = job.request.volume, {snapshot.source for snapshot in job.inventory.snapshots.values()}
+    if not found and job.inventory.unreadable:
+        newest = job.inventory.unreadable[-1]
+        raise Corrupt(
+            f"volume {volume} has no point that can be read; the newest is {newest.name}: {newest.fault}",
+            hint="Fetch that object from a copy of the repository, or an older version of it from the store.",
+        )
     if not found:
         raise NoRecoveryPoint(
             f"volume {volume} has no point that may be chosen",

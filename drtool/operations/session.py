@@ -265,4 +265,5 @@ def _read_bytes(file: Path) -> bytes:
 
 
 def _unreadable(file: Path, fault: Exception) -> UsageError:
-    return UsageError(f"the key file {file} cannot be read: {fault}", hint="Look at its path and mode.")
+    why = fault.strerror if isinstance(fault, OSError) else "it is no text"
+    return UsageError(f"the key file {file} cannot be read: {why}", hint="Look at its path and mode.")

@@ -48,7 +48,9 @@ def run_verify(
         objects=found.objects,
         bytes=found.bytes,
         points=found.points,
-        faults=tuple(Fault(name, message) for name, message in sorted(found.faults.items())),
+        faults=tuple(
+            Fault(name, message.removeprefix(f"{name}: ")) for name, message in sorted(found.faults.items())
+        ),
         seconds=time.monotonic() - begun,
         share=share,
     )

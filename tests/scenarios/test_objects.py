@@ -214,3 +214,17 @@ def test_a_token_that_expired_and_a_machine_without_a_cluster_are_told(
     )
     assert "no cluster is configured" in nowhere("backup", code=2).error["message"]
     assert objects.points() == []
+
+
+def test_a_volume_whose_only_point_is_damaged_is_corrupt_and_the_object_is_named(
+    objects: Objects, tmp_path: Path
+) -> None:
+    point = str(objects.backup()["point"])
+    stored = tmp_path / "repository" / point
+    damaged = bytearray(stored.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    stored.chmod(0o600)
+    stored.write_bytes(damaged)
+    said = objects.drtool.restore("objects", tmp_path / "restored", code=4)
+    assert point in said.error["message"]
+    assert not (tmp_path / "restored").exists()
