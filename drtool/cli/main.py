@@ -1,5 +1,6 @@
 """Where drtool begins: the table of commands, and what ends them. Imports little, so that `--help` is there at once."""
 
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ class Drtool(click.Group):
         if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         command: click.Command = import_module(f"drtool.cli.{cmd_name}").command
+        if not gc.isenabled():  # as `main` left it: what was imported stays, and need not be looked through
+            gc.freeze()
+            gc.enable()
         return command
 
     def resolve_command(
@@ -110,6 +114,7 @@ def drtool() -> None:
 
 def main() -> NoReturn:
     """Run drtool on this process's arguments."""
+    gc.disable()  # until the command is loaded: hundreds of modules make no garbage, and much to look through
     signal.signal(signal.SIGTERM, _on_sigterm)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for what a shell starts in the background
         signal.signal(signal.SIGINT, _on_sigint)

@@ -88,6 +88,18 @@ def test_help_and_version_load_nothing_that_is_slow() -> None:
         assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_what_a_command_imported_is_not_looked_through_for_garbage_and_the_rest_is() -> None:
+    code = (
+        "import gc, sys; from drtool.cli.main import main\n"
+        "sys.argv = ['drtool', 'backup', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True True"
+
+
 def test_the_version_is_printed(run: Run) -> None:
     assert run("--version").stdout == f"drtool, version {__version__}\n"
 
