@@ -48,13 +48,13 @@ def play(system: System) -> None:
             _work(scene)
             chapter("2. The cluster is lost: its API, its etcd, its nodes and every volume")
             loss = _lose(lab, scene)
-        chapter(
-            "3. Another cluster, which has never heard of it; at hand are the kit on paper, and the bucket"
-        )
-        way = WayBack.of(scene.protection, lab.start_cluster("b"))
-        _restore(way, folder)
-        chapter("4. What came back, against the ledger of what users were told is safe")
-        _judge(way, folder, loss, scene.before)
+            chapter(
+                "3. Another cluster, which has never heard of it; at hand are the kit on paper, and the bucket"
+            )
+            way = WayBack.of(scene.protection, lab.start_cluster("b"))
+            _restore(way, folder)
+            chapter("4. What came back, against the ledger of what users were told is safe")
+            _judge(way, folder, loss, scene.before)
 
 
 def chapter(title: str) -> None:
