@@ -1,6 +1,7 @@
 """A program of the lab can be killed, frozen and found again by whoever knows its name."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,9 @@ def test_a_frozen_program_does_nothing_until_it_is_thawed(counter: Process, tmp_
         return (tmp_path / "counted").read_text()
 
     def is_stopped() -> bool:
-        return Path(f"/proc/{counter.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        """Whoever waits in vfork for a child that was stopped before it began is in an uninterruptible sleep."""
+        assert counter.pid
+        return set(_states(counter.pid)) <= {"T", "D"}
 
     counter.freeze()
     wait_until(is_stopped, "the kernel has stopped it", deadline_s=SOON_S)
@@ -74,6 +77,15 @@ def test_a_frozen_program_does_nothing_until_it_is_thawed(counter: Process, tmp_
     counter.thaw()
 
     wait_until(lambda: counted() != before, "it counts again", deadline_s=SOON_S)
+
+
+def _states(group: int) -> Iterator[str]:
+    """Yield the states of the processes of a group."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, _, of, *_ = stat.read_text().rpartition(")")[2].split()
+            if int(of) == group:
+                yield state
 
 
 def test_a_program_that_ends_cleanly_is_not_killed(tmp_path: Path) -> None:
