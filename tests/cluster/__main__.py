@@ -70,7 +70,7 @@ def _test(options: argparse.Namespace, rest: list[str]) -> int:
             )
         print(f"using the cluster of {kubeconfig}; tests that need the lab are left out", flush=True)
         return _pytest("cluster and not lab and not long", *which, *rest)
-    if which and not rest and (labs := side_by_side.labs_here()) > 1:
+    if which and not rest and (labs := side_by_side.labs_here(os.environ.get("LABS", "1"))) > 1:
         return _in_labs(labs)
     return _in_a_lab("--", *PYTEST, "-m", "cluster and not long", *which, *rest)
 

@@ -1,4 +1,4 @@
-"""All cluster tests in two labs at once: most of their time they wait, for a schedule or for what is late.
+"""All cluster tests in several labs at once, for mostly they wait: LABS=2 make test-cluster.
 
 Each lab runs its files as `python -m tests.cluster test FILE…` does. What the first says is shown as it comes, what
 the others say after it.
@@ -19,7 +19,6 @@ from tests.cluster.guardian import LABS
 from tests.cluster.inside import ROOT
 from tests.cluster.machine import DISK_BYTES, MEMORY_BYTES
 
-AT_MOST: Final = 2
 LOOK_S: Final = 0.5
 # How long a file took when it was last measured, as it comes: for shares that end together.
 SECONDS: Final[Mapping[str, int]] = {
@@ -46,11 +45,12 @@ SECONDS: Final[Mapping[str, int]] = {
 A_FILE_S: Final = 5  # one that is not here has no test that needs a cluster, or is new
 
 
-def labs_here() -> int:
-    """Return how many labs this machine bears at once: at least one."""
+def labs_here(wanted: str) -> int:
+    """Return how many labs to start: as many as are wanted, and no more than this machine bears; at least one."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     disk = shutil.disk_usage(LABS).free
-    return max(1, min(AT_MOST, os.cpu_count() or 1, memory // (2 * MEMORY_BYTES), disk // (2 * DISK_BYTES)))
+    most = min(os.cpu_count() or 1, memory // (2 * MEMORY_BYTES), disk // (2 * DISK_BYTES))
+    return max(1, min(int(wanted) if wanted.isdecimal() else 1, most))
 
 
 def shares_of(files: Sequence[str], labs: int) -> list[list[str]]:

@@ -11,7 +11,9 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
+from drtool.repository.kit import parse_bundle
 from drtool.sources.postgres.connection import Replication
+from drtool.sources.postgres.slot import slot_name
 from drtool.sources.postgres.wal import parse_lsn
 from drtool.sources.postgres.wal_stream import WalStream
 from tests.faults.proxy import Answer, FaultProxy, Stall, error
@@ -94,10 +96,14 @@ def test_a_receiver_that_leaves_before_it_brought_what_a_backup_needs_leaves_tha
     system: System,
 ) -> None:
     server, known = system.scene.postgres, system.objects("snap/")
-    [(slot, restart)] = server.sql("select slot_name, restart_lsn::text from pg_replication_slots")
+    repository = parse_bundle(system.drtool.bundle.read_text()).repository.hex()
+    slot = slot_name(str(system.drtool.content["name"]), "postgres", repository)
+    [(restart,)] = server.sql(
+        f"select restart_lsn::text from pg_replication_slots where slot_name = '{slot}'"
+    )
     with Replication(server.settings) as replication, running(system.drtool, "backup", "postgres") as process:
         timeline = replication.identify().timeline
-        with WalStream(replication, slot=str(slot), lsn=parse_lsn(str(restart)), timeline=timeline):
+        with WalStream(replication, slot=slot, lsn=parse_lsn(str(restart)), timeline=timeline):
             wait_until(lambda: system.objects("snap/") > known, "the base is stored", deadline_s=END_S)
         [volume] = system.drtool.end(process).value["volumes"]
     assert volume["outcome"] == "done", volume
