@@ -1,6 +1,7 @@
 """The slot and its guards: it is made only where it cannot stop the application."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -173,3 +174,13 @@ def test_a_heartbeat_follows_a_transaction_that_began_before_the_last_one(server
         second = next_heartbeat(server.settings, {}, first) or first
         assert next_heartbeat(server.settings, {}, second) is None
     assert next_heartbeat(server.settings, {}, second) is not None
+
+
+def test_those_who_make_a_slot_at_once_all_get_it(new_server: NewServer) -> None:
+    server = new_server()
+    server.start()
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(5):
+            name = f"drtool_test_{number}"
+            made = list(pool.map(lambda _, name=name: make_slot(server.settings, name), range(6)))
+            assert {slot.name for slot in made} == {name}
