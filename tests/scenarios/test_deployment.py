@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from drtool.operations.cluster_restore.replay import RUN_LABEL
-from tests.scenarios.commands import Commands
-from tests.scenarios.targets import empty
-from tests.scenarios.test_plan import captured
-from tests.scenarios.test_restore_cluster import DEPLOYMENTS, UID, Way
+from tests.scenarios.shop_lost import UID, Way, shop_lost
 from tests.sources.kubernetes.api import Json
-from tests.sources.kubernetes.living import Living, well
+from tests.sources.kubernetes.living import well
 from tests.sources.kubernetes.shop import at
+
+DEPLOYMENTS = at("deployments", "apps")
 
 
 def deployment(name: str, replicas: int = 3, image: str = "web:2") -> Json:
@@ -30,34 +29,13 @@ def renders(folder: Path, *objects: Json) -> None:
 
 @pytest.fixture
 def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
-    (tmp_path / "repository").mkdir()
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ncat '{tmp_path}/rendered'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    policy = {
-        "version": 1,
-        "name": "shop",
-        "repository": {
-            "url": f"file://{tmp_path}/repository",
-            "writer": {"secret": "drtool-writer", "key": "bundle"},
-        },
-        "objectives": {"rpo": "15m", "rto": "1h"},
-        "kubernetes": {"namespace": "shop"},
-        "volumes": [{"name": "objects", "source": "manifests"}],
-        "recovery": {"deploy": {"kustomize": str(tmp_path / "bin")}},
-    }
-    with captured() as api:
-        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
-        drtool = Commands(tmp_path / "commands", policy, environment).written()
-        drtool.init()
-        drtool("backup")
-    with empty() as nothing, Living(nothing.collections, nothing.answers) as target:
-        for path in (at("jobs", "batch"), at("networkpolicies", "networking.k8s.io")):
-            target.collections.setdefault(path, [])
-        (tmp_path / "new").mkdir()
-        yield Way(target, drtool, str(target.kubeconfig(tmp_path / "new")), tmp_path / "state")
+    with shop_lost(tmp_path, recovery={"deploy": {"kustomize": str(program.parent)}}) as way:
+        yield way
 
 
 def test_the_deployment_waits_for_its_data_and_is_compared_with_what_was_captured(

@@ -2,110 +2,30 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from drtool.cli.confirm import confirm
-from drtool.cli.main import drtool as command
 from drtool.errors import Refused
 from drtool.operations.cluster_restore import lease
 from drtool.operations.cluster_restore.replay import RUN_LABEL
 from drtool.operations.cluster_restore.results import Challenge
 from drtool.recovery.target import TargetCluster
-from tests.scenarios.commands import Commands, Said
-from tests.scenarios.targets import empty
-from tests.scenarios.test_plan import captured
+from tests.scenarios.shop_lost import UID, Way, shop_lost
 from tests.sources.kubernetes.api import Json
-from tests.sources.kubernetes.living import Living, well
+from tests.sources.kubernetes.living import well
 from tests.sources.kubernetes.shop import at, item
 
-UID = "uid-of-new"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 DEPLOYMENTS = at("deployments", "apps")
 
 
-@dataclass(frozen=True)
-class Way:
-    """A captured system, and the cluster that it comes back into."""
-
-    target: Living
-    drtool: Commands
-    kubeconfig: str
-    state: Path
-
-    def __call__(self, *arguments: object, code: int = 0, text: bool = False) -> Said:
-        """Restore the objects, and nothing else, with the kit alone."""
-        url = self.drtool.content["repository"]["url"]
-        environment = {
-            "DRTOOL_POLICY": None,
-            "DRTOOL_BUNDLE": None,
-            "KUBECONFIG": self.kubeconfig,
-            "DRTOOL_RECOVERY_KEY_FILE": str(self.drtool.kit),
-            "XDG_STATE_HOME": str(self.state),
-        }
-        given = [
-            "restore",
-            "--to-cluster",
-            "here",
-            "--repository",
-            url,
-            *arguments,
-            *([] if text else ["--json"]),
-        ]
-        found = CliRunner().invoke(command, [*map(str, given)], prog_name="drtool", env=environment)
-        said = Said(found.exit_code, found.stdout, found.stderr)
-        assert said.code == code, f"{said.code}\n{said.out}\n{said.err}"
-        assert "Traceback" not in said.err
-        assert "a telling content" not in said.out + said.err
-        return said
-
-    def restore(self, *arguments: object, code: int = 0) -> dict[str, Any]:
-        given = ("objects", "--image", "drtool:1", "--confirm-target", UID, *arguments)
-        return dict(self(*given, code=code).value)
-
-    def objects(self) -> dict[str, Json]:
-        """Return everything in the cluster that is not of the server's own making."""
-        hidden = ("resourceVersion", "uid", "generation", "creationTimestamp", "managedFields")
-        return {
-            f"{path}/{each['metadata']['name']}": {
-                **{key: value for key, value in each.items() if key not in ("status", "metadata")},
-                "metadata": {key: value for key, value in each["metadata"].items() if key not in hidden},
-            }
-            for path, items in self.target.collections.items()
-            for each in items
-            if "/leases" not in path
-        }
-
-
 @pytest.fixture
 def way(tmp_path: Path) -> Iterator[Way]:
-    (tmp_path / "repository").mkdir()
-    policy = {
-        "version": 1,
-        "name": "shop",
-        "repository": {
-            "url": f"file://{tmp_path}/repository",
-            "writer": {"secret": "drtool-writer", "key": "bundle"},
-        },
-        "objectives": {"rpo": "15m", "rto": "1h"},
-        "kubernetes": {"namespace": "shop"},
-        "volumes": [{"name": "objects", "source": "manifests"}],
-    }
-    with captured() as api:
-        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
-        drtool = Commands(tmp_path / "commands", policy, environment).written()
-        drtool.init()
-        drtool("backup")
-    with empty() as nothing, Living(nothing.collections, nothing.answers) as target:
-        for path in (at("jobs", "batch"), at("networkpolicies", "networking.k8s.io")):
-            target.collections.setdefault(path, [])
-        (tmp_path / "new").mkdir()
-        yield Way(target, drtool, str(target.kubeconfig(tmp_path / "new")), tmp_path / "state")
+    with shop_lost(tmp_path) as way:
+        yield way
 
 
 def test_an_image_that_cannot_be_pulled_is_refused_before_anything_is_written(way: Way) -> None:
