@@ -14,7 +14,7 @@ from drtool.deploy.mover import mover_labels, mover_name
 from drtool.deploy.pods import DRTOOL_USER
 from drtool.errors import NotProven, Refused, StoreOutage, TemporaryFailure
 from drtool.operations.cluster_restore import mover_watch, movers
-from drtool.operations.cluster_restore.mover_end import clear_mover, settle_claim
+from drtool.operations.cluster_restore.mover_end import clear_mover, prove_volume, settle_claim
 from drtool.operations.cluster_restore.movers import restore_volume
 from drtool.operations.cluster_restore.seeding import port_of, seeding_mover
 from drtool.operations.session import KeyFiles, World, open_session
@@ -281,6 +281,23 @@ def test_the_mark_is_taken_from_the_claim_once_the_journal_knows_better(moved: M
     moved.run.api.becomes = becomes
     assert list(settle_claim(moved.run.replay, "media")) == []
     assert states == [False]
+
+
+def test_a_volume_is_proven_once_its_claim_holds_nothing_but_its_data(moved: Moved) -> None:
+    moved.ends_well()
+    result = moved.restore()
+    resumed = []
+
+    def becomes(item: Json) -> Json:
+        resumed.append(item["metadata"]["name"])
+        return DONE
+
+    moved.run.api.becomes = becomes
+    moved.run.replay.results[moved.step.id] = result
+    proof = Step("prove media", "prove", "media", (moved.step.id,))
+    assert prove_volume(moved.run.replay, proof) == {"proofs": 1, "moment": None}
+    assert resumed == [f"{NAME}-end"]
+    assert moved.left() == []
 
 
 @pytest.mark.parametrize(("status", "limit_s"), [(FAILED, 60.0), ({}, 0.0)])
