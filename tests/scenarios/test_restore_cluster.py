@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from drtool.cli.confirm import confirm
 from drtool.errors import Refused
 from drtool.operations.cluster_restore import lease
 from drtool.operations.cluster_restore.replay import RUN_LABEL
-from drtool.operations.cluster_restore.results import Challenge
+from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest
+from drtool.operations.cluster_restore.run import run_cluster_restore
+from drtool.operations.session import KeyFiles, Silent, World, open_session
 from drtool.recovery.target import TargetCluster
 from tests.scenarios.shop_lost import UID, Way, shop_lost
 from tests.sources.kubernetes.api import Json
@@ -202,6 +206,26 @@ def test_a_plan_with_refusals_is_shown_and_nothing_is_touched(way: Way) -> None:
     found = way.restore(code=5)
     assert found["plan"]["refusals"]
     assert not way.target.written
+
+
+def test_who_was_asked_while_another_drtool_went_on_with_the_run_stops(way: Way) -> None:
+    way.target.refuses = lambda _method, sent: (422, "no") if sent.get("kind") == "Deployment" else None
+    run = way.restore(code=6)["restore"]["run"]
+    way.target.refuses = lambda _method, _sent: None
+
+    def meanwhile(_challenge: Challenge) -> None:
+        way("--resume", run, "--confirm-target", UID)
+        way.target.written.clear()
+
+    world = World(lambda: datetime.now(UTC), {"KUBECONFIG": way.kubeconfig}, Silent())
+    keys = KeyFiles(recovery=way.drtool.kit)
+    request = ClusterRestoreRequest("here", resume=run)
+    with (
+        closing(open_session(way.drtool.policy, None, keys, world)) as session,
+        pytest.raises(Refused, match="by another drtool meanwhile"),
+    ):
+        run_cluster_restore(session, request, meanwhile, lambda _how: None)
+    assert all("/leases/" in path for path in way.target.written)
 
 
 def test_a_run_that_has_not_ended_is_told_to_who_begins_another(way: Way) -> None:
