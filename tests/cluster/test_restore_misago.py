@@ -90,12 +90,13 @@ def assert_complete(lost: Lost, moments: dict[str, datetime]) -> None:
 def assert_filled(cluster: Cluster, word: str) -> None:
     """Assert that the master has every key, takes writes, and that its replicas have them too."""
     assert redis(cluster, "redis-0", "ROLE").splitlines()[0] == "master"
-    for pod in ("redis-0", "redis-1", "redis-2"):
-        wait_until(
-            lambda name=pod: redis(cluster, name, "GET", f"kept:{KEYS}") == word,  # type: ignore[misc]
-            f"{pod} has the last key",
-            deadline_s=SETTLED_S,
-        )
+    pods = ("redis-0", "redis-1", "redis-2")
+    wait_until(
+        lambda: {redis(cluster, each, "GET", f"kept:{KEYS}") for each in pods} == {word},
+        "every pod has the last key",
+        deadline_s=SETTLED_S,
+    )
+    for pod in pods:
         keys = redis(cluster, pod, "EVAL_RO", "return #redis.call('KEYS', 'kept:*')", "0")
         assert int(keys) == KEYS, pod
     assert redis(cluster, "redis-0", "SET", "new", "1") == "OK"

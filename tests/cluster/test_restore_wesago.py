@@ -96,12 +96,12 @@ def assert_replicas(cluster: Cluster) -> None:
         lambda: int(sql(cluster, "postgres-0", query)) >= 2, "two replicas stream", deadline_s=SETTLED_S
     )
     posts = sql(cluster, "postgres-0", "select count(*) from posts")
-    for replica in ("postgres-1", "postgres-2"):
-        wait_until(
-            lambda name=replica: sql(cluster, name, "select count(*) from posts") == posts,  # type: ignore[misc]
-            f"{replica} has every post",
-            deadline_s=SETTLED_S,
-        )
+    replicas = ("postgres-1", "postgres-2")
+    wait_until(
+        lambda: {sql(cluster, each, "select count(*) from posts") for each in replicas} == {posts},
+        "every replica has every post",
+        deadline_s=SETTLED_S,
+    )
     wait_until(lambda: master(cluster) == "redis-0", "the Sentinels agree on redis-0", deadline_s=SETTLED_S)
     wait_until(
         lambda: "connected_slaves:2" in inside(cluster, "redis-0", "redis-cli", "info", "replication"),
