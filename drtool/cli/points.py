@@ -51,7 +51,8 @@ def answer(points: Sequence[Point], now: datetime) -> Answer:
         advice=advice,
         facts={"points": points},
         lines=[
-            Table(header, [_row(point, now) for point in points], spare=("AGE", "STORED", "SIZE", "POINT"))
+            Table(header, [_row(point, now) for point in points], spare=("AGE", "STORED", "SIZE", "POINT")),
+            *(f"{point.id} of {point.volume}: {point.detail}" for point in points if point.detail),
         ],
         alarm=not listed,
     )
@@ -65,6 +66,6 @@ def _row(point: Point, now: datetime) -> tuple[str, ...]:
         relative(point.end, now),
         size(point.size),
         size(point.stored),
-        f"{point.state}: {point.detail}" if point.detail else point.state,
+        point.state,
         point.id,
     )

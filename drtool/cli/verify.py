@@ -35,6 +35,7 @@ class Share(click.ParamType[float]):
 @click.command("verify", epilog=exit_codes(4, *STORE))
 @click.option(
     "--level",
+    metavar="[L0|L1|L2]",  # click would show them in lower case
     type=click.Choice(["L0", "L1", "L2"], case_sensitive=False),
     default="L1",
     show_default=True,

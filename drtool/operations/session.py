@@ -266,4 +266,7 @@ def _read_bytes(file: Path) -> bytes:
 
 def _unreadable(file: Path, fault: Exception) -> UsageError:
     why = fault.strerror if isinstance(fault, OSError) else "it is no text"
-    return UsageError(f"the key file {file} cannot be read: {why}", hint="Look at its path and mode.")
+    hint = "Look at its path and mode."
+    if isinstance(fault, FileNotFoundError):
+        hint = "`drtool init` writes the files of keys, once, for a new repository; look at the path."
+    return UsageError(f"the key file {file} cannot be read: {why}", hint=hint)

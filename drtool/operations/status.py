@@ -58,7 +58,7 @@ def run_status(session: Session) -> Status:
         warnings=(
             *(each.text for each in late if not each.red),
             *_warnings(len(config.recipients), proven),
-            *_weaknesses(protection),
+            *_weaknesses(protection, policy.repository.url),
         ),
         policy_of=policy_of,
         protection=protection,
@@ -236,8 +236,14 @@ def _warnings(recipients: int, proven: datetime | None) -> Iterator[str]:
         yield "no recovery key was ever proven: type one into `drtool keys prove`"
 
 
-def _weaknesses(protection: Protection) -> Iterator[str]:
+def _weaknesses(protection: Protection, url: str) -> Iterator[str]:
     if protection.state == "not protected":
         yield f"who takes over the cluster can destroy earlier backups: {'; '.join(protection.reasons)}"
+    is_bucket = url.startswith("s3:")
     for weakness in protection.weaknesses:
-        yield f"{weakness}: give it what `drtool keys s3-policy writer` prints"
+        mend = (
+            "give it what `drtool keys s3-policy writer` prints"
+            if is_bucket
+            else "only a bucket can refuse that"
+        )
+        yield f"{weakness}: {mend}"

@@ -1,5 +1,6 @@
 """What pydantic found, in words for people: where, what is wrong, and what was probably meant."""
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -39,6 +40,23 @@ def schema_faults(error: ValidationError, data: object) -> Iterator[Fault]:
         )
         if not is_echo:
             yield _fault(path, details, data)
+            if details["type"] == "union_tag_invalid" and (word := _near(details)):
+                yield from _hidden_faults(path, word, data)
+
+
+def _hidden_faults(path: Path, word: str, data: object) -> Iterator[Fault]:
+    """Yield what else is wrong with the volume whose source is at path, once that is word: pydantic did not look.
+
+    A password among it has to be heard of in the first round, not in the next.
+    """
+    corrected: Any = copy.deepcopy(data)
+    _at(corrected, path[:-1])[path[-1]] = word
+    try:
+        Policy.model_validate(corrected)
+    except ValidationError as error:
+        for fault in schema_faults(error, corrected):
+            if fault.path[: len(path) - 1] == path[:-1]:
+                yield fault
 
 
 def _fault(path: Path, details: ErrorDetails, data: object) -> Fault:
@@ -82,11 +100,20 @@ def _path_in_data(details: ErrorDetails, data: object) -> Path:
 
 
 def _wrong_word(path: Path, details: ErrorDetails) -> Fault:
-    expected = details["ctx"].get("expected_tags") or details["ctx"]["expected"]
-    words = re.findall(r"'([^']*)'", expected) or [expected]
+    words = _expected_words(details)
+    near = _near(details)
+    return Fault(path, f"must be {_one_of(words)}", f"did you mean {near}?" if near else "")
+
+
+def _near(details: ErrorDetails) -> str:
+    """Return the word that was probably meant; empty where none is close."""
     given = details["ctx"].get("tag") or details["input"]
-    near = get_close_matches(str(given), words, 1)
-    return Fault(path, f"must be {_one_of(words)}", f"did you mean {near[0]}?" if near else "")
+    return next(iter(get_close_matches(str(given), _expected_words(details), 1)), "")
+
+
+def _expected_words(details: ErrorDetails) -> list[str]:
+    expected: str = details["ctx"].get("expected_tags") or details["ctx"]["expected"]
+    return re.findall(r"'([^']*)'", expected) or [expected]
 
 
 def _unknown_key(path: Path, data: object) -> Fault:

@@ -189,6 +189,10 @@ def _first_line(text: str) -> str:
 
 
 def _last_line(text: str) -> str:
-    """Return the line that tells most: libpq puts its newest attempt last, after its own `failed: `."""
+    """Return the line that tells most: libpq puts its newest attempt last, after its own `failed: `.
+
+    Its question whether the server runs tells nothing.
+    """
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Is the server running")] or lines
     return lines[-1].rsplit("failed: ", 1)[-1] if lines else "no reason given"

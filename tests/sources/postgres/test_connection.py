@@ -51,7 +51,7 @@ def test_a_missing_replication_right_is_said_with_the_statement_that_mends_it(se
 def test_an_unreachable_server_is_said() -> None:
     error = refused(PostgresSettings(host="127.0.0.1", port=free_port()))
     assert isinstance(error, SourceUnavailable)
-    assert "is unreachable" in error.message
+    assert error.message.endswith("is unreachable (Connection refused)")
 
 
 def test_a_host_without_an_address_is_said() -> None:
