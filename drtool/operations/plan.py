@@ -96,7 +96,7 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
 
 def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -> Made:
     """Return what run_plan does, with what executing the plan takes besides."""
-    world, now = session.world, session.world.clock()
+    world, now = session.world, session.repository.store.now()
     if wishes.at is not None and wishes.aligned:
         raise UsageError(
             "--at is one moment for all volumes already", hint="Leave out one of --at and --aligned."

@@ -26,7 +26,7 @@ _SIZE_UNITS = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 class Model(BaseModel):
     """A part of a policy: it cannot be changed, knows all its keys, and never shows its input in an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def refusal(message: str, suggestion: str = "", *, is_secret: bool = False) -> PydanticCustomError:

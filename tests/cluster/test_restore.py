@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.lab]
 
 LOADED_S = 20
 STRIDE = 5  # entries of the journal between two kills
+GRAIN = timedelta(seconds=2)  # the store tells its clock in whole seconds
+STARTS = timedelta(seconds=20)  # a Python process, and the keys that it unlocks, while other tests run
+MOST = 0.9  # phases may run beside each other, never leave a hole
 IN_THE_DATA = 24  # entries after which the movers are at work
 PSQL = (
     "psql",
@@ -91,15 +94,29 @@ def assert_kept(lost: Lost, moments: dict[str, datetime]) -> None:
     assert found.of("posts").acknowledged > 0
 
 
+def assert_told_as_it_was(restored: Answer, asked: datetime, served: datetime) -> None:
+    """Assert that the times and losses that the report tells are those of a clock outside of it."""
+    begun, ended = (datetime.fromisoformat(restored[name]) for name in ("begun", "ended"))
+    assert asked - GRAIN <= begun < asked + STARTS
+    assert served - STARTS < ended <= served + GRAIN
+    assert sum(restored["phases"].values()) >= (ended - begun).total_seconds() * MOST
+    for volume in restored["volumes"]:
+        lost = (begun - datetime.fromisoformat(volume["moment"])).total_seconds()
+        assert volume["loss_seconds"] == pytest.approx(lost, abs=1), volume["volume"]
+
+
 def test_a_lost_system_comes_back_into_another_cluster_and_is_protected_there(
     emptied: Lost, lab: Lab, tmp_path: Path
 ) -> None:
     way = emptied.way
     write_secret(tmp_path / "drtool-s3", way.protection.writer_secret())
 
+    asked = datetime.now(UTC)
     answer = way.restore(*("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path))
+    served = datetime.now(UTC)
 
     assert answer["restore"]["outcome"] == "restored"
+    assert_told_as_it_was(answer["restore"], asked, served)
     assert_complete(emptied, answer)
     visit(Visitor.of(TINY, way.target))
     names = {volume["volume"] for volume in answer["restore"]["volumes"]}

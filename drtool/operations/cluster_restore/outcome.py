@@ -14,10 +14,11 @@ from drtool.operations.cluster_restore.results import (
     RestoredVolume,
 )
 from drtool.policy.durations import brief_duration
-from drtool.recovery.journal import fold, phases_spent
+from drtool.recovery.journal import Entry, fold, phases_spent
 from drtool.recovery.points import VolumePoint
 from drtool.sources.base import Json, Proof
 
+_PLANNING: Final = "planning"
 _UNPROTECTED: Final = (
     "nothing protects the restored system yet: enrol a new writer, and apply what `drtool render` writes"
 )
@@ -27,7 +28,7 @@ def outcome_of(replay: Replay) -> ClusterRestoreResult:
     """Return what a run that was executed to its end has brought."""
     entries = replay.journal.entries()
     volumes = tuple(_volume(replay, each) for each in replay.plan.volumes)
-    took = entries[-1].time - entries[0].time
+    took = entries[-1].time - replay.plan.made
     missed = tuple(_missed(replay, volumes, took))
     references = tuple(_references(replay))
     return ClusterRestoreResult(
@@ -36,14 +37,12 @@ def outcome_of(replay: Replay) -> ClusterRestoreResult:
         target=replay.plan.target,
         namespace=replay.namespace,
         outcome=_ending(references, missed),
-        begun=entries[0].time,
+        begun=replay.plan.made,
         ended=entries[-1].time,
         rto=replay.policy.objectives.rto,
         volumes=volumes,
         references=references,
-        phases={
-            name: spent.total_seconds() for name, spent in phases_spent(entries, replay.plan.phases).items()
-        },
+        phases=_phases(replay, entries),
         steps={step: spent.total_seconds() for step, spent in fold(entries).spent.items()},
         missed=missed,
         notes=tuple(_notes(replay)),
@@ -59,7 +58,7 @@ def _ending(references: Iterable[CheckedReferences], missed: Sequence[str]) -> E
 def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
     """Return how far a run came that fault ended: what of it is back, what was under way, how to go on."""
     entries = replay.journal.entries()
-    known, took = fold(entries), entries[-1].time - entries[0].time
+    known, took = fold(entries), entries[-1].time - replay.plan.made
     run, rto = replay.run, replay.policy.objectives.rto
     cause, hint = f"it was stopped: {type(fault).__name__}", ""
     if isinstance(fault, DrtoolError):
@@ -75,15 +74,13 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
         target=replay.plan.target,
         namespace=replay.namespace,
         outcome="failed",
-        begun=entries[0].time,
+        begun=replay.plan.made,
         ended=entries[-1].time,
         rto=rto,
         volumes=tuple(
             _volume(replay, each) for each in replay.plan.volumes if f"restore {each.volume}" in known.done
         ),
-        phases={
-            name: spent.total_seconds() for name, spent in phases_spent(entries, replay.plan.phases).items()
-        },
+        phases=_phases(replay, entries),
         steps={step: spent.total_seconds() for step, spent in known.spent.items()},
         missed=(f"it took {brief_duration(took)} so far, and {brief_duration(rto)} was promised",)
         if took > rto
@@ -100,6 +97,13 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
     )
 
 
+def _phases(replay: Replay, entries: Sequence[Entry]) -> dict[str, float]:
+    """Return the seconds of each phase; the planning before the first holds preflight, images, and who confirmed."""
+    planned = min(entry.time for entry in entries) - replay.plan.made
+    spent = {_PLANNING: planned, **phases_spent(entries, replay.plan.phases)}
+    return {name: each.total_seconds() for name, each in spent.items()}
+
+
 def aborted(replay: Replay, undone: Json) -> ClusterRestoreResult:
     """Return what the abort of a run says."""
     entries = replay.journal.entries()
@@ -109,7 +113,7 @@ def aborted(replay: Replay, undone: Json) -> ClusterRestoreResult:
         target=replay.plan.target,
         namespace=replay.namespace,
         outcome="aborted",
-        begun=entries[0].time,
+        begun=replay.plan.made,
         ended=entries[-1].time,
         rto=replay.policy.objectives.rto,
         notes=(

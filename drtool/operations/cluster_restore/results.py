@@ -109,10 +109,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRestoreResult:
-    """How a run ended. phases are seconds by phase, whole ones only; seconds is from its begin to its end.
+    """How a run ended. It begins when its plan is asked for, not when that is confirmed: nobody has their application.
 
-    missed says which promise was not kept; failure why there is no end, where there is none. notes are what a person
-    must still look at or do; undone is what an abort took away and put back.
+    phases are seconds by phase, whole ones only; seconds is from its begin to its end. missed says which promise was
+    not kept; failure why there is no end, where there is none. notes are what a person must still look at or do;
+    undone is what an abort took away and put back.
     """
 
     run: str

@@ -180,7 +180,7 @@ def _execute(replay: Replay, machine: str) -> None:
                 f"run {replay.run} is being undone",
                 hint=f"End that: --abort {replay.run}, then restore anew.",
             )
-        spent = replay.session.repository.store.now() - replay.journal.entries()[0].time
+        spent = replay.session.repository.store.now() - replay.plan.made
         replay.session.world.progress.promise(replay.policy.objectives.rto, spent)
         runner = Runner(
             {kind: partial(_shown, replay, act) for kind, act in _ACTIONS.items()},
