@@ -220,7 +220,7 @@ def _refuse_late(session: Session, volume: Volume, start: datetime, name: str) -
         )
 
 
-def _counted(stream: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+def _counted(stream: Iterable[bytes | memoryview], progress: Progress) -> Iterator[bytes | memoryview]:
     for data in stream:
         progress.advance(len(data))
         yield data

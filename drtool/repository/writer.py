@@ -123,7 +123,13 @@ class Writer:
         self._entry(value)
 
     def save(
-        self, path: str, entry: Json, stream: Iterable[bytes], *, size: int | None, chunk_size: int
+        self,
+        path: str,
+        entry: Json,
+        stream: Iterable[bytes | memoryview],
+        *,
+        size: int | None,
+        chunk_size: int,
     ) -> int:
         """Read stream to its end and keep its bytes under path; return how many they are.
 

@@ -20,14 +20,15 @@ class Artifact:
 
     path is unique in the capture, relative, `/`-separated. entry is what restore needs beside the bytes (type, mode,
     mtime, link target…): it is stored sealed. stream yields the bytes, read once, in order, and before the next
-    artifact is asked for. size is in bytes where the source knows it beforehand. An entry without content
-    (directory, link) has an empty stream and size 0. stat are STAT_SIZE bytes made of all that tells a change, where
-    the next capture may trust that: it is kept beside the entries, and holds no byte of the application.
+    artifact is asked for; a memoryview of it that cannot be written to is not changed by its owner either. size is in
+    bytes where the source knows it beforehand. An entry without content (directory, link) has an empty stream and
+    size 0. stat are STAT_SIZE bytes made of all that tells a change, where the next capture may trust that: it is
+    kept beside the entries, and holds no byte of the application.
     """
 
     path: str
     entry: Json
-    stream: Iterable[bytes] = ()
+    stream: Iterable[bytes | memoryview] = ()
     size: int | None = None
     chunk_size: int = STREAM_CHUNK
     stat: bytes | None = None

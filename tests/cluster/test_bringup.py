@@ -92,7 +92,9 @@ def test_pods_of_two_nodes_and_the_machine_room_reach_a_service_by_its_name(
         *(pod(f"client-{node}", "sleep infinity", node=node) for node in ("a1", "a2")),
     )
     cluster.kubectl("expose", "pod", "server", "-n", namespace, "--port=80", "--target-port=8080")
-    read = f"cat </dev/tcp/server.{namespace}.svc.{DOMAIN}/80 || true"  # refused until kube-proxy knows the pod
+    read = (
+        f"cat </dev/tcp/server.{namespace}.svc.{DOMAIN}/80 || true"  # refused until kube-proxy knows the pod
+    )
     address = cluster.kubectl("get", "service", "server", "-n", namespace, "-o", "jsonpath={.spec.clusterIP}")
 
     def served(said: str) -> bool:

@@ -34,6 +34,13 @@ def test_a_chunk_keeps_its_bytes_when_the_stream_uses_its_buffer_again() -> None
     assert list(split(stream(), 3)) == [b"aaa", b"abb", b"bb"]
 
 
+def test_views_of_what_stays_as_it_is_are_joined_as_bytes() -> None:
+    view = memoryview(b"abcdefgh")
+    chunks = list(split([view[:3], view[3:4], view[4:]], 3))
+    assert chunks == [b"abc", b"def", b"gh"]
+    assert {type(chunk) for chunk in chunks} == {bytes}
+
+
 def test_a_piece_that_is_a_whole_chunk_is_not_copied_and_an_empty_one_makes_none() -> None:
     piece = b"x" * 40
     [chunk] = split([b"", piece, b""], 50)

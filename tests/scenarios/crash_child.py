@@ -34,7 +34,7 @@ class WatchedWriter(Writer):
         super().__init__(*arguments, PACE)  # type: ignore[call-arg]  # mypy counts *arguments twice
         self._seen: dict[str, str] = {}
 
-    def save(self, path: str, entry: dict[str, Any], stream: Iterable[bytes], **sizes: Any) -> int:
+    def save(self, path: str, entry: dict[str, Any], stream: Iterable[bytes | memoryview], **sizes: Any) -> int:
         digest = hashlib.sha256()
         size = super().save(path, entry, _watched(stream, digest), **sizes)
         self._seen[path] = digest.hexdigest()
@@ -45,7 +45,7 @@ class WatchedWriter(Writer):
         return super().commit(*arguments)
 
 
-def _watched(stream: Iterable[bytes], digest: Any) -> Iterator[bytes]:
+def _watched(stream: Iterable[bytes | memoryview], digest: Any) -> Iterator[bytes | memoryview]:
     for data in stream:
         digest.update(data)
         yield data

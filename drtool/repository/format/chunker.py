@@ -1,17 +1,18 @@
 """Fixed-size chunks: what page-aligned relation files need, and what leaks nothing of the content."""
 
 from collections.abc import Iterable, Iterator
+from typing import TypeGuard
 
 
 def split(stream: Iterable[bytes | bytearray | memoryview], size: int) -> Iterator[bytes]:
     """Yield the bytes of stream in pieces of size; the last may be shorter. Reads the stream once.
 
-    What is no `bytes` is copied at once: its owner may use the buffer again.
+    What can be written to is copied at once: its owner may use the buffer again.
     """
     pending: list[bytes | memoryview] = []
     held = 0
     for data in stream:
-        whole = data if isinstance(data, bytes) else bytes(data)
+        whole = data if isinstance(data, bytes) or _is_constant(data) else bytes(data)
         if len(whole) < size - held:  # not cut, so not copied either where it stays alone
             if whole:
                 pending.append(whole)
@@ -27,3 +28,7 @@ def split(stream: Iterable[bytes | bytearray | memoryview], size: int) -> Iterat
             held += len(view)
     if pending:
         yield b"".join(pending)
+
+
+def _is_constant(data: bytearray | memoryview) -> TypeGuard[memoryview]:
+    return isinstance(data, memoryview) and data.readonly

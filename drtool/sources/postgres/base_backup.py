@@ -149,7 +149,7 @@ class CopyStream:
         while self._next is not None:
             begin, self._next = bytes(self._next), None
             if begin[0] == NEW_MANIFEST:
-                yield Artifact(MANIFEST, {"type": "file", "mode": 0o600}, map(bytes, self._data()))
+                yield Artifact(MANIFEST, {"type": "file", "mode": 0o600}, self._data())
             else:
                 name, location, *_ = begin[1:].decode().split("\0")
                 yield from self._archive(name, location)

@@ -5,9 +5,11 @@ receiver that counts as synchronous standby holds up every commit.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal, LiteralString, Protocol
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -105,8 +107,8 @@ def slot_name(policy: str, volume: str, repository: str) -> str:
 
 def inspect_slot(settings: PostgresSettings, name: str) -> Slot | None:
     """Return what the server says of the slot, None if there is none."""
-    rows = _query(settings, "look at the slot", _SLOT, name)
-    return _slot(rows[0][0]) if rows else None
+    with _asking(settings) as ask:
+        return _look(ask, name)
 
 
 def make_slot(settings: PostgresSettings, name: str, on_backlog: OnBacklog = "protect-app") -> Slot:
@@ -115,16 +117,17 @@ def make_slot(settings: PostgresSettings, name: str, on_backlog: OnBacklog = "pr
     Raises Refused, with every cause, where a slot could stop the application; TemporaryFailure where all slots or
     walsenders are in use. A lost slot is returned as it is: dropping it is the caller's, who records the gap.
     """
-    existing = inspect_slot(settings, name)
-    check_guards(settings, on_backlog, is_new=existing is None)
-    if existing is not None:
-        return existing
-    try:
-        _query(settings, "make the slot", _MAKE, name)
-    except DrtoolError:  # a follower and a backup that begin at once both make it: one is faster
-        if inspect_slot(settings, name) is None:
-            raise
-    made = inspect_slot(settings, name)
+    with _asking(settings) as ask:
+        existing = _look(ask, name)
+        check_guards(_limits(ask), on_backlog, is_new=existing is None)
+        if existing is not None:
+            return existing
+        try:
+            ask("make the slot", _MAKE, name)
+        except DrtoolError:  # a follower and a backup that begin at once both make it: one is faster
+            if _look(ask, name) is None:
+                raise
+        made = _look(ask, name)
     if made is None:
         raise Refused(f"slot {name} is gone again", hint="Something else drops slots on this server.")
     return made
@@ -132,13 +135,13 @@ def make_slot(settings: PostgresSettings, name: str, on_backlog: OnBacklog = "pr
 
 def drop_slot(settings: PostgresSettings, name: str) -> None:
     """Drop the slot; silent if there is none. Raises TemporaryFailure while a receiver uses it."""
-    if inspect_slot(settings, name) is not None:
-        _query(settings, "drop the slot", _DROP, name)
+    with _asking(settings) as ask:
+        if _look(ask, name) is not None:
+            ask("drop the slot", _DROP, name)
 
 
-def check_guards(settings: PostgresSettings, on_backlog: OnBacklog, *, is_new: bool) -> None:
+def check_guards(limits: ServerLimits, on_backlog: OnBacklog, *, is_new: bool) -> None:
     """Raise Refused with every reason why a slot and its receiver could harm the server, or cannot work there."""
-    limits = read_limits(settings)
     refused = objections(limits, on_backlog)
     if refused:
         raise Refused(
@@ -151,7 +154,8 @@ def check_guards(settings: PostgresSettings, on_backlog: OnBacklog, *, is_new: b
 
 def read_limits(settings: PostgresSettings) -> ServerLimits:
     """Ask the server for what decides whether a slot may be made."""
-    return ServerLimits(*_query(settings, "read the server's limits", _SERVER)[0])
+    with _asking(settings) as ask:
+        return _limits(ask)
 
 
 def objections(limits: ServerLimits, on_backlog: OnBacklog) -> list[tuple[str, str]]:
@@ -203,7 +207,8 @@ def next_heartbeat(settings: PostgresSettings, content: Json, last: Beat) -> Bea
 
 
 def _beats(settings: PostgresSettings, content: Json, idle: str) -> list[Beat]:
-    rows = _query(settings, "write a heartbeat", _HEARTBEAT, HEARTBEAT_PREFIX, json.dumps(content), idle)
+    with _asking(settings) as ask:
+        rows = ask("write a heartbeat", _HEARTBEAT, HEARTBEAT_PREFIX, json.dumps(content), idle)
     return [
         Beat(parse_lsn(lsn), moment.astimezone(UTC), f"{int(own) + 1}:{seen.partition(':')[2]}")
         for lsn, moment, own, seen in rows
@@ -222,15 +227,30 @@ def _slot(row: dict[str, Any]) -> Slot:
     )
 
 
-def _query(
-    settings: PostgresSettings, what: str, statement: LiteralString, *parameters: object
-) -> list[TupleRow]:
+class _Ask(Protocol):
+    """Runs one statement, and returns its rows; what stands first names it in an error."""
+
+    def __call__(self, what: str, statement: LiteralString, *parameters: object) -> list[TupleRow]: ...
+
+
+@contextmanager
+def _asking(settings: PostgresSettings) -> Iterator[_Ask]:
+    """Connect once, for as many statements as there are."""
     with connect(settings) as connection:
-        try:
-            return connection.execute(statement, parameters or None).fetchall()
-        except psycopg.Error as cause:
-            raise _fault(settings, what, cause) from cause
+
+        def ask(what: str, statement: LiteralString, *parameters: object) -> list[TupleRow]:
+            try:
+                return connection.execute(statement, parameters or None).fetchall()
+            except psycopg.Error as cause:
+                raise command_fault(settings.who, what, cause.sqlstate, str(cause)) from cause
+
+        yield ask
 
 
-def _fault(settings: PostgresSettings, what: str, cause: psycopg.Error) -> DrtoolError:
-    return command_fault(settings.who, what, cause.sqlstate, str(cause))
+def _look(ask: _Ask, name: str) -> Slot | None:
+    rows = ask("look at the slot", _SLOT, name)
+    return _slot(rows[0][0]) if rows else None
+
+
+def _limits(ask: _Ask) -> ServerLimits:
+    return ServerLimits(*ask("read the server's limits", _SERVER)[0])

@@ -30,7 +30,7 @@ class Member:
     target: str = ""
 
 
-def read_members(pieces: Iterable[memoryview]) -> Iterator[tuple[Member, Iterator[bytes]]]:
+def read_members(pieces: Iterable[memoryview]) -> Iterator[tuple[Member, Iterator[memoryview]]]:
     """Yield each member with its content, to be read before the next one is asked for; the rest is skipped.
 
     pieces are the archive in any cut. Raises SourceUnavailable if it is no tar archive, or ends early.
@@ -54,14 +54,14 @@ class _Window:
         self._source = source
         self._rest = memoryview(b"")
 
-    def pieces(self, length: int) -> Iterator[bytes]:
+    def pieces(self, length: int) -> Iterator[memoryview]:
         """Yield length bytes as they come. Raises SourceUnavailable if there are fewer."""
         while length:
             piece: memoryview | None = self._rest or next(self._source, None)
             if piece is None:
                 raise SourceUnavailable("the base backup ended inside a tar archive", hint=_HINT)
             self._rest = piece[length:]
-            wanted = bytes(piece[:length])
+            wanted = piece[:length]
             length -= len(wanted)
             yield wanted
 

@@ -235,7 +235,7 @@ def test_a_large_file_that_is_cut_while_it_is_read_ends_there(tmp_path: Path) ->
             if each.path == "log":
                 first = next(stream)
                 os.truncate(path, 3 * MB + 5)
-                streams["log"] = first + b"".join(stream)
+                streams["log"] = b"".join((first, *stream))
         assert run.result().facts["named"] == {"changed while read": ["log"]}
     trailer = decode_end(streams["log"])
     assert (trailer.length, trailer.extents) == (3 * MB + 5, ((0, 3 * MB + 5),))
