@@ -30,10 +30,11 @@ UPLOADS = {"wesago": "media", "misago": "media", "funkwhale": "music", "tiny": "
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """When the cluster was gone (on the wall, and on the stopwatch)."""
+    """When the cluster was gone (on the wall, and on the stopwatch), and up to when each volume was in the bucket."""
 
     at: datetime
     began: float
+    moments: dict[str, datetime]
 
 
 def play(system: System) -> None:
@@ -80,7 +81,8 @@ def _lose(lab: Lab, scene: Scene) -> Loss:
     scene.load.abort()
     lab.stop_cluster("a")
     say("gone")
-    return Loss(datetime.now(UTC), time.monotonic())
+    at, began = datetime.now(UTC), time.monotonic()
+    return Loss(at, began, moments_of(scene.protection, "postgres", UPLOADS[scene.protection.system.name]))
 
 
 def _restore(way: WayBack, folder: Path) -> None:
@@ -96,15 +98,13 @@ def _restore(way: WayBack, folder: Path) -> None:
 
 
 def _judge(way: WayBack, folder: Path, loss: Loss, before: frozenset[str]) -> None:
-    uploads = UPLOADS[way.system.name]
     ledger = read_ledger(folder / "ledger")
-    moments = moments_of(way.protection, "postgres", uploads)
-    found = way.compare(ledger, moments, uploads)
+    found = way.compare(ledger, loss.moments, UPLOADS[way.system.name])
     visit(Visitor.of(way.system, way.target))
     say(f"a visitor logs in, writes, uploads and reads: {took(time.monotonic() - loss.began)} after the loss")
     for each in found.kinds:
         say(f"{each.kind}: {each.intact} intact of {each.acknowledged} that were safe")
-    for volume, moment in moments.items():
+    for volume, moment in loss.moments.items():
         say(f"{volume}: what was written in the last {took((loss.at - moment).total_seconds())} is lost")
     _refuse_a_hole(found, before)
     chapter("Every check held.")

@@ -34,7 +34,9 @@ class WatchedWriter(Writer):
         super().__init__(*arguments, PACE)  # type: ignore[call-arg]  # mypy counts *arguments twice
         self._seen: dict[str, str] = {}
 
-    def save(self, path: str, entry: dict[str, Any], stream: Iterable[bytes | memoryview], **sizes: Any) -> int:
+    def save(
+        self, path: str, entry: dict[str, Any], stream: Iterable[bytes | memoryview], **sizes: Any
+    ) -> int:
         digest = hashlib.sha256()
         size = super().save(path, entry, _watched(stream, digest), **sizes)
         self._seen[path] = digest.hexdigest()

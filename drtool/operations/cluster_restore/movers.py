@@ -243,7 +243,9 @@ class _Work:
                     hint="Run it again with --resume.",
                 )
             if has_ended(job, "Complete"):
-                return watch.result()
+                result = watch.result()
+                told = [f"{self.volume.name}: {note}" for note in result.get("notes", ())]
+                return {**result, "notes": told} if told else result
             if has_ended(job, "Failed"):
                 raise watch.failure(self.volume.name)
             if time.monotonic() - self.signed_at > _RENEWED_S:

@@ -248,6 +248,12 @@ def test_what_a_mover_failed_with_is_said(moved: Moved) -> None:
     assert moved.left() == []
 
 
+def test_what_a_mover_notes_is_told_with_the_name_of_its_volume(moved: Moved) -> None:
+    moved.job(DONE)
+    moved.pod("Succeeded", json.dumps({"restore": {**RESULT, "notes": ["an owner could not be set"]}}))
+    assert moved.restore()["notes"] == ["media: an owner could not be set"]
+
+
 def test_another_mover_says_again_what_was_lost_with_the_log_of_the_first(moved: Moved) -> None:
     moved.job(DONE)  # and no pod of it is left
 
