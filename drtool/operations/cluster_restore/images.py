@@ -8,12 +8,14 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from drtool.deploy.image_probe import image_probe
 from drtool.deploy.names import COMMON
-from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
+from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
 from drtool.operations.cluster_restore.replay import RUN_LABEL
 from drtool.operations.plan import Made
 from drtool.operations.session import World
@@ -39,6 +41,8 @@ _FAILING_S: Final = 15.0  # kubelet tries again after 10 s
 _AT_ONCE: Final = 8
 _PAUSE_S: Final = 0.5
 _ACCOUNT_S: Final = 60.0
+_PREFIX: Final = "drtool-images-"
+_LEFT: Final = timedelta(hours=1)  # no look takes that long
 _ENFORCE: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -96,7 +100,9 @@ def probe_images(
     """Return what was found of each image, by its name. Raises what the cluster raises, TemporaryFailure at an end."""
     if not images:
         return {}
-    namespace = re.sub("[^a-z0-9]+", "-", f"drtool-images-{run}".lower())[:63].strip("-")
+    with suppress(DrtoolError):  # who may not list namespaces can look at images all the same
+        _clear_left(world, cluster)
+    namespace = re.sub("[^a-z0-9]+", "-", f"{_PREFIX}{run}".lower())[:63].strip("-")
     marks = {**COMMON, RUN_LABEL: run}
     metadata = {"name": namespace, "labels": {**marks, **_ENFORCE}}
     cluster.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -108,6 +114,20 @@ def probe_images(
         return _Watch(world, cluster, namespace, marks, limits).look_at(images)
     finally:
         delete(cluster, NAMESPACES, None, namespace)
+
+
+def _clear_left(world: World, cluster: Cluster) -> None:
+    """Delete the namespaces of looks that were killed: they hold Secrets, and nobody comes back for them."""
+    old = world.clock() - _LEFT
+    for page in cluster.pages(NAMESPACES, None):
+        for each in page:
+            found = each["metadata"]
+            is_ours = found["name"].startswith(_PREFIX) and COMMON.items() <= found.get("labels", {}).items()
+            if is_ours and datetime.fromisoformat(found["creationTimestamp"]) < old:
+                world.progress.note(
+                    f"namespace {found['name']} was left by a run that was killed: it goes now"
+                )
+                delete(cluster, NAMESPACES, None, found["name"])
 
 
 def _wait_for_account(world: World, cluster: Cluster, namespace: str) -> None:

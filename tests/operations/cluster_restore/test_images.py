@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Timer
 
 import pytest
 
+from drtool.deploy.names import COMMON
 from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore.images import Limits, check_images, probe_images
 from drtool.operations.session import Silent, World
@@ -82,6 +83,38 @@ def test_the_secrets_that_workloads_pull_with_are_there_as_long_as_the_pods(tmp_
             if each["kind"] == "Pod"
         }
         assert pulls == {"app:1": [{"name": "registry"}], "drtool:1": []}
+
+
+def left(name: str, hours: int, labels: dict[str, str]) -> Json:
+    made = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    return {"metadata": {"name": name, "labels": labels, "creationTimestamp": made}}
+
+
+def test_what_a_killed_look_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    with target(becomes({}), tmp_path) as (api, world, cluster):
+        others = [
+            left("drtool-images-killed", 2, COMMON),
+            left("drtool-images-now", 0, COMMON),  # another drtool looks
+            left("drtool-images-mine", 2, {}),
+            left("shop", 2, COMMON),
+        ]
+        api.collections["/api/v1/namespaces"] = list(others)
+
+        check_images(world, cluster, "RUN.1", plan_of(), FAST)
+
+        namespaces = [path for path in api.deleted if path.count("/") == OWN.count("/")]
+        assert namespaces == ["/api/v1/namespaces/drtool-images-killed", OWN]
+        api.collections["/api/v1/namespaces"] = []
+
+
+def test_who_may_not_list_namespaces_looks_all_the_same(tmp_path: Path) -> None:
+    with target(becomes({}), tmp_path) as (api, world, cluster):
+        api.tell(403)
+        api.tell(403)  # it is asked once more: a server that has just started refuses everything
+
+        check_images(world, cluster, "RUN.1", plan_of(), FAST)
+
+        assert api.asked[0].startswith("GET /api/v1/namespaces?")
 
 
 def test_all_that_cannot_run_is_refused_at_once(tmp_path: Path) -> None:
