@@ -68,4 +68,4 @@ def settle_claim(_invocation: Invocation, volume: str, claim: Path, run: str) ->
 
 
 def _say(result: Json) -> None:
-    say_text(json.dumps({"restore": result}, ensure_ascii=False))
+    say_text(json.dumps({"restore": result}))

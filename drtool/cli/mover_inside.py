@@ -35,7 +35,7 @@ def probe(invocation: Invocation, url: str, status: int, limit: float) -> int:
 def queues(invocation: Invocation, doing: Any, volume: str) -> int:
     """Treat the queues of VOLUME, a volume of Redis as JSON. The last line printed says what they were, as JSON."""
     found = run_queues(redis_of(volume), doing, invocation.world)
-    say_text(json.dumps({"queues": encode(found)}, ensure_ascii=False))
+    say_text(json.dumps({"queues": encode(found)}))
     return 0
 
 

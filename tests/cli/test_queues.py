@@ -59,6 +59,18 @@ def test_held_queues_are_listed_given_back_and_deleted(server: RedisServer, tmp_
     assert "0 messages of redis are there" in run(tmp_path, "queues", "list", "redis")
 
 
+def test_a_queue_of_any_name_is_told_in_one_line(server: RedisServer, tmp_path: Path) -> None:
+    with Redis(port=server.port, password="hidden") as redis:
+        redis.sadd("_kombu.binding.odd", "key\x06\x16\x06\x16one\u2028two")
+        redis.lpush("one\u2028two", "three")
+    volume = {"name": "r", "source": "redis", "host": "127.0.0.1", "port": server.port}
+    told = json.dumps({**volume, "password": {"env": "REDIS_PASSWORD"}})
+
+    last = run(tmp_path, "mover", "queues", "list", told).splitlines()[-1]
+
+    assert {each["name"] for each in json.loads(last)["queues"]} == {"celery", "one\u2028two"}
+
+
 def test_what_has_no_queues_is_refused(server: RedisServer, tmp_path: Path) -> None:
     assert server.port
     said = run(tmp_path, "queues", "list", "files", code=2)
