@@ -48,10 +48,10 @@ def tiny_policy(bucket: str, endpoint: str) -> str:
     return text.replace("BUCKET", bucket).replace("ENDPOINT", endpoint)
 
 
-def policy_of(name: str) -> Makes:
+def policy_of(name: str, deploy: Path | None = None) -> Makes:
     """Return what makes the policy of a system, by its name, fit for the lab: its store, and a short RPO.
 
-    Nobody is told of anything, for there is nobody outside.
+    Nobody is told of anything, for there is nobody outside. deploy is a folder from which its team deploys it.
     """
     if name == TINY.name:
         return tiny_policy
@@ -63,6 +63,8 @@ def policy_of(name: str) -> Makes:
         policy["objectives"] |= {"rpo": RPO, "max_skew": RPO}
         for key in ("notify", "heartbeat"):
             del policy[key]
+        if deploy is not None:
+            policy["recovery"]["deploy"] = {"kustomize": str(deploy)}
         text = StringIO()
         yaml.dump(policy, text)
         return text.getvalue()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.funkwhale import PRIMARY, STANDBYS, get, is_pool_whole, reads, shell, sql
 from tests.cluster.lab import Lab
-from tests.cluster.observe import execute, metric, served_by
+from tests.cluster.observe import served_by
 from tests.cluster.process import LabFailed, wait_until
 from tests.cluster.smoke import Visitor, visit
 from tests.cluster.system import FOLDER, FUNKWHALE
@@ -15,8 +16,6 @@ from tests.cluster.under_load import protected
 
 pytestmark = pytest.mark.cluster
 
-PRIMARY = "postgres-0"
-STANDBYS = ("postgres-replica-0", "postgres-replica-1")
 DATA = "/srv/funkwhale/data/postgres/pgdata/PG_VERSION"
 ATTEMPTS = 20
 REPLICATE = f"""
@@ -33,7 +32,7 @@ BASE_BACKUP = 'set -o pipefail; pg_basebackup -U "$POSTGRES_USER" -D - -Ft -X fe
 @pytest.fixture(scope="module")
 def funkwhale(cluster: Cluster) -> Iterator[Cluster]:
     FUNKWHALE.deploy(cluster)
-    wait_until(lambda: _states(cluster) == ["up"] * 3, "pgpool knows all servers", deadline_s=90)
+    wait_until(lambda: is_pool_whole(cluster), "pgpool knows all servers", deadline_s=90)
     yield cluster
     FUNKWHALE.remove(cluster)
     for node in cluster.nodes:
@@ -46,17 +45,17 @@ def test_a_visitor_finds_everything_as_it_was_left(funkwhale: Cluster) -> None:
 
 def test_pgpool_sends_reads_to_the_standbys_and_writes_to_the_primary(funkwhale: Cluster) -> None:
     visitor = Visitor.of(FUNKWHALE, funkwhale)
-    before = _reads(funkwhale)
+    before = reads(funkwhale)
     post = visitor.write_post("for every server")
 
     def each_standby_was_asked() -> bool:
         assert visitor.read_post(post) == "for every server"
-        after = _reads(funkwhale)
+        after = reads(funkwhale)
         return all(after[standby] > before[standby] for standby in STANDBYS)
 
     # A connection that Django opened before pgpool knew a standby, and keeps for a minute, does not use it.
     wait_until(each_standby_was_asked, "each standby was asked", deadline_s=120)
-    assert _sql(funkwhale, PRIMARY, f"select text from posts where id = '{post}'") == "for every server"
+    assert sql(funkwhale, PRIMARY, f"select text from posts where id = '{post}'") == "for every server"
 
 
 @pytest.mark.parametrize("standby", STANDBYS)
@@ -64,37 +63,35 @@ def test_a_standby_follows_the_primary_and_takes_no_write(funkwhale: Cluster, st
     post = Visitor.of(FUNKWHALE, funkwhale).write_post("for every server")
     query = f"select text from posts where id = '{post}'"
 
-    wait_until(
-        lambda: _sql(funkwhale, standby, query) == "for every server", "it has the post", deadline_s=30
-    )
-    assert standby in _sql(funkwhale, PRIMARY, "select application_name from pg_stat_replication").split()
+    wait_until(lambda: sql(funkwhale, standby, query) == "for every server", "it has the post", deadline_s=30)
+    assert standby in sql(funkwhale, PRIMARY, "select application_name from pg_stat_replication").split()
     with pytest.raises(LabFailed, match="read-only transaction"):
-        _sql(funkwhale, standby, "delete from posts")
+        sql(funkwhale, standby, "delete from posts")
 
 
 def test_a_base_backup_is_to_be_had_from_the_primary(funkwhale: Cluster) -> None:
-    assert int(_shell(funkwhale, PRIMARY, BASE_BACKUP, "postgres-0.postgres")) > 10_000_000
+    assert int(shell(funkwhale, PRIMARY, BASE_BACKUP, "postgres-0.postgres")) > 10_000_000
 
 
 def test_replication_through_pgpool_fails_and_only_sometimes(funkwhale: Cluster) -> None:
     """It sends a command to several servers, or asks them what none answers in that mode: luck decides."""
-    assert int(_shell(funkwhale, PRIMARY, REPLICATE, "postgres-0.postgres", "5432")) == 0
-    assert int(_shell(funkwhale, PRIMARY, REPLICATE, "pgpool", "9999")) > 0
+    assert int(shell(funkwhale, PRIMARY, REPLICATE, "postgres-0.postgres", "5432")) == 0
+    assert int(shell(funkwhale, PRIMARY, REPLICATE, "pgpool", "9999")) > 0
 
 
 def test_the_api_server_has_no_longer_the_api_of_the_team_s_autoscaler(funkwhale: Cluster) -> None:
     with pytest.raises(LabFailed, match="no matches for kind"):
         funkwhale.apply(FOLDER / "funkwhale/nginx-autoscaler-v2beta2.yaml")
 
-    bounds = _get(funkwhale, "hpa/fw-nginx-autoscaler", "{.spec.minReplicas}-{.spec.maxReplicas}")
+    bounds = get(funkwhale, "hpa/fw-nginx-autoscaler", "{.spec.minReplicas}-{.spec.maxReplicas}")
     assert bounds == "2-4"
 
 
 def test_the_database_s_volume_was_bound_by_hand_and_says_another_mode_than_its_claim(
     funkwhale: Cluster,
 ) -> None:
-    volume = _get(funkwhale, "pv/fw-postgres-pv", "{.spec.claimRef.name} {.spec.accessModes} {.status.phase}")
-    claim = _get(
+    volume = get(funkwhale, "pv/fw-postgres-pv", "{.spec.claimRef.name} {.spec.accessModes} {.status.phase}")
+    claim = get(
         funkwhale, "pvc/fw-postgres-pv-claim", "{.spec.volumeName} {.spec.accessModes} {.status.phase}"
     )
 
@@ -104,7 +101,7 @@ def test_the_database_s_volume_was_bound_by_hand_and_says_another_mode_than_its_
 
 @pytest.mark.lab
 def test_the_database_lies_on_the_disk_of_the_node_that_its_pod_is_on(funkwhale: Cluster) -> None:
-    node = _get(funkwhale, f"pod/{PRIMARY}", "{.spec.nodeName}")
+    node = get(funkwhale, f"pod/{PRIMARY}", "{.spec.nodeName}")
 
     (disk,) = [each for each in funkwhale.nodes if each.name == node]
     assert disk.run("cat", DATA).strip() == "15"
@@ -116,14 +113,14 @@ def test_music_is_served_by_nginx_from_the_node_that_it_was_written_on(funkwhale
 
     assert visitor.get(song).content == b"la" * 500_000
     assert served_by(FUNKWHALE.site(funkwhale), song) == "nginx"
-    known = _sql(funkwhale, PRIMARY, "select audio_file from music_upload").splitlines()
+    known = sql(funkwhale, PRIMARY, "select audio_file from music_upload").splitlines()
     assert song.removeprefix("/media/") in known
-    assert _get(funkwhale, "pvc/fw-music-pv-claim", "{.spec.accessModes}") == '["ReadWriteOnce"]'
+    assert get(funkwhale, "pvc/fw-music-pv-claim", "{.spec.accessModes}") == '["ReadWriteOnce"]'
 
 
 def test_redis_has_two_replicas_and_a_master_that_keeps_its_data(funkwhale: Cluster) -> None:
     def redis(pod: str, *command: str) -> str:
-        return _shell(funkwhale, pod, 'redis-cli "$0" "$@"', *command)
+        return shell(funkwhale, pod, 'redis-cli "$0" "$@"', *command)
 
     assert redis("redis-0", "set", "kept", "yes") == "OK"
     assert int(redis("redis-0", "wait", "2", "20000")) == 2
@@ -135,38 +132,10 @@ def test_redis_has_two_replicas_and_a_master_that_keeps_its_data(funkwhale: Clus
 
 
 def test_prometheus_finds_what_pgpool_counts_by_the_service_s_annotations(funkwhale: Cluster) -> None:
-    scraped = _get(funkwhale, "service/pgpool-stats", r"{.metadata.annotations.prometheus\.io/scrape}")
+    scraped = get(funkwhale, "service/pgpool-stats", r"{.metadata.annotations.prometheus\.io/scrape}")
 
     assert scraped == "true"
-    assert set(_reads(funkwhale)) == {PRIMARY, *STANDBYS}
-
-
-def _reads(cluster: Cluster) -> dict[str, float]:
-    """Return how many reads pgpool has sent to each server."""
-    counts = metric(cluster, "pgpool-stats:9719", "pgpool_nodes_select_cnt", namespace=FUNKWHALE.namespace)
-    return {labels.partition('hostname="')[2].partition(".")[0]: count for labels, count in counts.items()}
-
-
-def _states(cluster: Cluster) -> list[str]:
-    """Return what pgpool thinks of each server."""
-    nodes = _shell(
-        cluster, PRIMARY, 'psql -h pgpool -p 9999 -U "$POSTGRES_USER" -At -c "show pool_nodes" postgres'
-    )
-    return [line.split("|")[3] for line in nodes.splitlines()]
-
-
-def _sql(cluster: Cluster, pod: str, query: str) -> str:
-    return _shell(cluster, pod, 'psql -U "$POSTGRES_USER" -At -c "$0" "$POSTGRES_DB"', query)
-
-
-def _get(cluster: Cluster, what: str, path: str) -> str:
-    return cluster.kubectl("get", what, f"--namespace={FUNKWHALE.namespace}", f"--output=jsonpath={path}")
-
-
-def _shell(cluster: Cluster, pod: str, script: str, *arguments: str) -> str:
-    """Run a script, whose arguments are $0 and so on, with what the pod knows."""
-    knowing = f'export PGPASSWORD="$POSTGRES_PASSWORD"; {script}'
-    return execute(cluster, pod, "bash", "-c", knowing, *arguments, namespace=FUNKWHALE.namespace)
+    assert set(reads(funkwhale)) == {PRIMARY, *STANDBYS}
 
 
 @pytest.mark.lab

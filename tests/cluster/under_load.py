@@ -18,7 +18,7 @@ from tests.cluster.load.inventory import ask_site
 from tests.cluster.load.ledger import Kind, LedgerFile
 from tests.cluster.oracle import Oracle
 from tests.cluster.process import LabFailed, wait_until
-from tests.cluster.protection import Protection, policy_of
+from tests.cluster.protection import Makes, Protection, policy_of
 from tests.cluster.system import System
 from tests.faults.proxy import Delay, FaultProxy
 
@@ -91,9 +91,14 @@ class Scene:
 
 
 @contextmanager
-def protected(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Iterator[Scene]:
-    """Put system, which is there, under load and drtool beside it; take both away afterwards."""
-    with installed(cluster, lab, system, folder) as scene:
+def protected(
+    cluster: Cluster, lab: Lab, system: System, folder: Path, make: Makes | None = None
+) -> Iterator[Scene]:
+    """Put system, which is there, under load and drtool beside it; take both away afterwards.
+
+    make makes its policy, where that is not the one that policy_of has.
+    """
+    with installed(cluster, lab, system, folder, make) as scene:
         try:
             yield scene
         finally:
@@ -102,10 +107,12 @@ def protected(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Itera
 
 
 @contextmanager
-def installed(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Iterator[Scene]:
+def installed(
+    cluster: Cluster, lab: Lab, system: System, folder: Path, make: Makes | None = None
+) -> Iterator[Scene]:
     """Put system, which is there, under load and drtool beside it. Only the load is ended afterwards."""
     address = str(urlsplit(lab.minio.endpoint).hostname)
-    make = policy_of(system.name)
+    makes = make or policy_of(system.name)
     with FaultProxy(lab.minio.endpoint, address=address) as store, LedgerFile(folder / "ledger") as ledger:
         site = system.site(cluster)
         before = frozenset(each.id for kind in ("posts", "uploads") for each in ask_site(site, kind))
@@ -113,7 +120,7 @@ def installed(cluster: Cluster, lab: Lab, system: System, folder: Path) -> Itera
         load.start()
         try:
             protection = Protection.install(
-                cluster, lab, system, lambda bucket, _: make(bucket, store.endpoint), folder
+                cluster, lab, system, lambda bucket, _: makes(bucket, store.endpoint), folder
             )
             yield Scene(protection, store, load, Oracle(protection, folder / "ledger", folder), before)
         finally:

@@ -24,15 +24,23 @@ def put(api: Api, path: str, *objects: Json) -> None:
     api.collections[path] = [*rest, *objects]
 
 
-def serve(api: Api, group: str, kind: str, plural: str, *objects: Json, namespaced: bool = False) -> str:
+def serve(
+    api: Api,
+    group: str,
+    kind: str,
+    plural: str,
+    *objects: Json,
+    namespaced: bool = False,
+    version: str = "v1",
+) -> str:
     """Have a kind more served, with these objects; return where they all are."""
     groups = api.answers["/apis"]["groups"]
-    if f"/apis/{group}/v1" not in api.answers:
-        version = {"version": "v1"}
-        groups.append({"name": group, "preferredVersion": version, "versions": [version]})
-    kinds = api.answers.setdefault(f"/apis/{group}/v1", {"resources": []})["resources"]
+    if f"/apis/{group}/{version}" not in api.answers:
+        preferred = {"version": version}
+        groups.append({"name": group, "preferredVersion": preferred, "versions": [preferred]})
+    kinds = api.answers.setdefault(f"/apis/{group}/{version}", {"resources": []})["resources"]
     kinds.append({"name": plural, "kind": kind, "namespaced": namespaced, "verbs": ["get", "list"]})
-    path = f"/apis/{group}/v1/{plural}"
+    path = f"/apis/{group}/{version}/{plural}"
     api.collections[path] = list(objects)
     return path
 

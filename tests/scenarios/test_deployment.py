@@ -8,11 +8,13 @@ import pytest
 
 from drtool.operations.cluster_restore.replay import RUN_LABEL
 from tests.scenarios.shop_lost import UID, Way, shop_lost
+from tests.scenarios.targets import serve
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import well
 from tests.sources.kubernetes.shop import at
 
 DEPLOYMENTS = at("deployments", "apps")
+AUTOSCALERS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
 
 
 def deployment(name: str, replicas: int = 3, image: str = "web:2") -> Json:
@@ -20,6 +22,13 @@ def deployment(name: str, replicas: int = 3, image: str = "web:2") -> Json:
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": image}]}}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def autoscaler(api_version: str) -> Json:
+    metric = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}
+    spec = {"minReplicas": 2, "maxReplicas": 4, "metrics": [{"type": "Resource", "resource": metric}]}
+    kind = "HorizontalPodAutoscaler"
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "web"}, "spec": spec}
 
 
 def renders(folder: Path, *objects: Json) -> None:
@@ -67,6 +76,43 @@ def test_the_deployment_waits_for_its_data_and_is_compared_with_what_was_capture
     [differs] = [each for each in notes if each.startswith("apps/Deployment/web: differs")]
     assert "spec.replicas" in differs
     assert "image" in differs
+
+
+def test_an_api_of_the_deployment_that_is_not_served_any_more_is_converted(way: Way, tmp_path: Path) -> None:
+    kind = ("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+    serve(way.target, *kind, namespaced=True, version="v2")
+    way.target.collections[AUTOSCALERS] = []
+    old = autoscaler("autoscaling/v2beta2")
+    renders(tmp_path, deployment("web"), old)
+
+    found = way.restore()["restore"]
+
+    new = way.target.find(AUTOSCALERS, "web")
+    assert new is not None
+    assert (new["apiVersion"], new["spec"]) == ("autoscaling/v2", old["spec"])
+    assert "HorizontalPodAutoscaler web: autoscaling/v2beta2 becomes autoscaling/v2" in found["notes"]
+    order = [each.rpartition("/")[0].rpartition("/")[2] for each in way.target.written]
+    last = len(order) - 1 - order[::-1].index("deployments")
+    assert order.index("horizontalpodautoscalers") > last  # else it would scale what still waits
+
+
+def test_every_api_of_the_deployment_that_nothing_served_takes_the_place_of_is_refused_by_name(
+    way: Way, tmp_path: Path
+) -> None:
+    kind = ("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+    serve(way.target, *kind, namespaced=True, version="v2")
+    metadata = {"name": "web"}
+    ingress = {"apiVersion": "extensions/v1beta1", "kind": "Ingress", "metadata": metadata, "spec": {}}
+    renders(tmp_path, deployment("web"), autoscaler("autoscaling/v2beta1"), ingress)
+
+    refusals = way.restore(code=5)["plan"]["refusals"]
+
+    said = {each["about"]: each["message"] for each in refusals}
+    assert said == {
+        "HorizontalPodAutoscaler web": "is of autoscaling/v2beta1, and the target serves v2 only, of another shape",
+        "Ingress web": "is of extensions/v1beta1, and the target serves no such kind",
+    }
+    assert not way.target.written
 
 
 def test_who_goes_on_deploys_what_was_confirmed(way: Way, tmp_path: Path) -> None:

@@ -1,0 +1,215 @@
+"""funkwhale is lost and comes back into another cluster as its team deploys it: an API that no server has any more, a
+volume that was bound by hand, and a pooler before its database. Then once more, from the same points.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import Cluster, LabCluster
+from tests.cluster.funkwhale import PRIMARY, STANDBYS, get, is_pool_whole, reads, shell, sql
+from tests.cluster.lab import Lab
+from tests.cluster.load.ledger import KINDS, Kind, Ledger, read_ledger
+from tests.cluster.process import wait_until
+from tests.cluster.protection import policy_of, write_secret
+from tests.cluster.smoke import Visitor, visit
+from tests.cluster.system import FOLDER, FUNKWHALE
+from tests.cluster.under_load import protected
+from tests.cluster.way_back import Answer, WayBack, inventory, lose
+
+pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.long]
+
+LOADED_S = 20
+SETTLED_S = 120
+OLD_API = "autoscaling/v2beta2"
+OLDER_API = "autoscaling/v2beta1"  # of another shape than all that followed
+AUTOSCALER = "HorizontalPodAutoscaler fw-nginx-autoscaler"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """funkwhale, which is lost, the way back, and the ledger of what it had; before is what it had before the ledger.
+
+    All of the ledger was acknowledged by moment, and a post that is not in it was written after that. deployment is the
+    folder from which its team deploys it.
+    """
+
+    way: WayBack
+    ledger: Ledger
+    before: frozenset[str]
+    moment: datetime
+    deployment: Path
+
+
+@pytest.fixture(scope="module")
+def lost(
+    cluster: LabCluster, second_cluster: LabCluster, lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lost]:
+    folder = tmp_path_factory.mktemp("lost")
+    deployment = folder / "deployment"
+    shutil.copytree(FOLDER / "funkwhale", deployment)
+    (deployment / "nginx-autoscaler-v2beta2.yaml").replace(autoscaler(deployment))
+    FUNKWHALE.deploy(cluster)
+    with protected(cluster, lab, FUNKWHALE, folder, policy_of(FUNKWHALE.name, deployment)) as scene:
+        scene.wait_until_inside()
+        scene.load.wait(LOADED_S)
+        scene.load.stop()
+        for volume in ("objects", "redis"):
+            scene.protection.run_now(volume)
+        moment = datetime.now(UTC)
+        Visitor.of(FUNKWHALE, cluster).write_post("too late")
+        scene.protection.run_now("music")  # which comes back to its first walk after the moment
+        scene.wait(lambda: scene.oracle.newest("postgres") > moment, "all WAL is in the store", SETTLED_S)
+        way = WayBack.of(scene.protection, second_cluster)
+        scene.protection.stop()
+        lose(cluster, FUNKWHALE)
+        for node in cluster.nodes:
+            node.run("rm", "-rf", "/srv/funkwhale")
+        yield Lost(way, read_ledger(folder / "ledger"), scene.before, moment, deployment)
+        FUNKWHALE.remove(second_cluster)
+
+
+def autoscaler(deployment: Path) -> Path:
+    """Return the file of the autoscaler in the folder of a deployment."""
+    return deployment / "nginx-autoscaler.yaml"
+
+
+def test_an_api_that_nothing_served_takes_the_place_of_is_refused_by_name_before_any_write(
+    lost: Lost,
+) -> None:
+    file = autoscaler(lost.deployment)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(OLD_API, OLDER_API), encoding="utf-8")
+    before = inventory(lost.way.target, FUNKWHALE.namespace)
+    try:
+        answer = lost.way.restore(code=5)
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+    [refusal] = answer["plan"]["refusals"]
+    assert refusal["about"] == AUTOSCALER
+    assert OLDER_API in refusal["message"]
+    assert inventory(lost.way.target, FUNKWHALE.namespace) == before
+
+
+def test_funkwhale_comes_back_twice_from_the_same_points_and_each_time_its_wal_flows(
+    lost: Lost, tmp_path: Path
+) -> None:
+    write_secret(tmp_path / "drtool-s3", lost.way.protection.writer_secret())
+    target = lost.way.target
+
+    first = come_back(lost, tmp_path)
+
+    assert f"{AUTOSCALER}: {OLD_API} becomes autoscaling/v2" in first["restore"]["notes"]
+    assert_deployed(target)
+    assert_reads_are_spread(target)
+    assert_replicas(target)
+
+    FUNKWHALE.remove(target)
+    again = come_back(lost, tmp_path)
+
+    assert points_of(again) == points_of(first)
+
+
+def come_back(lost: Lost, secrets: Path) -> Answer:
+    """Restore to the moment, and return the answer. Assert that all is there, and that what is written now is kept."""
+    way = lost.way
+    enrols = ("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", secrets)
+    answer = way.restore("--at", lost.moment.isoformat(), *enrols)
+
+    assert answer["restore"]["outcome"] == "restored"
+    [music] = answer["restore"]["references"]
+    assert (music["missing"], music["listed"] > 0) == (0, True)
+    assert_complete(lost, answer)
+    visit(Visitor.of(FUNKWHALE, way.target))
+    assert_followed(way)
+    return answer
+
+
+def assert_complete(lost: Lost, answer: Answer) -> None:
+    """Assert that all is there that was acknowledged by the moment, and nothing else."""
+    moments = {
+        each["volume"]: datetime.fromisoformat(each["moment"]) for each in answer["restore"]["volumes"]
+    }
+    assert set(moments) == {"objects", "postgres", "redis", "music"}
+    assert moments["postgres"] == lost.moment < moments["music"]
+    found = lost.way.compare(lost.ledger, moments, uploads="music")
+    for kind in KINDS:
+        each = found.of(kind)
+        assert (each.missing, each.altered, each.without_file) == ((), (), ()), kind
+        assert set(each.foreign) - lost.before == set(), kind
+        assert each.acknowledged == acknowledged(lost.ledger, kind) > 0, kind
+
+
+def acknowledged(ledger: Ledger, kind: Kind) -> int:
+    """Return how many writes of a kind were acknowledged at all: each of them before the moment."""
+    return sum(write.acknowledged is not None for write in ledger.of(kind).values())
+
+
+def assert_followed(way: WayBack) -> None:
+    """Assert that WAL from now on arrives in the repository, as whoever has the kit sees it."""
+    now = datetime.now(UTC)
+    asks = ("points", "postgres", "--recovery-key-file", way.protection.kit)
+
+    def arrives() -> bool:
+        said = way.protection.drtool(*asks, secrets=way.protection.credentials_of("operator"))
+        return any(datetime.fromisoformat(each["end"]) > now for each in said["points"])
+
+    Visitor.of(FUNKWHALE, way.target).write_post("kept again")
+    wait_until(arrives, "WAL of the restored system is in the store", deadline_s=SETTLED_S)
+
+
+def assert_deployed(cluster: Cluster) -> None:
+    """Assert that the autoscaler is there, in a version that is served, and that no volume lies on a hand-made path."""
+    bounds = get(cluster, "hpa/fw-nginx-autoscaler", "{.apiVersion} {.spec.minReplicas}-{.spec.maxReplicas}")
+    assert bounds == "autoscaling/v2 2-4"
+    cpu = "{.spec.metrics[0].resource.target.averageUtilization}"
+    assert get(cluster, "hpa/fw-nginx-autoscaler", cpu) == "50"
+    volume = get(cluster, "pvc/fw-postgres-pv-claim", "{.spec.volumeName}")
+    assert volume.startswith("pvc-")
+    assert get(cluster, f"pv/{volume}", "{.status.phase} {.spec.storageClassName}") == "Bound local-path"
+
+
+def assert_reads_are_spread(cluster: Cluster) -> None:
+    """Assert that pgpool knows every server, and sends each some of what is read."""
+    wait_until(lambda: is_pool_whole(cluster), "pgpool knows all servers", deadline_s=SETTLED_S)
+    visitor, before = Visitor.of(FUNKWHALE, cluster), reads(cluster)
+    post = visitor.write_post("for every server")
+
+    def each_server_was_asked() -> bool:
+        assert visitor.read_post(post) == "for every server"
+        after = reads(cluster)
+        return all(after[server] > before[server] for server in (PRIMARY, *STANDBYS))
+
+    # A connection that Django opened before pgpool knew a standby, and keeps for a minute, does not use it.
+    wait_until(each_server_was_asked, "each server was asked", deadline_s=SETTLED_S)
+
+
+def assert_replicas(cluster: Cluster) -> None:
+    """Assert that every replica, of either database, follows the one that has the data."""
+    query = "select application_name from pg_stat_replication where state = 'streaming'"
+    wait_until(
+        lambda: set(STANDBYS) <= set(sql(cluster, PRIMARY, query).split()),
+        "both standbys stream",
+        deadline_s=SETTLED_S,
+    )
+    posts = sql(cluster, PRIMARY, "select count(*) from posts")
+    wait_until(
+        lambda: {sql(cluster, each, "select count(*) from posts") for each in STANDBYS} == {posts},
+        "every standby has every post",
+        deadline_s=SETTLED_S,
+    )
+    wait_until(
+        lambda: "connected_slaves:2" in shell(cluster, "redis-0", "redis-cli info replication"),
+        "two replicas follow redis-0",
+        deadline_s=SETTLED_S,
+    )
+
+
+def points_of(answer: Answer) -> dict[str, str]:
+    """Return the point that each volume came back to."""
+    return {each["volume"]: each["point"] for each in answer["restore"]["volumes"]}
