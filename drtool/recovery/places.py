@@ -47,7 +47,8 @@ class Place:
     """Where a volume's data lies. claim None: in a folder of its pod alone, which is made anew with every pod.
 
     path is relative to the root of the claim, empty for the root itself. placement are those fields of a pod that
-    say on which nodes the claim may be used. starts_as_root: the server's image gives its folder to the server's user.
+    say on which nodes the claim may be used. starts_as_root: the server's image, or what runs before it in its pod,
+    gives its folder to the server's user.
     """
 
     claim: str | None
@@ -122,7 +123,6 @@ def _server_place(
         pull_secrets=tuple(each["name"] for each in pod.get("imagePullSecrets") or []),
         resources=part(host.container, "resources"),
         placement=_placement(pod),
-        starts_as_root=is_root_image,
     )
     mounts = [
         each for each in host.container.get("volumeMounts") or [] if is_within(directory, each["mountPath"])
@@ -145,7 +145,8 @@ def _server_place(
         )
     rest = relpath(directory, normpath(mount["mountPath"]))
     path = normpath(f"{mount.get('subPath', '')}/{rest}").strip("/")
-    return replace(place, claim=claim, path="" if path == "." else path)
+    is_given = is_root_image or _is_given(pod, mount["name"])
+    return replace(place, claim=claim, path="" if path == "." else path, starts_as_root=is_given)
 
 
 def _settings_of(host: Host, objects: Sequence[Json]) -> dict[str, str]:
@@ -189,6 +190,17 @@ def _claim_of(host: Host, pod: Json, mounted: str) -> str | None:
     volumes = {each["name"]: each for each in pod.get("volumes") or []}
     claim = part(volumes.get(mounted, {}), "persistentVolumeClaim").get("claimName")
     return None if claim is None else str(claim)
+
+
+def _is_given(pod: Json, mounted: str) -> bool:
+    """Return whether a container of root's gives what is mounted to the server's user, before that starts."""
+    for each in pod.get("initContainers") or []:
+        user = _identity(pod, each).user
+        words = [*(each.get("command") or []), *(each.get("args") or [])]
+        is_root = user == _ROOT or (user is None and any("chown" in word for word in words))
+        if is_root and any(mount["name"] == mounted for mount in each.get("volumeMounts") or []):
+            return True
+    return False
 
 
 def _identity(pod: Json, container: Json) -> Identity:

@@ -144,6 +144,38 @@ def test_as_whom_it_runs_is_said_by_container_pod_and_image_in_this_order() -> N
     assert not found(POSTGRES, DB, holder, image=replace(IMAGE, starts_as=0)).starts_as_root
 
 
+def runs_before(container: Json) -> Place:
+    """Return the place of a server's data before which a container with the same claim runs."""
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    first = {"name": "own", "image": "busybox", "volumeMounts": mounts, **container}
+    holder = workload("StatefulSet", "pg", pod=pod("postgres", initContainers=[first]))
+    return found(POSTGRES, DB, holder, image=IMAGE)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"command": ["own"], "securityContext": {"runAsUser": 0}},
+        {"command": ["sh", "-c"], "args": ["chown -R 999 /data"]},  # its image starts as root, or it fails
+    ],
+)
+def test_a_claim_that_root_gives_to_the_server_is_given_to_who_recovers_it(container: Json) -> None:
+    assert runs_before(container).starts_as_root
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"args": ["chown", "999", "/data"], "securityContext": {"runAsUser": 999}},
+        {"command": ["wait"]},
+        {"command": ["own"], "securityContext": {"runAsUser": 0}, "volumeMounts": [{"name": "other"}]},
+        {"command": ["own"], "securityContext": {"runAsUser": 0}, "volumeMounts": None},
+    ],
+)
+def test_a_claim_that_nobody_gives_is_not_given(container: Json) -> None:
+    assert not runs_before(container).starts_as_root
+
+
 def test_a_mover_asks_of_its_node_what_the_workload_asks() -> None:
     term = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}
     affinity = {
