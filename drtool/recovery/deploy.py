@@ -7,6 +7,7 @@ from drtool.policy.schema import CommandDeploy, KustomizeDeploy, Policy
 from drtool.recovery.manifests.objects import Json, kind_of, ref_of
 from drtool.recovery.manifests.order import place_of
 from drtool.recovery.manifests.prepare import Prepared
+from drtool.recovery.manifests.versions import ref_now
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.wishes import Wishes
 
@@ -43,7 +44,7 @@ def deployed(captured: Sequence[Json], rendered: Sequence[Json]) -> list[Json]:
     """
     known = {ref_of(each) for each in captured}
     ours = [each for each in rendered if kind_of(each) not in _CAPTURED or ref_of(each) not in known]
-    replaced = {ref_of(each) for each in ours}
+    replaced = {ref_now(each) for each in ours}
     kept = [
         each
         for each in captured

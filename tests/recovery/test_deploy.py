@@ -50,6 +50,13 @@ def test_what_runs_is_the_deployments_and_what_it_takes_is_the_captures() -> Non
     assert by_name["PersistentVolumeClaim/media"] is CAPTURED[-1]
 
 
+def test_what_is_rendered_of_a_group_that_its_kind_has_left_takes_the_place_of_what_was_captured() -> None:
+    old = captured("extensions/v1beta1", "NetworkPolicy", "web", spec={"podSelector": {}})
+    other = captured("networking.k8s.io/v1", "NetworkPolicy", "other", spec={})
+    new = captured("networking.k8s.io/v1", "NetworkPolicy", "web", spec={})
+    assert deployed([new, other], [old]) == [other, old]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "fields"),
     [

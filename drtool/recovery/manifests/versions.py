@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from drtool.policy.kinds import group_of
-from drtool.recovery.manifests.objects import Json, part, spec_of
+from drtool.recovery.manifests.objects import Json, Ref, part, ref_of, spec_of
 
 Served = Mapping[tuple[str, str], tuple[str, ...]]  # versions of (group, kind), the preferred one first
 
@@ -72,6 +72,12 @@ def served_by(definition: Json) -> Served:
 def is_served(api_version: str, kind: str, served: Served) -> bool:
     """Return whether a kind is served in just this version."""
     return api_version.rpartition("/")[2] in served.get((group_of(api_version), kind), ())
+
+
+def ref_now(item: Json) -> Ref:
+    """Return which object this is once it is converted: some kinds moved to another group."""
+    version, _ = _SAME.get((item["apiVersion"], item["kind"]), (item["apiVersion"], _always))
+    return ref_of({**item, "apiVersion": version})
 
 
 def version_for(item: Json, served: Served) -> tuple[str, str]:
