@@ -157,7 +157,9 @@ def assert_followed(way: WayBack) -> None:
 
     def arrives() -> bool:
         said = way.protection.drtool(*asks, secrets=way.protection.credentials_of("operator"))
-        return any(datetime.fromisoformat(each["end"]) > now for each in said["points"])
+        return any(
+            each["state"] == "listed" and datetime.fromisoformat(each["end"]) > now for each in said["points"]
+        )
 
     Visitor.of(FUNKWHALE, way.target).write_post("kept again")
     wait_until(arrives, "WAL of the restored system is in the store", deadline_s=SETTLED_S)
