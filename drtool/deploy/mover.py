@@ -45,7 +45,7 @@ _OWN: Final = 'chown "$2" "$1"'
 
 @dataclass(frozen=True, slots=True)
 class Lender:
-    """The application's image that lends its programs. starts_as_root: it gives its folder to its user itself.
+    """The application's image that lends its programs. starts_as_root: its folder is given to its user first.
 
     is_non_root: its pod says so, as a namespace may demand.
     """
