@@ -1,21 +1,22 @@
 """`plan`: how a system would come back into a cluster, from repository and recovery key alone. Writes nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from difflib import unified_diff
 
 from drtool.deploy.yaml_text import to_yaml
-from drtool.errors import UsageError
-from drtool.operations.marks import loss_of
+from drtool.errors import Corrupt, ObjectMissing, UsageError
 from drtool.operations.pace import pace_of
 from drtool.operations.plan_objects import (
+    Captured,
     by_label,
     captured_of,
     prepared_of,
     replaced_of,
     with_deployment,
 )
+from drtool.operations.plan_store import doubts, unread
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.points import Inventory, points_of, take_inventory
 from drtool.operations.restore import eligible
@@ -37,7 +38,6 @@ from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.postgres.pitr import choose_recovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Made:
 def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
     """Return the plan for context, a name in the kubeconfig, or all that speaks against it.
 
-    Raises UsageError, Corrupt, and what cluster and store raise where they cannot be read.
+    Raises UsageError, Refused where the objects cannot be read, and what cluster and store raise that are away.
     """
     world = session.world
     with Cluster.open(context, world.environment, ending=world.ending) as cluster:
@@ -103,15 +103,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         )
     world.progress.phase("choosing the points")
     policy = policy_as_of(session, now, wishes.as_of)
-    if any(isinstance(each, PostgresVolume) for each in policy.volumes):
-        refuse_wal_after_head(wishes.as_of, wishes.at)
-    inventories = {
-        each.name: eligible(take_inventory(session, each.name, wishes.at, as_of=wishes.as_of), wishes)
-        for each in policy.volumes
-    }
-    choice = _choose(session, policy, inventories, wishes, now)
-    world.progress.phase("reading the captured objects")
-    captured = captured_of(session, policy, inventories, choice.volumes)
+    choice, captured = _from_store(session, policy, wishes, now)
     world.progress.phase("looking at the target")
     namespace = wishes.namespace or captured.namespace
     look = TargetLook(cluster, context, namespace)
@@ -161,9 +153,30 @@ def prepare_again(
     return by_label(preparation.objects), replaced_of(captured, plan.wishes, namespace, look)
 
 
-def _choose(
-    session: Session, policy: Policy, inventories: Mapping[str, Inventory], wishes: Wishes, now: datetime
-) -> Choice:
+def _from_store(session: Session, policy: Policy, wishes: Wishes, now: datetime) -> tuple[Choice, Captured]:
+    """Return the points that are taken, with what the store has against them, and the objects that come of them.
+
+    Raises Refused where these cannot be read.
+    """
+    if any(isinstance(each, PostgresVolume) for each in policy.volumes):
+        refuse_wal_after_head(wishes.as_of, wishes.at)
+    there = {
+        each.name: take_inventory(session, each.name, wishes.at, as_of=wishes.as_of)
+        for each in policy.volumes
+    }
+    inventories = {name: eligible(each, wishes) for name, each in there.items()}
+    choice = _choose(policy, inventories, wishes, now)
+    session.world.progress.phase("trying the chosen points")
+    against = (*choice.refusals, *doubts(session, choice.volumes, inventories, there, wishes))
+    session.world.progress.phase("reading the captured objects")
+    try:
+        captured = captured_of(session, policy, inventories, choice.volumes)
+    except (Corrupt, ObjectMissing) as fault:
+        raise unread(against, fault) from fault
+    return replace(choice, refusals=against), captured
+
+
+def _choose(policy: Policy, inventories: Mapping[str, Inventory], wishes: Wishes, now: datetime) -> Choice:
     points = {name: list(points_of(each)) for name, each in inventories.items()}
     candidates = [
         _candidate(point, inventories[point.volume].snapshots[point.name].facts)
@@ -171,45 +184,13 @@ def _choose(
         for point in found
         if point.state in ("listed", "late", "void")  # of those that are there, these are accepted
     ]
-    choice = choose_points(policy, candidates, wishes, now)
-    doubts = [
-        doubt
-        for each in choice.volumes
-        for doubt in (
-            *_unreadable(each, points[each.volume], wishes.at),
-            *_lost(session, each, inventories[each.volume]),
-        )
-        if not wishes.accept_loss
-    ]
-    return replace(choice, refusals=(*choice.refusals, *doubts))
+    return choose_points(policy, candidates, wishes, now)
 
 
 def _candidate(point: Point, facts: Json) -> Candidate:
     told = facts.get("major", facts.get("rdb_version"))
     version = told if isinstance(told, int) else None  # a writer that was taken over may tell anything
     return Candidate(point.volume, point.source, point.name, point.begin, point.end, point.size, version)
-
-
-def _unreadable(chosen: VolumePoint, points: Iterable[Point], at: datetime | None) -> Iterator[Refusal]:
-    """Yield the points that would have been chosen, could they be read."""
-    for point in points:
-        if point.state == "unreadable" and chosen.moment < point.end and (at is None or point.end <= at):
-            said = f"has {point.name}, newer than {chosen.point}, which cannot be read: {point.detail}"
-            yield Refusal(
-                f"volume {chosen.volume}", said, "Take the older point with --at, or with --accept-loss."
-            )
-
-
-def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterator[Refusal]:
-    """Yield the WAL that somebody saw durable, and that is not in the store any more."""
-    if chosen.source != "postgres" or chosen.target is not None:
-        return
-    wal = {lineage: held.wal for lineage, held in inventory.held.items()}
-    recovery = choose_recovery(inventory.bases, wal)
-    loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
-    if loss is not None:
-        hint = "The store lost WAL, or is old: ask `drtool verify --level L0`, or take the loss with --accept-loss."
-        yield Refusal(f"volume {chosen.volume}", loss, hint)
 
 
 def _claims(volume: Volume, look: TargetLook) -> set[str]:

@@ -28,10 +28,12 @@ def _kind(group: str, plural: str, *, namespaced: bool = True) -> Resource:
 # away. An abort deletes what a run made.
 _WORK: Final = (
     (_kind("batch", "jobs"), ("create", "get", "patch", "delete")),
-    (_kind("", "pods"), ("get", "list", "delete")),
+    (_kind("", "pods"), ("create", "get", "list", "patch", "delete")),
     (_kind("", "pods/log"), ("get",)),
     (_kind("", "pods/exec"), ("create",)),
-    (_kind("", "secrets"), ("create", "get", "patch", "delete")),
+    (_kind("", "events"), ("list",)),
+    (_kind("", "secrets"), ("create", "get", "list", "patch", "delete")),
+    (_kind("networking.k8s.io", "networkpolicies"), ("create", "get", "patch", "delete")),
     (_kind("coordination.k8s.io", "leases"), ("create", "get", "update", "delete")),
 )
 _NAMESPACES: Final = _kind("", "namespaces", namespaced=False)

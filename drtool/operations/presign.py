@@ -16,6 +16,13 @@ from drtool.repository.storage.urls import SignedUrls
 _LONGEST: Final = timedelta(days=7)  # what S3 takes
 
 
+def signs_urls(settings: RepositorySettings | Where, world: World) -> bool:
+    """Return whether the store of settings can be read by who has nothing but URLs. Contacts nothing."""
+    store = plain_store(settings, world)
+    store.close()
+    return isinstance(store, SignsUrls)
+
+
 def presign(
     settings: RepositorySettings | Where, objects: Mapping[str, Versions], lasts: timedelta, world: World
 ) -> bytes:

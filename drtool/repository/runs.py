@@ -80,12 +80,13 @@ def read_journals(records: Records) -> Iterator[Record | Unreadable]:
 
 def read_runs_of(records: Records, kinds: Collection[RunKind], since: datetime) -> Iterator[Record]:
     """Yield the run records of kinds since then, newest first. Others are not read, for each costs a GET."""
+    first = run_prefix("", since).rstrip("-")
     listed = [
         stored
         for day in _days(records)
-        if day >= f"runs/{since:%Y%m%d}/"
+        if day >= first[: len(day)]
         for stored in stored_objects(records.store, day)
-        if kind_of(stored.name) in kinds
+        if stored.name >= first and kind_of(stored.name) in kinds
     ]
     for stored in reversed(listed):
         with suppress(Corrupt, ObjectMissing):

@@ -117,7 +117,7 @@ def _missing(repository: Repository, snapshot: Snapshot, listed: set[str]) -> It
 
 def _check_chain(repository: Repository, points: list[Snapshot], found: Found) -> None:
     """A link is broken where the predecessor is neither there nor in a head or a plan."""
-    known = {point.name for point in points} | _planned(repository)
+    known = {point.name for point in points} | planned(repository)
     for head in read_heads(repository.records):
         known |= head.live
     for point in points:
@@ -130,11 +130,12 @@ def _check_head(repository: Repository, found: Found) -> None:
     head = pick_head(repository.records, None)
     live = head.live if head else frozenset()
     listed = {stored.name for stored in stored_objects(repository.store, f"{snapshots.KIND}/")}
-    for name in sorted(live - listed - _planned(repository)):
+    for name in sorted(live - listed - planned(repository)):
         found.fault(name, "the newest head calls it live, but it is gone, and no plan says why")
 
 
-def _planned(repository: Repository) -> set[str]:
+def planned(repository: Repository) -> set[str]:
+    """Return the points that a maintainer planned to let go."""
     plans = (record for record in repository.records.all("plan/") if isinstance(record, Record))
     return {name for plan in plans for name in plan.value.get("expire", ())}
 

@@ -225,7 +225,9 @@ def test_the_rights_that_executing_takes_are_asked_for_too(stage: Stage) -> None
             "get and list and delete pods in namespace shop",
             "get pods/log in namespace shop",
             "create pods/exec in namespace shop",
-            "get and delete secrets in namespace shop",
+            "list events in namespace shop",
+            "get and list and delete secrets in namespace shop",
+            "get and delete networkpolicies.networking.k8s.io in namespace shop",
             "get and update and delete leases.coordination.k8s.io in namespace shop",
             "get and delete namespaces",
         )

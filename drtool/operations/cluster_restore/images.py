@@ -15,7 +15,7 @@ from typing import Final
 
 from drtool.deploy.image_probe import image_probe
 from drtool.deploy.names import COMMON
-from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
+from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
 from drtool.operations.cluster_restore.replay import RUN_LABEL
 from drtool.operations.plan import Made
 from drtool.operations.session import World
@@ -29,7 +29,7 @@ from drtool.recovery.images import (
     waits_for,
 )
 from drtool.recovery.plan import Plan
-from drtool.recovery.refusal import Refusal
+from drtool.recovery.refusal import refused
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.known import NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS
@@ -72,13 +72,6 @@ def check_images(
     if refusals:
         raise refused(refusals)
     return tuple(note_images(plan.volumes, tuple(facts.values())))
-
-
-def refused(refusals: Sequence[Refusal]) -> Refused:
-    """Return the error that says all reasons at once."""
-    told = "; ".join(f"{each.about} {each.message}" for each in refusals)
-    hints = " ".join(dict.fromkeys(each.hint for each in refusals))
-    return Refused(told, hint=hints)
 
 
 def _applied(plan: Plan) -> list[str]:

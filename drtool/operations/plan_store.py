@@ -1,0 +1,130 @@
+"""What the store has lost, or shows otherwise than it was written, of what a plan would bring back."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from drtool.errors import DrtoolError, Refused, WrongKey
+from drtool.operations.marks import loss_of
+from drtool.operations.points import Inventory, moment_of, points_of
+from drtool.operations.session import Session
+from drtool.recovery.points import VolumePoint
+from drtool.recovery.refusal import Refusal, refused
+from drtool.recovery.wishes import Wishes
+from drtool.repository.heads import pick_head
+from drtool.repository.runs import read_runs_of
+from drtool.repository.snapshot import Snapshot
+from drtool.repository.trial import try_point
+from drtool.repository.verify import planned
+from drtool.sources.postgres.pitr import choose_recovery
+
+HEAL: Final = (
+    "Bring it back from a copy of the repository, or from an older version in the bucket; or take a point before it "
+    "with --at. `drtool verify --level L0` tells what else is missing."
+)
+_OLDER: Final = (
+    "The store shows an older state, or lost it: look at its copies and its versions; or take the loss with "
+    "--accept-loss."
+)
+_POINT: Final = re.compile(r"snap/[a-z0-9-]+/\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{64}")
+_NAMED: Final = 3  # of the objects that are missing
+_ASKED: Final = 500  # run records, the newest of them: each costs a GET
+
+
+def doubts(
+    session: Session,
+    chosen: Sequence[VolumePoint],
+    inventories: Mapping[str, Inventory],
+    there: Mapping[str, Inventory],
+    wishes: Wishes,
+) -> Iterator[Refusal]:
+    """Yield what the store has against the chosen points. inventories are of what may be chosen, there of all."""
+    for each in chosen:
+        inventory = inventories[each.volume]
+        if each.source != "manifests":  # whose objects are read whole by who plans
+            yield from _unusable(session, inventory.snapshots[each.point])
+        if not wishes.accept_loss:
+            yield from _unreadable(each, inventory, wishes.at)
+            yield from _lost(session, each, inventory)
+    if not wishes.accept_loss:
+        yield from _hidden(session, chosen, there, wishes)
+
+
+def unread(refusals: Sequence[Refusal], fault: DrtoolError) -> Refused:
+    """Return the error for captured objects that cannot be read, beside all else that speaks against the points."""
+    reason = Refusal("the captured objects", f"cannot be read: {fault.message}", HEAL)
+    return refused([*refusals, reason])
+
+
+def _unusable(session: Session, snapshot: Snapshot) -> Iterator[Refusal]:
+    """Yield why the data of a point cannot be read."""
+    trial, about = try_point(session.repository, snapshot), f"volume {snapshot.volume}"
+    if trial.missing:
+        more = f" and {len(trial.missing) - _NAMED} more" if len(trial.missing) > _NAMED else ""
+        names = ", ".join(trial.missing[:_NAMED])
+        yield Refusal(about, f"needs what is not in the store: {names}{more}", HEAL)
+    for fault in trial.faults:
+        hint = fault.hint if isinstance(fault, WrongKey) else HEAL
+        yield Refusal(about, f"cannot be read: {fault.message}", hint)
+
+
+def _unreadable(chosen: VolumePoint, inventory: Inventory, at: datetime | None) -> Iterator[Refusal]:
+    """Yield the points that would have been chosen, could they be read."""
+    for point in points_of(inventory):
+        if point.state == "unreadable" and chosen.moment < point.end and (at is None or point.end <= at):
+            said = f"has {point.name}, newer than {chosen.point}, which cannot be read: {point.detail}"
+            yield Refusal(
+                f"volume {chosen.volume}", said, "Take the older point with --at, or with --accept-loss."
+            )
+
+
+def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterator[Refusal]:
+    """Yield the WAL that somebody saw durable, and that is not in the store any more."""
+    if chosen.source != "postgres" or chosen.target is not None:
+        return
+    wal = {lineage: held.wal for lineage, held in inventory.held.items()}
+    recovery = choose_recovery(inventory.bases, wal)
+    loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
+    if loss is not None:
+        hint = "See what is missing with `drtool verify --level L0`, or take the loss with --accept-loss."
+        yield Refusal(f"volume {chosen.volume}", loss, hint)
+
+
+def _hidden(
+    session: Session, volumes: Sequence[VolumePoint], there: Mapping[str, Inventory], wishes: Wishes
+) -> Iterator[Refusal]:
+    """Yield the points, newer than those that were chosen, of which somebody says that they were kept.
+
+    What PostgreSQL lost is told by its WAL.
+    """
+    chosen = {each.volume: each for each in volumes if each.source != "postgres"}
+    if not chosen:
+        return
+    known = {name for volume in chosen for name in _names(there[volume])} | planned(session.repository)
+    for name, who in sorted(_kept(session, chosen.values(), wishes).items()):
+        newest = chosen.get(name.split("/")[1])
+        if name in known or newest is None or moment_of(name) <= moment_of(newest.point):
+            continue
+        if wishes.at is None or moment_of(name) <= wishes.at:
+            said = f"has not {name}, newer than {newest.point}, which {who} says was kept"
+            yield Refusal(f"volume {newest.volume}", said, _OLDER)
+
+
+def _names(inventory: Inventory) -> Iterator[str]:
+    yield from inventory.snapshots
+    yield from (each.name for each in inventory.unreadable)
+
+
+def _kept(session: Session, chosen: Collection[VolumePoint], wishes: Wishes) -> dict[str, str]:
+    """Return points with who says that they were kept: the head, and the runs since the oldest of chosen."""
+    records = session.repository.records
+    head = pick_head(records, wishes.as_of)
+    found = dict.fromkeys(head.live, f"head {head.name}") if head else {}
+    since = min(moment_of(each.point) for each in chosen)
+    for run in islice(read_runs_of(records, ("backup",), since), _ASKED):
+        is_after = wishes.as_of is not None and head is not None and run.received > head.received
+        if run.role == "writer" and run.value.get("outcome") == "done" and not is_after:
+            found.setdefault(str(run.value.get("point")), f"run {run.name}")
+    return {name: who for name, who in found.items() if _POINT.fullmatch(name)}

@@ -1,0 +1,76 @@
+"""Whether a point can be read, before anything is done with it: its lists, its packs by name, the keys of its runs.
+
+A small range of a pack is fetched for each run that wrote what the point needs. What else is in the packs is known
+once all of it was read, which is left to the restore.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from drtool.errors import Corrupt, DrtoolError, ObjectMissing, WrongKey
+from drtool.repository.format.places import PackRef, Place
+from drtool.repository.lists import read_list
+from drtool.repository.reader import Reader
+from drtool.repository.records import stored_objects
+from drtool.repository.repository import Repository
+from drtool.repository.snapshot import Snapshot
+
+_WORKERS: Final = 8  # small GETs at once
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What keeps a point from being read: the names that are not in the store, and what is wrong with others.
+
+    objects are all that a reader has to get, by name.
+    """
+
+    missing: tuple[str, ...]
+    faults: tuple[DrtoolError, ...]
+    objects: frozenset[str] = field(repr=False)
+
+
+def try_point(repository: Repository, snapshot: Snapshot) -> Trial:
+    """Return what a trial of a point finds: whatever is wrong is in there. Raises what a store that is away raises."""
+    missing: dict[str, None] = {}
+    faults: list[DrtoolError] = []
+    objects = {snapshot.name, *snapshot.streams.content, *snapshot.streams.entries}
+    smallest: dict[bytes, tuple[PackRef, Place]] = {}
+    listed = {stored.name for stored in stored_objects(repository.store, f"packs/{snapshot.volume}/")}
+    for name in (*snapshot.streams.content, *snapshot.streams.entries):
+        try:
+            places = read_list(repository.records, name)
+        except ObjectMissing:
+            missing[name] = None
+            continue
+        except Corrupt as fault:
+            faults.append(fault)
+            continue
+        packs = {pack: f"packs/{snapshot.volume}/{pack.name}" for pack in places.packs}
+        objects.update(packs.values())
+        missing.update((each, None) for each in packs.values() if each not in listed)
+        for place in places:
+            known = smallest.get(place.pack.run)
+            is_smaller = known is None or place.sealed_size < known[1].sealed_size
+            if is_smaller and packs[place.pack] in listed:
+                smallest[place.pack.run] = place.pack, place
+    faults += _locked(Reader(repository), snapshot, smallest)
+    return Trial(tuple(missing), tuple(faults), frozenset(objects))
+
+
+def _locked(
+    reader: Reader, snapshot: Snapshot, wanted: Mapping[bytes, tuple[PackRef, Place]]
+) -> Iterator[DrtoolError]:
+    """Yield why runs cannot be opened, by the pack of each that was asked for."""
+
+    def fault_of(item: tuple[PackRef, Place]) -> DrtoolError | None:
+        try:
+            reader.head_of(snapshot, *item)
+        except (Corrupt, ObjectMissing, WrongKey) as fault:
+            return fault
+        return None
+
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="drtool-trial") as pool:
+        yield from (fault for fault in pool.map(fault_of, wanted.values()) if fault is not None)

@@ -1,0 +1,84 @@
+"""A point is tried before it is used: what is gone, what is not itself, and what the key does not open, all at once."""
+
+import pytest
+
+from drtool.errors import Corrupt, WrongKey
+from drtool.repository.config import RecipientEntry
+from drtool.repository.enrol import add_recipient
+from drtool.repository.kit import RecoveryLine
+from drtool.repository.repository import open_with_recovery
+from drtool.repository.snapshot import Snapshot
+from drtool.repository.trial import try_point
+from tests.repository.counting import Noting
+from tests.repository.stage import Stage, back_up, damage, make_stage, text
+
+OLD = {"old": text("old", 600_000)}
+NEW = {**OLD, "small": b"x", "young": text("young", 600_000)}
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return make_stage(versioned=False)
+
+
+def packs(stage: Stage) -> list[str]:
+    return sorted(each.name for each in stage.store.list("packs/"))
+
+
+def twice(stage: Stage) -> Snapshot:
+    """Return a point whose packs two runs wrote, some each."""
+    point = back_up(stage.writer(), NEW, back_up(stage.writer(), OLD))
+    assert len(point.runs) == 2
+    assert len(packs(stage)) > 4
+    return point
+
+
+def test_a_whole_point_has_nothing_against_it_and_one_pack_of_each_run_is_asked_for(stage: Stage) -> None:
+    point = twice(stage)
+    store = Noting(stage.store)
+
+    found = try_point(stage.recovered(store=store), point)
+
+    assert (found.missing, found.faults) == ((), ())
+    assert found.objects == {point.name, *point.streams.content, *point.streams.entries, *packs(stage)}
+    assert len({name for name in store.of("get") if name.startswith("packs/")}) == 2
+
+
+def test_everything_that_is_gone_is_told_at_once(stage: Stage) -> None:
+    point = twice(stage)
+    gone = {point.streams.entries[0], *packs(stage)[:2]}
+    for name in gone:
+        stage.store.delete(name)
+
+    found = try_point(stage.recovered(), point)
+
+    assert set(found.missing) == gone
+    assert found.faults == ()
+
+
+def test_a_list_that_is_not_itself_is_a_fault_and_the_rest_is_tried(stage: Stage) -> None:
+    point = twice(stage)
+    damage(stage.store, point.streams.entries[0])
+    lost = packs(stage)[0]
+    stage.store.delete(lost)
+
+    found = try_point(stage.recovered(), point)
+
+    [fault] = found.faults
+    assert isinstance(fault, Corrupt)
+    assert point.streams.entries[0] in fault.message
+    assert found.missing == (lost,)
+
+
+def test_a_run_that_was_not_sealed_to_the_key_is_a_fault(stage: Stage) -> None:
+    line = stage.lines["first"]
+    third = RecoveryLine(b"t" * 32, line.trust)
+    old = back_up(stage.writer(), OLD)
+    entry = RecipientEntry("third", third.key.recipient.public.hex())
+    add_recipient(stage.recovered(), line.key, stage.admin, entry, stage.clock())
+    point = back_up(stage.writer(), NEW, old)
+
+    [fault] = try_point(open_with_recovery(stage.store, third), point).faults
+
+    assert isinstance(fault, WrongKey)
+    assert old.run in fault.message

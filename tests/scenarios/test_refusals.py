@@ -1,0 +1,355 @@
+"""What a restore into a cluster refuses, by the command itself: how it ends, what it says, and nothing written."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from drtool.operations.session import KeyFiles, Silent, Where, World, open_session
+from drtool.repository.config import RecipientEntry
+from drtool.repository.enrol import add_recipient
+from drtool.repository.kit import RecoveryLine, parse_recovery, parse_seed
+from tests.faults.stores import flipped
+from tests.scenarios.commands import Commands, Said
+from tests.scenarios.shop_lost import UID, Way
+from tests.scenarios.targets import CLASSES, empty, put, serve, storage_class
+from tests.scenarios.test_plan import captured
+from tests.sources.files.trees import clock
+from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.living import Living, well
+from tests.sources.kubernetes.shop import REVIEWS, at, item
+
+IMAGES = "/api/v1/namespaces/drtool-images-"  # where images are looked at, and nothing else is
+NEXT = "20991231T000000.000000Z"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A shop that was captured, with its files; a copy of its repository that may be harmed; and an empty cluster."""
+
+    way: Way
+    store: Path
+    folder: Path
+
+    @property
+    def target(self) -> Living:
+        return self.way.target
+
+    def newest(self, family: str) -> Path:
+        """Return the newest object of a family, which may go on: snap/media."""
+        found = [path for path in self.store.glob(f"{family}/**/*") if path.is_file()]
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+    def lose(self, family: str) -> None:
+        for path in [path for path in self.store.glob(f"{family}/**/*") if path.is_file()]:
+            path.unlink()
+
+    def damage(self, family: str) -> None:
+        """Have the newest object of a family answer with other bytes than were written, of the same length."""
+        path = self.newest(family)
+        value, times = path.read_bytes(), path.stat()
+        path.unlink()
+        path.write_bytes(flipped(value, len(value) // 2))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def stored(self) -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in self.store.glob("**/*") if path.is_file()}
+
+    def forbid(self, *resources: str) -> None:
+        """Let this user do everything with all but these."""
+
+        def allowed(review: Json) -> Json:
+            asked = review["spec"]["resourceAttributes"]
+            return {"status": {"allowed": asked["resource"] not in (*resources, "*")}}
+
+        self.target.answers[REVIEWS] = allowed
+
+    def has_images(self, **said: str) -> None:
+        """Have the pod that looks at an image end with what is said of it; of others that it cannot be pulled."""
+
+        def status(pod: Json) -> Json:
+            if pod["kind"] != "Pod":
+                return well(pod)
+            image = pod["spec"]["containers"][0]["image"].partition(":")[0]
+            waiting = {"reason": "ErrImageNeverPull", "message": "not here"}
+            state = (
+                {"terminated": {"exitCode": 0, "message": said[image]}}
+                if image in said
+                else {"waiting": waiting}
+            )
+            return {"containerStatuses": [{"name": "probe", "state": state}]}
+
+        self.target.becomes = status
+
+    @property
+    def recovery(self) -> RecoveryLine:
+        return parse_recovery(self.way.drtool.kit.read_text())
+
+    def kit(self, *lines: str, others: str = "RECOVERY OPERATOR") -> Path:
+        """Return a kit's file of these lines, and of those of the true kit whose kinds are named."""
+        true = self.way.drtool.kit.read_text().splitlines()
+        kept = [line for line in true if any(line.startswith(f"DRTOOL-{kind}-") for kind in others.split())]
+        file = self.folder / "kit.txt"
+        file.write_text("\n".join([*lines, *kept]))
+        return file
+
+
+Harm = Callable[[Stage], list[object] | None]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What is wrong, and what is said of it. about stands in the message, hint in the hint."""
+
+    harm: Harm
+    about: str
+    hint: str
+    code: int = 5
+    volumes: Sequence[str] = ()  # that alone are to come back; all of them, where there are none
+    looks_at_images: bool = False
+
+
+def another_kit(stage: Stage) -> list[object]:
+    """Return the options of the kit of another system's repository."""
+    (stage.folder / "unused").mkdir()
+    repository = {"url": f"file://{stage.folder}/unused"}
+    other = Commands(stage.folder / "other", {**stage.way.drtool.content, "repository": repository}, {})
+    other.written().init()
+    return ["--recovery-key-file", other.kit]
+
+
+def mistyped(stage: Stage) -> list[object]:
+    line = stage.recovery.text()
+    wrong = line[:-1] + ("B" if line.endswith("A") else "A")
+    return ["--recovery-key-file", stage.kit(wrong, others="OPERATOR")]
+
+
+def unknown_key(stage: Stage) -> list[object]:
+    """Return the options of a key that knows the repository, and that nothing in it was ever sealed to."""
+    key = RecoveryLine(b"t" * 32, stage.recovery.trust)
+    return ["--recovery-key-file", stage.kit(key.text(), others="OPERATOR")]
+
+
+def later_key(stage: Stage) -> list[object]:
+    """Return the options of a recipient who came after the points, and for whom nobody wrapped their keys."""
+    url, kit = stage.way.drtool.content["repository"]["url"], stage.way.drtool.kit
+    key = RecoveryLine(b"t" * 32, stage.recovery.trust)
+    entry = RecipientEntry("later", key.key.recipient.public.hex())
+    admin = parse_seed(kit.with_name(f"{kit.name}.admin").read_text(), "ADMIN")
+    with closing(
+        open_session(None, Where(url), KeyFiles(recovery=kit), World(clock, {}, Silent()))
+    ) as session:
+        repository = session.repository
+        add_recipient(repository, stage.recovery.key, admin, entry, repository.store.now())
+    return ["--recovery-key-file", stage.kit(key.text(), others="OPERATOR")]
+
+
+def no_room(stage: Stage) -> None:
+    room = item("here", storageClassName="fast", capacity="1Mi")
+    serve(stage.target, "storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities", room, namespaced=True)
+
+
+def small_quota(stage: Stage) -> None:
+    quota = item("small", spec={"hard": {"requests.storage": "1Mi"}}, status={"used": {}})
+    kinds = stage.target.answers["/api/v1"]["resources"]
+    kinds.append({"name": "resourcequotas", "kind": "ResourceQuota", "namespaced": True, "verbs": ["list"]})
+    stage.target.collections[at("resourcequotas")] = [quota]
+
+
+def no_class(stage: Stage) -> None:
+    stage.target.collections[CLASSES] = [storage_class("mine")]
+
+
+def unserved(stage: Stage) -> None:
+    groups = stage.target.answers["/apis"]["groups"]
+    groups[:] = [each for each in groups if each["name"] != "networking.k8s.io"]
+
+
+def older_kubernetes(stage: Stage) -> None:
+    stage.target.answers["/version"] = {"gitVersion": "v1.28.9"}
+
+
+def in_use(stage: Stage) -> None:
+    volume = {"name": "x", "persistentVolumeClaim": {"claimName": "media"}}
+    put(stage.target, at("pods"), item("web-1", spec={"volumes": [volume]}, status={"phase": "Running"}))
+
+
+def there_already(stage: Stage) -> None:
+    put(stage.target, at("configmaps"), {**item("settings"), "data": {"colour": "theirs"}})
+
+
+def going(stage: Stage) -> None:
+    namespace = {"metadata": {"name": "shop", "uid": "x"}, "status": {"phase": "Terminating"}}
+    put(stage.target, "/api/v1/namespaces", namespace)
+
+
+REFUSALS: dict[str, Refusal] = {
+    "a context that nobody configured": Refusal(
+        lambda _stage: ["--to-cluster", "elsewhere"], "no cluster is configured", "name a context", code=2
+    ),
+    "another cluster than was meant": Refusal(
+        lambda _stage: ["--confirm-target", "another"],
+        "--confirm-target another is not here, whose uid is uid-of-new",
+        "nothing was touched",
+        volumes=["objects"],
+    ),
+    "the kit of another repository": Refusal(
+        another_kit, "the recovery key belongs to another repository", "look at the URL"
+    ),
+    "a recovery key that was mistyped": Refusal(
+        mistyped, "the recovery key is mistyped", "group by group", code=2
+    ),
+    "a recovery key that nothing was sealed to": Refusal(
+        unknown_key, "the recovery key is not among the recipients", "Use the kit of one of them"
+    ),
+    "a recovery key that came after the points": Refusal(
+        later_key,
+        "volume media cannot be read: run ",
+        "use the recovery key of one who was there before",
+        volumes=["media"],
+    ),
+    "a kit without the operator's key": Refusal(
+        lambda stage: ["--recovery-key-file", stage.kit(others="RECOVERY")],
+        "no key that may sign",
+        "DRTOOL-OPERATOR-",
+    ),
+    "a class without the room": Refusal(no_room, "storage class fast has 1 MiB left", "Make room"),
+    "a quota without the room": Refusal(small_quota, "quota small is too small", "Raise it"),
+    "a class that is not there": Refusal(
+        no_class, "storage class fast is not there", "--storage-class fast=NEW"
+    ),
+    "no right to make Secrets": Refusal(
+        lambda stage: stage.forbid("secrets"), "does not let you create and patch secrets", "administrator"
+    ),
+    "no right to keep movers from others": Refusal(
+        lambda stage: stage.forbid("networkpolicies"), "does not let you create and", "administrator"
+    ),
+    "an API that is not served": Refusal(
+        unserved, "Ingress web", "Write it for a version that the target serves"
+    ),
+    "a Kubernetes that is too old": Refusal(older_kubernetes, "is Kubernetes v1.28.9", "Upgrade it"),
+    "a claim that somebody uses": Refusal(in_use, "claim media is in use by web-1", "Stop what uses it"),
+    "an object that is there": Refusal(there_already, "ConfigMap settings is there already", "--if-exists"),
+    "a namespace that is being deleted": Refusal(going, "namespace shop is being deleted", "finalizers"),
+    "a store without the repository": Refusal(
+        lambda stage: stage.lose("config"), "there is no repository in the store", "Look at the URL", code=7
+    ),
+    "a store that no mover can read": Refusal(
+        lambda _stage: None, "what moves media in the cluster fetches by signed URLs", "into a bucket"
+    ),
+    "a store that lost the data": Refusal(
+        lambda stage: stage.lose("packs/media"), "volume media", "copy of the repository"
+    ),
+    "a store that lost a list": Refusal(
+        lambda stage: stage.lose("lists/media"), "volume media", "copy of the repository"
+    ),
+    "a store that lost the objects": Refusal(
+        lambda stage: stage.lose("packs/objects"), "packs/objects", "copy of the repository"
+    ),
+    "a store that serves other bytes of a list": Refusal(
+        lambda stage: stage.damage("lists/media"), "volume media", "copy of the repository"
+    ),
+    "a store that serves other bytes of the objects": Refusal(
+        lambda stage: stage.damage("packs/objects"), "packs/objects", "copy of the repository"
+    ),
+    "a store that serves other bytes of the newest point": Refusal(
+        lambda stage: stage.damage("snap/media"), "which cannot be read", "--accept-loss"
+    ),
+    "a store that serves an older state": Refusal(
+        lambda stage: stage.newest("snap/media").unlink(), "volume media", "--accept-loss"
+    ),
+    "an image that does not exist": Refusal(
+        lambda stage: stage.has_images(drtool=""),
+        "image web:1 of Deployment web cannot be pulled: not here",
+        "--image-registry",
+        volumes=["objects"],
+        looks_at_images=True,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    """A shop with two points of its files."""
+    folder = tmp_path_factory.mktemp("kept")
+    for name in ("repository", "media"):
+        (folder / name).mkdir()
+    content = {
+        "version": 1,
+        "name": "shop",
+        "repository": {"url": f"file://{folder}/repository"},
+        "objectives": {"rpo": "15m", "rto": "1h"},
+        "kubernetes": {"namespace": "shop"},
+        "volumes": [
+            {"name": "media", "source": "files", "claim": "media"},
+            {"name": "objects", "source": "manifests"},
+        ],
+    }
+    with captured() as api:
+        environment = {"KUBECONFIG": str(api.kubeconfig(folder)), "DRTOOL_CLAIMS": str(folder)}
+        drtool = Commands(folder / "commands", content, environment).written()
+        drtool.init()
+        for song in ("first", "second"):
+            (folder / "media" / song).write_bytes(song.encode() * 1000)
+            drtool("backup")
+    return drtool
+
+
+@pytest.fixture
+def stage(kept: Commands, tmp_path: Path) -> Iterator[Stage]:
+    store = tmp_path / "store"
+    shutil.copytree(kept.content["repository"]["url"].removeprefix("file://"), store, copy_function=os.link)
+    (tmp_path / "new").mkdir()
+    drtool = replace(kept, content={**kept.content, "repository": {"url": f"file://{store}"}})
+    with empty() as nothing, Living(nothing.collections, nothing.answers) as target:
+        kubeconfig = str(target.kubeconfig(tmp_path / "new"))
+        yield Stage(Way(target, drtool, kubeconfig, tmp_path / "state"), store, tmp_path)
+
+
+def told(said: Said) -> list[tuple[str, str]]:
+    """Return what was said against a restore, each with its hint."""
+    if "error" in said.value:
+        return [(said.error["message"], said.error["hint"])]
+    return [(f"{each['about']} {each['message']}", each["hint"]) for each in said.value["plan"]["refusals"]]
+
+
+def writes(target: Living) -> list[str]:
+    """Return the requests that ask for a change: questions about rights, and dry runs, are none."""
+    return [
+        each
+        for each in target.asked
+        if not each.startswith("GET ") and "selfsubject" not in each and "dryRun=All" not in each
+    ]
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_cannot_be_is_refused_by_name_and_the_cluster_is_as_it_was(stage: Stage, name: str) -> None:
+    refusal = REFUSALS[name]
+    options = refusal.harm(stage) or []
+    objects, stored = stage.way.objects(), stage.stored()
+
+    said = stage.way(
+        *refusal.volumes, "--image", "drtool:1", "--confirm-target", UID, *options, code=refusal.code
+    )
+
+    found = [(message, hint) for message, hint in told(said) if refusal.about in message]
+    assert found, told(said)
+    assert refusal.hint in found[0][1]
+    assert [each for each in writes(stage.target) if not is_look(each) or not refusal.looks_at_images] == []
+    assert stage.way.objects() == objects
+    assert stage.stored() == stored
+
+
+def is_look(request: str) -> bool:
+    return request == "POST /api/v1/namespaces" or IMAGES in request
+
+
+def test_what_is_refused_is_refused_for_what_is_wrong_alone(stage: Stage) -> None:
+    said = stage.way("--dry-run")
+
+    assert said.value["plan"]["refusals"] == []
+    assert said.value["plan"]["plan"]["phases"]
