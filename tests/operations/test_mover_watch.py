@@ -104,7 +104,7 @@ def test_a_pod_that_does_not_start_is_told_and_waited_for_until_the_limit(
     assert len(notes.said) == 1
     assert "its image cannot be pulled" in notes.said[0]
     monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
-    with pytest.raises(Refused, match="its image cannot be pulled"):
+    with pytest.raises(TemporaryFailure, match="its image cannot be pulled"):
         watch.look()
 
 

@@ -2,6 +2,9 @@
 
 Clocks of machines differ, so nobody's time is compared with another's: a Lease is free once nobody was seen to renew
 it for as long as it says, by the watch of who waits for it.
+
+An API that is away is waited for, here as everywhere. Others may see one that we do not see, so whoever has not renewed
+the Lease for as long as it lasts changes nothing until it is known whose it is: neither the cluster nor the journal.
 """
 
 import threading
@@ -15,23 +18,31 @@ from drtool.errors import DrtoolError, Refused, TemporaryFailure
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.operations.session import World
 from drtool.recovery.manifests.objects import Json, spec_of
-from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.client import PATIENCE_S, Cluster
 from drtool.sources.kubernetes.faults import Absent, Conflict, Forbidden
 from drtool.sources.kubernetes.known import LEASES
 
 NAME: Final = "drtool-restore"
 LASTS_S: Final = 30
 RENEWED_S: Final = 10.0
+GIVEN_UP_S: Final = (
+    LASTS_S + PATIENCE_S
+)  # without a renewal; who asks the API for anything has given up by then
 _AGAIN_S: Final = 1.0  # after a renewal that failed
+_PAUSE_S: Final = 0.5
+
+Assure = Callable[[], None]
 
 
 @contextmanager
 def held_lease(
-    cluster: Cluster, namespace: str, holder: str, world: World, on_lost: Callable[[], None]
-) -> Iterator[None]:
-    """Hold the Lease of namespace; on_lost is called once when somebody else has it, or nobody lets us renew it.
+    cluster: Cluster, namespace: str, holder: str, world: World, on_lost: Callable[[TemporaryFailure], None]
+) -> Iterator[Assure]:
+    """Hold the Lease of namespace; give what assures that it is ours, which whoever changes something asks before.
 
-    Waits for a holder who is not seen to renew it. Raises Refused for one who is. What was lost is left as it is.
+    on_lost is told once that somebody else has it, or that nobody let us renew it for long. What assures raises the
+    same then, and before that waits while it is not known whose it is. Waits for a holder who is not seen to renew it.
+    Raises Refused for one who is. What was lost is left as it is.
     """
     acquired = _acquire(cluster, namespace, holder, world)
     held = _Held(cluster, namespace, holder, world, on_lost, acquired)
@@ -39,7 +50,7 @@ def held_lease(
     for work in (held.renew, held.watch):
         threading.Thread(target=work, name=f"drtool-lease-{work.__name__}", daemon=True).start()
     try:
-        yield
+        yield held.assure
     finally:
         held.leave()
 
@@ -52,11 +63,23 @@ class _Held:
     namespace: str
     holder: str
     world: World
-    on_lost: Callable[[], None]
+    on_lost: Callable[[TemporaryFailure], None]
     renewed: float
-    _is_lost: bool = False
+    _lost: TemporaryFailure | None = None
     _left: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def assure(self) -> None:
+        """Return while it is ours, or left; wait while nobody knows. Raises TemporaryFailure once it is lost."""
+        with self._changed:
+            while not self._left.is_set() and time.monotonic() >= self.renewed + LASTS_S:
+                if self.world.ending.is_set():
+                    raise TemporaryFailure(
+                        "drtool was asked to end", hint="Nothing is lost: what was done stays done."
+                    )
+                self._changed.wait(_PAUSE_S)
+            if self._lost is not None:
+                raise self._lost
 
     def renew(self) -> None:
         """Renew it until it is left or lost."""
@@ -64,27 +87,30 @@ class _Held:
         while not self._left.wait(pause):
             pause, asked = RENEWED_S, time.monotonic()
             try:
-                is_ours = self._renewed_once()
+                theirs = self._renewed_once()
             except DrtoolError:
                 pause = min(_AGAIN_S, RENEWED_S)
                 continue
-            if not is_ours:
-                return self._lose()
-            self.renewed = asked
+            if theirs:
+                return self._lose(lost(theirs))
+            with self._changed:
+                self.renewed = asked
+                self._changed.notify_all()
         return None
 
     def watch(self) -> None:
-        """Lose it when nobody has let us renew it for as long as it lasts: somebody else may have it then."""
-        while not self._left.wait(max(0.0, self.renewed + LASTS_S - time.monotonic())):
-            if time.monotonic() >= self.renewed + LASTS_S:
-                return self._lose()
+        """Lose it when nobody has let us renew it for long: the API is away, or we are away from it."""
+        while not self._left.wait(max(0.0, self.renewed + GIVEN_UP_S - time.monotonic())):
+            if time.monotonic() >= self.renewed + GIVEN_UP_S:
+                return self._lose(_unrenewed())
         return None
 
     def leave(self) -> None:
         """Delete it, unless it is not ours any more."""
-        with self._lock:
+        with self._changed:
             self._left.set()
-        if self._is_lost:
+            self._changed.notify_all()
+        if self._lost is not None:
             return
         with suppress(DrtoolError):  # it is free once nobody renews it
             found = _get(self.cluster, self.namespace)
@@ -93,25 +119,29 @@ class _Held:
                 only = {key: metadata[key] for key in ("uid", "resourceVersion")}
                 _ask(self.cluster, "DELETE", self.namespace, {"preconditions": only}, absent=True)
 
-    def _renewed_once(self) -> bool:
-        """Return whether it is still ours, renewed. Raises what the API raises, Conflict for who came in between."""
+    def _renewed_once(self) -> str:
+        """Return who else has it now; nobody where it is still ours, renewed.
+
+        Raises what the API raises, Conflict for who came in between.
+        """
         found = _get(self.cluster, self.namespace)
         if found and _holder(found) != self.holder:
-            return False
+            return _holder(found) or "nobody"
         if found:
             _put(self.cluster, self.namespace, self.holder, self.world, found)
-            return True
+            return ""
         with suppress(Absent, Forbidden):  # its namespace is deleted with it: nobody else can have one there
             _make(self.cluster, self.namespace, self.holder, self.world)
-        return True
+        return ""
 
-    def _lose(self) -> None:
-        with self._lock:
+    def _lose(self, fault: TemporaryFailure) -> None:
+        with self._changed:
             if self._left.is_set():
                 return
-            self._is_lost = True
+            self._lost = fault
             self._left.set()
-        self.on_lost()
+            self._changed.notify_all()
+        self.on_lost(fault)
 
 
 def _acquire(cluster: Cluster, namespace: str, holder: str, world: World) -> float:
@@ -194,9 +224,16 @@ def _body(namespace: str, holder: str, world: World, found: Json | None = None) 
     return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
 
 
-def lost() -> TemporaryFailure:
+def lost(holder: str) -> TemporaryFailure:
     """Return the error of a run whose Lease somebody else holds."""
     return TemporaryFailure(
-        "the Lease of the namespace was lost: another drtool may work on it, so this one stopped",
-        hint="See who holds it: `kubectl get lease drtool-restore`; then resume the run.",
+        f"the Lease of the namespace is held by {holder} now, who works on it, so this run stopped",
+        hint=f"See what that does: `kubectl get lease {NAME}`; then resume the run.",
+    )
+
+
+def _unrenewed() -> TemporaryFailure:
+    return TemporaryFailure(
+        f"the Lease of the namespace could not be renewed for {GIVEN_UP_S:g} s, so the run stopped",
+        hint="See whether the cluster's control plane is up; it was waited for.",
     )

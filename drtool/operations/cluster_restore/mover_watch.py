@@ -37,7 +37,7 @@ class Watch:
     _stuck: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> None:
-        """Show what the newest pod says, then wait a moment. Raises Refused for one that does not start for long."""
+        """Show what the newest pod says, then wait a moment. Raises TemporaryFailure for one that does not start."""
         pods = self._pods()
         if pods:
             self._check_start(pods[-1])
@@ -102,7 +102,7 @@ class Watch:
             return
         since = self._stuck.setdefault(name, time.monotonic())
         if time.monotonic() - since > _STUCK_S:
-            raise Refused(fault.message, hint=fault.hint)
+            raise TemporaryFailure(fault.message, hint=fault.hint)
         if fault.message != self._said:
             self._said = fault.message
             self.world.progress.note(fault.message)

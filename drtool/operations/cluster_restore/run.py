@@ -6,13 +6,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from drtool.errors import DrtoolError, Refused, UsageError
+from drtool.errors import DrtoolError, Refused, TemporaryFailure, UsageError
 from drtool.operations.cluster_restore.abort import abort_run, refuse_once_started
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
 from drtool.operations.cluster_restore.deployment import compare_deployment
 from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import (
+    FencedJournal,
     begin_journal,
     known_runs,
     make_run_name,
@@ -21,7 +22,7 @@ from drtool.operations.cluster_restore.journal import (
     refuse_if_moved,
     rendered_of,
 )
-from drtool.operations.cluster_restore.lease import held_lease, lost
+from drtool.operations.cluster_restore.lease import held_lease
 from drtool.operations.cluster_restore.mover_end import prove_volume
 from drtool.operations.cluster_restore.movers import refuse_unreachable, restore_volume
 from drtool.operations.cluster_restore.outcome import aborted, failed, outcome_of
@@ -174,8 +175,8 @@ def _challenge(plan: Plan) -> Challenge:
     )
 
 
-def _execute(replay: Replay, machine: str) -> None:
-    with _alone(replay, machine):
+def _execute(begun: Replay, machine: str) -> None:
+    with _alone(begun, machine) as replay:
         if fold(replay.journal.entries()).is_aborting:
             raise Refused(
                 f"run {replay.run} is being undone",
@@ -205,24 +206,28 @@ def _record(replay: Replay) -> None:
 
 
 @contextmanager
-def _alone(replay: Replay, machine: str) -> Iterator[None]:
-    """Let nobody else work on the namespace meanwhile. Raises what `lost` returns once somebody does."""
-    world, is_lost = replay.session.world, False
+def _alone(replay: Replay, machine: str) -> Iterator[Replay]:
+    """Give the run to who works on the namespace alone: it changes nothing while nobody knows that it does.
 
-    def stop() -> None:
-        nonlocal is_lost
-        is_lost = True
+    Once the Lease is lost it raises why, with what the run then failed with.
+    """
+    world, why = replay.session.world, list[TemporaryFailure]()
+
+    def stop(fault: TemporaryFailure) -> None:
+        why.append(fault)
         world.ending.set()
 
     put_namespace(replay)
     holder = f"run {replay.run} on {machine}"
     try:
-        with held_lease(replay.cluster, replay.namespace, holder, world, stop):
+        with held_lease(replay.cluster, replay.namespace, holder, world, stop) as assure:
             refuse_if_moved(replay.session, replay.run, replay.journal)
-            yield
+            fenced = FencedJournal(replay.journal, assure)
+            yield replace(replay, cluster=replay.cluster.fenced(assure), journal=fenced)
     except DrtoolError as fault:
-        if is_lost:
-            raise lost() from fault
+        if why and why[0].message not in fault.message:
+            hint = fault.hint if why[0].hint in fault.hint else f"{why[0].hint} {fault.hint}"
+            raise TemporaryFailure(f"{fault.message}; {why[0].message}", hint=hint) from fault
         raise
 
 
@@ -245,5 +250,5 @@ def _abort(
     replay = _go_on(session, cluster, request.abort, request)
     refuse_once_started(replay)
     confirm(_challenge(replay.plan))
-    with _alone(replay, request.machine):
-        return aborted(replay, abort_run(replay))
+    with _alone(replay, request.machine) as alone:
+        return aborted(alone, abort_run(alone))

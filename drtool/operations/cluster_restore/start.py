@@ -7,7 +7,6 @@ application takes traffic.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from copy import deepcopy
 from typing import Final
 
@@ -31,7 +30,8 @@ _AT_ONCE: Final = 4
 def start_tier(replay: Replay, step: Step, *, limit_s: float = READY_S) -> Json:
     """Start the workloads of a tier and return once all of them are ready.
 
-    Raises TemporaryFailure, saying which pod of what is not ready and why; nothing of the tier runs then.
+    Raises TemporaryFailure, saying which pod of what is not ready and why; nothing of the tier runs then, or it is
+    said what may.
     """
     items = [replay.objects[each].item for each in step.objects]
     deadline = Deadline(replay.session.world, limit_s)
@@ -39,12 +39,33 @@ def start_tier(replay: Replay, step: Step, *, limit_s: float = READY_S) -> Json:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for started in [pool.submit(_start, replay, item, deadline) for item in items]:
                 started.result()
-    except BaseException:
-        for item in items:
-            with suppress(DrtoolError):  # what it failed with is what counts
-                put(replay, hold(marked(replay, item)))
+    except BaseException as fault:
+        left = _left_running(replay, items)
+        if left and isinstance(fault, DrtoolError):
+            scale = f"`kubectl --namespace {replay.namespace} scale`"
+            raise type(fault)(
+                f"{fault.message}; {', '.join(left)} may still run, for that could not be taken back",
+                hint=f"{fault.hint} Where it must not run until then, {scale} it to 0 by hand.",
+            ) from fault
         raise
     return {"workloads": len(items)}
+
+
+def _left_running(replay: Replay, items: Sequence[Json]) -> list[str]:
+    """Take a tier back to nothing; return what could not be. What the tier failed with is what counts."""
+    left: list[str] = []
+    is_away = False
+    for item in items:
+        try:
+            if not is_away:  # each would be waited for anew
+                put(replay, hold(marked(replay, item)))
+                continue
+        except TemporaryFailure:
+            is_away = True
+        except DrtoolError:
+            pass
+        left.append(f"{item['kind']} {item['metadata']['name']}")
+    return left
 
 
 def _start(replay: Replay, item: Json, deadline: Deadline) -> None:

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, Self
 from urllib.parse import urlencode
@@ -36,9 +36,15 @@ class Cluster:
     """
 
     def __init__(
-        self, transport: Transport, *, patience_s: float = PATIENCE_S, ending: threading.Event | None = None
+        self,
+        transport: Transport,
+        *,
+        patience_s: float = PATIENCE_S,
+        ending: threading.Event | None = None,
+        assure: Callable[[], None] = lambda: None,
     ) -> None:
         self._transport = transport
+        self._assure = assure
         self._patience_s = patience_s
         self._ending = ending or threading.Event()
         self._is_settled = False  # whether the server was seen ready, and has answered ever since
@@ -65,6 +71,10 @@ class Cluster:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def fenced(self, assure: Callable[[], None]) -> Self:
+        """Return this cluster for who may change it only as long as assure returns: it is asked before each request."""
+        return type(self)(self._transport, patience_s=self._patience_s, ending=self._ending, assure=assure)
 
     def close(self) -> None:
         """Let go of the connections. Whoever asks again gets new ones."""
@@ -186,6 +196,7 @@ class Cluster:
         Raises what `refusal` returns, TemporaryFailure where the server is away or not itself.
         """
         self._settle(time.monotonic() + self._patience_s)
+        self._assure()
         try:
             found = self._transport.stream(target)
         except OSError as fault:
@@ -240,7 +251,9 @@ class Cluster:
                 self._wait(_FIRST_PAUSE_S, deadline, answer if isinstance(answer, str) else answer.said)
 
     def _once(self, method: str, target: str, body: Json | None) -> Answer | str:
-        """Return the answer, or why none came."""
+        """Return the answer, or why none came. What may change something is asked for only where assure lets it."""
+        if method != "GET":
+            self._assure()
         try:
             answer = self._transport.ask(method, target, body)
         except (OSError, HTTPError) as fault:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 
 from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore import lease
-from drtool.operations.cluster_restore.lease import held_lease
+from drtool.operations.cluster_restore.lease import Assure, held_lease
 from drtool.operations.session import Silent, World
-from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.client import PATIENCE_S, Cluster
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import Living
 
@@ -25,15 +26,24 @@ LONG_S = 20  # how long a test waits for what must come
 
 @dataclass
 class Scene:
-    """A target whose Lease lasts a second, or less; and whether it was lost."""
+    """A target whose Lease lasts a second, and is given up after two; and whether it was lost, and why."""
 
     api: Living
     cluster: Cluster
     world: World
     lost: threading.Event = field(default_factory=threading.Event)
+    why: list[TemporaryFailure] = field(default_factory=list)
 
-    def held(self, holder: str = US) -> Any:
-        return held_lease(self.cluster, "shop", holder, self.world, self.lost.set)
+    def held(self, holder: str = US) -> AbstractContextManager[Assure]:
+        return held_lease(self.cluster, "shop", holder, self.world, self.lose)
+
+    def lose(self, fault: TemporaryFailure) -> None:
+        self.why.append(fault)
+        self.lost.set()
+
+    def cut(self) -> None:
+        """Have the API away for who asks for the Lease."""
+        self.api.away.add(f"{LEASES}/{lease.NAME}")
 
     @property
     def lease(self) -> Json | None:
@@ -51,6 +61,7 @@ class Scene:
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setattr(lease, "LASTS_S", 1.0)
     monkeypatch.setattr(lease, "RENEWED_S", 0.05)
+    monkeypatch.setattr(lease, "GIVEN_UP_S", 2.0)
     with Living({LEASES: []}, {}) as api:
         environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
         with Cluster.open(None, environment, patience_s=3) as cluster:
@@ -174,12 +185,71 @@ def test_what_was_taken_a_moment_ago_is_not_deleted(scene: Scene, monkeypatch: p
     assert (scene.lease or {})["spec"]["holderIdentity"] == "run 2 on server"
 
 
-def test_an_api_that_is_away_for_longer_than_it_lasts_loses_it(scene: Scene) -> None:
-    with scene.held():
+def test_an_api_that_is_away_for_long_loses_it(scene: Scene) -> None:
+    with scene.held() as assure:
         begun = time.monotonic()
-        scene.api.away.add(f"{LEASES}/{lease.NAME}")
+        scene.cut()
         assert scene.lost.wait(LONG_S)
-        assert 0.7 < time.monotonic() - begun < 5
+        assert 1.7 < time.monotonic() - begun < 6
+        with pytest.raises(TemporaryFailure, match="could not be renewed for 2 s"):
+            assure()
+
+    assert "control plane" in scene.why[0].hint
+
+
+def test_who_asks_for_anything_has_given_up_before_it_is_lost() -> None:
+    assert lease.GIVEN_UP_S >= PATIENCE_S + lease.LASTS_S
+    assert PATIENCE_S > 60
+
+
+def test_nothing_is_changed_while_nobody_knows_whose_it_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "GIVEN_UP_S", 3600.0)
+    monkeypatch.setattr(lease, "_AGAIN_S", 0.05)
+    with scene.held() as assure:
+        assure()
+        begun = time.monotonic()
+        scene.cut()
+        wait_for(lambda: time.monotonic() > begun + 1.5)
+        changing = threading.Thread(target=assure)
+        changing.start()
+        changing.join(0.3)
+        assert changing.is_alive()
+        scene.api.away.clear()
+        changing.join(LONG_S)
+        assert not changing.is_alive()
+
+    assert not scene.lost.is_set()
+
+
+def test_what_somebody_else_took_meanwhile_is_not_changed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "GIVEN_UP_S", 3600.0)
+    with scene.held() as assure:
+        begun = time.monotonic()
+        scene.cut()
+        wait_for(lambda: time.monotonic() > begun + 1.5)
+        scene.put("run 2 on server")
+        scene.api.away.clear()
+        with pytest.raises(TemporaryFailure, match="is held by run 2 on server now"):
+            assure()
+
+    assert "resume" in scene.why[0].hint
+
+
+def test_who_is_asked_to_end_does_not_wait_to_know_whose_it_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "GIVEN_UP_S", 3600.0)
+    with scene.held() as assure:
+        begun = time.monotonic()
+        scene.cut()
+        wait_for(lambda: time.monotonic() > begun + 1.5)
+        scene.world.ending.set()
+        with pytest.raises(TemporaryFailure, match="asked to end"):
+            assure()
 
 
 def test_an_api_that_answers_too_late_loses_it_in_time(scene: Scene) -> None:
@@ -203,7 +273,7 @@ def test_an_api_that_is_away_for_a_moment_does_not(scene: Scene, monkeypatch: py
     monkeypatch.setattr(lease, "LASTS_S", 5.0)
     with scene.held():
         asked = len(scene.api.asked)
-        scene.api.away.add(f"{LEASES}/{lease.NAME}")
+        scene.cut()
         wait_for(lambda: len(scene.api.asked) > asked + 2)
         scene.api.away.clear()
         version = (scene.lease or {})["metadata"]["resourceVersion"]
@@ -234,7 +304,3 @@ def test_it_is_kept_while_its_namespace_is_deleted(scene: Scene) -> None:
         wait_for(lambda: len([each for each in scene.api.asked[asked:] if each.startswith("POST")]) > 30)
 
     assert not scene.lost.is_set()
-
-
-def test_a_lease_that_was_lost_says_how_to_go_on() -> None:
-    assert "resume" in lease.lost().hint

@@ -8,7 +8,7 @@ import json
 import ssl
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -62,6 +62,7 @@ class Api:
             0  # how often it is asked until it is ready, and whether that may be asked
         )
         self.readiness = 200
+        self.gone: Callable[[], bool] = lambda: False  # whether it hangs up on who asks, as behind a cut
         self.patience = 60  # seconds that those who ask for what is away are told to wait
         self._connected: set[object] = set()
         self._changed = threading.Condition()
@@ -173,6 +174,9 @@ class Api:
             def _speak(self) -> None:
                 api.tokens.append(self.headers.get("Authorization", ""))
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if api.gone():
+                    self.close_connection = True
+                    return
                 code, headers, value = api._answer(self.command, self.path, body)
                 content = value.pop("raw").encode() if "raw" in value else json.dumps(value).encode()
                 self.send_response(code)

@@ -416,3 +416,26 @@ def test_a_log_in_which_nothing_is_written_yet_is_empty(api: Api, cluster: Clust
     api.tell(403)
     with pytest.raises(Forbidden, match="not allowed to read the log of it"):
         cluster.text(log, "read the log of it")
+
+
+def test_who_is_fenced_asks_before_each_change_and_changes_nothing_after_a_no(
+    api: Api, cluster: Cluster
+) -> None:
+    asked: list[str] = []
+
+    def assure() -> None:
+        asked.append("asked")
+        if len(asked) > 1:
+            raise TemporaryFailure("not any more")
+
+    fenced = cluster.fenced(assure)
+    assert fenced.get(CONFIG_MAPS, "shop", "map-1")
+    assert asked == []
+    fenced.create(CONFIG_MAPS, "shop", config_map("y"))
+    assert asked == ["asked"]
+    before = list(api.asked)
+    with pytest.raises(TemporaryFailure, match="not any more"):
+        fenced.create(CONFIG_MAPS, "shop", config_map("z"))
+    with pytest.raises(TemporaryFailure, match="not any more"):
+        fenced.stream("/api/v1/namespaces/shop/pods/x/exec", "look")
+    assert api.asked == before
