@@ -31,6 +31,7 @@ from tests.sources.kubernetes.exec_server import ExecServer, exec_server
 from tests.sources.kubernetes.living import Living
 from tests.sources.kubernetes.test_exec import OK, failed
 
+EVENTS = "/api/v1/namespaces/shop/events"
 PODS = "/api/v1/namespaces/shop/pods"
 MORE = """\
 recovery:
@@ -98,7 +99,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         "status": {"conditions": [{"type": "Ready", "status": "True"}]},
     }
     starting = {**pod, "metadata": {"name": "web-0", "uid": "0"}, "status": {}}
-    with Living({PODS: [pod, starting]}, {}) as api, exec_server(pieces=[OK]) as commands:
+    with Living({PODS: [pod, starting], EVENTS: []}, {}) as api, exec_server(pieces=[OK]) as commands:
         (tmp_path / "commands").mkdir()
         kubeconfig = str(api.kubeconfig(tmp_path))
         transport = Both(None, {"KUBECONFIG": kubeconfig})
@@ -148,8 +149,9 @@ def test_a_hook_that_fails_stops_the_run_or_is_noted(scene: Scene) -> None:
 
 
 def test_a_workload_without_a_ready_pod_is_waited_for_and_one_that_is_not_there_is_not(scene: Scene) -> None:
-    scene.api.collections[PODS] = []
-    with pytest.raises(TemporaryFailure, match="no pod of web is ready"):
+    starting = {"metadata": {"name": "web-0", "labels": {"app": "web"}}, "status": {"phase": "Running"}}
+    scene.api.collections[PODS] = [starting]
+    with pytest.raises(TemporaryFailure, match="no pod of web is ready: pod web-0 is not ready: its probe"):
         run_hook(scene.replay, step("hook", "copy"))
     scene.replay.objects.pop("apps/Deployment/web")  # type: ignore[attr-defined]
     with pytest.raises(Refused, match="no workload web comes back"):

@@ -8,6 +8,7 @@ from drtool.deploy.one_off import OneOff, one_off_name, one_off_pod
 from drtool.deploy.pods import CONTAINER
 from drtool.errors import DrtoolError, Refused, TemporaryFailure
 from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.unready import SILENT, unready
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import Json, part, spec_of
@@ -86,7 +87,8 @@ def run_command(
     """Run argv in the first ready pod of a workload, which is waited for. Raises what `execute` raises."""
     while not (pods := list(ready_pods(replay, workload))):
         if deadline.is_over():
-            raise TemporaryFailure(f"no pod of {workload} is ready", hint="See why, and resume.")
+            why = next(unready(replay, _workload(replay, workload)), SILENT)
+            raise TemporaryFailure(f"no pod of {workload} is ready: {why}", hint="Mend that, and resume.")
         deadline.wait()
     pod = pods[0]
     annotations = part(pod, "metadata", "annotations")
@@ -97,12 +99,7 @@ def run_command(
 
 def ready_pods(replay: Replay, workload: str) -> Iterator[Json]:
     """Yield the ready pods of a workload that comes back, by name. Raises Refused for one that does not."""
-    found = [
-        each for each in replay.objects.values() if each.ref.name == workload and is_workload(*each.ref[:2])
-    ]
-    if not found:
-        raise Refused(f"no workload {workload} comes back", hint="Correct workload in the policy.")
-    labels = part(found[0].item, "spec", "selector", "matchLabels")
+    labels = part(_workload(replay, workload), "spec", "selector", "matchLabels")
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     query = urlencode({"labelSelector": selector, "limit": _PODS_MOST})
     listed = replay.cluster.ask(
@@ -113,6 +110,13 @@ def ready_pods(replay: Replay, workload: str) -> Iterator[Json]:
         is_ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
         if is_ready and "deletionTimestamp" not in pod["metadata"]:
             yield pod
+
+
+def _workload(replay: Replay, name: str) -> Json:
+    for each in replay.objects.values():
+        if each.ref.name == name and is_workload(*each.ref[:2]):
+            return each.item
+    raise Refused(f"no workload {name} comes back", hint="Correct workload in the policy.")
 
 
 def failure_of(ended: Executed) -> str:

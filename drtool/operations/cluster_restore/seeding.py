@@ -9,6 +9,7 @@ from drtool.deploy.secrets import volume_keys
 from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore.inside import ready_pods
 from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.unready import SILENT, unready
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.policy.volumes import RedisVolume
 from drtool.recovery.hosts import find_host
@@ -63,5 +64,8 @@ def _pod(replay: Replay, volume: RedisVolume, place: Place, limit_s: float) -> J
             if not is_set or pod["metadata"]["name"] == place.pod:
                 return pod
         if deadline.is_over():
-            raise TemporaryFailure(f"pod {place.pod} is not ready to be filled", hint="See why, and resume.")
+            why = next(unready(replay, host.workload), SILENT)
+            raise TemporaryFailure(
+                f"pod {place.pod} is not ready to be filled: {why}", hint="Mend that, and resume."
+            )
         deadline.wait()

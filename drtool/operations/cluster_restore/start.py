@@ -5,7 +5,7 @@ make something of their own beside it. A tier that does not get ready is taken b
 application takes traffic.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Final
@@ -14,13 +14,11 @@ from drtool.errors import DrtoolError, TemporaryFailure
 from drtool.operations.cluster_restore.apply import marked, put, remove
 from drtool.operations.cluster_restore.kinds import is_ours, live
 from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.unready import SILENT, unready
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.manifests.hold import hold
 from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
 from drtool.recovery.steps import Step
-from drtool.sources.kubernetes.client import Resource
-from drtool.sources.kubernetes.known import EVENTS, PODS
-from drtool.sources.kubernetes.pod_faults import pod_fault
 
 READY_S: Final = 600.0  # for a tier: images may have to be pulled
 _LOOK_S: Final = 15.0  # between two looks at what keeps a workload from being ready
@@ -90,12 +88,12 @@ def _wait_until_ready(replay: Replay, item: Json, deadline: Deadline) -> None:
     while not is_ready(live(replay, item) or {}):
         if look.is_over():
             look = Deadline(replay.session.world, _LOOK_S)
-            for fault in _faults(replay, item):
+            for fault in unready(replay, item):
                 if fault not in told:
                     told.add(fault)
                     replay.session.world.progress.note(f"{item['kind']} {item['metadata']['name']}: {fault}")
         if deadline.is_over():
-            why = next(_faults(replay, item), "its pods say no reason")
+            why = next(unready(replay, item), SILENT)
             name = item["metadata"]["name"]
             raise TemporaryFailure(
                 f"{item['kind']} {name} is not ready: {why}",
@@ -118,46 +116,6 @@ def is_ready(found: Json) -> bool:
         case _:
             counts = [status.get("readyReplicas", 0)]
     return all(count >= wanted for count in counts)
-
-
-def _faults(replay: Replay, item: Json) -> Iterator[str]:
-    """Yield why the pods of a workload are not ready: what keeps them from starting, else what they say themselves."""
-    events = _list(replay, EVENTS)
-    wanted = part(spec_of(item), "selector", "matchLabels") or part(spec_of(item), "selector")
-    for pod in _list(replay, PODS):
-        if not wanted.items() <= part(pod, "metadata", "labels").items():
-            continue
-        name = pod["metadata"]["name"]
-        own = [each for each in events if part(each, "involvedObject").get("name") == name]
-        fault = pod_fault(pod, own)
-        if fault is not None:
-            yield f"{fault.message}{_last_words(pod)}"
-        elif not _is_pod_ready(pod):
-            yield f"pod {name} is not ready: {own[-1]['message'] if own else 'its probe does not pass'}"
-    yield from (
-        each["message"]
-        for each in events
-        if part(each, "involvedObject").get("name") == item["metadata"]["name"]
-    )
-
-
-def _last_words(pod: Json) -> str:
-    """Return how a container of a pod ended last; empty where none did."""
-    for each in part(pod, "status").get("containerStatuses") or []:
-        ended = part(each, "lastState", "terminated")
-        if ended:
-            said = " ".join(str(ended.get("message") or ended.get("reason") or "").split())
-            return f"; container {each['name']} ended with {ended.get('exitCode')}{said and f': {said}'}"
-    return ""
-
-
-def _is_pod_ready(pod: Json) -> bool:
-    conditions = part(pod, "status").get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
-def _list(replay: Replay, resource: Resource) -> Sequence[Json]:
-    return [each for page in replay.cluster.pages(resource, replay.namespace) for each in page]
 
 
 def resume_cron_jobs(replay: Replay, step: Step) -> Json:

@@ -432,7 +432,7 @@ def test_of_a_set_the_pod_with_the_data_is_filled_and_waited_for(moved: Moved, n
     if name == "redis-0":
         assert seeding_mover(replay, CACHE, place, "drtool:1").seeds
         return
-    with pytest.raises(TemporaryFailure, match="pod redis-0 is not ready to be filled"):
+    with pytest.raises(TemporaryFailure, match="redis-0 is not ready to be filled: its pods say no reason"):
         seeding_mover(replay, CACHE, place, "drtool:1", limit_s=0.1)
 
 
