@@ -6,19 +6,21 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from drtool.deploy.mover import PIECE
 from drtool.errors import DrtoolError, Refused, WrongKey
 from drtool.operations.marks import loss_of
 from drtool.operations.points import Inventory, moment_of, points_of
+from drtool.operations.presign import presigned_size, signs_urls
 from drtool.operations.session import Session
 from drtool.recovery.points import VolumePoint
 from drtool.recovery.refusal import Refusal, refused
 from drtool.recovery.wishes import Wishes
+from drtool.repository.format.grant import Versions
 from drtool.repository.heads import pick_head
 from drtool.repository.runs import read_runs_of
-from drtool.repository.snapshot import Snapshot
-from drtool.repository.trial import try_point
+from drtool.repository.trial import try_point, versions_of
 from drtool.repository.verify import planned
-from drtool.sources.postgres.pitr import choose_recovery
+from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 
 HEAL: Final = (
     "Bring it back from a copy of the repository, or from an older version in the bucket; or take a point before it "
@@ -44,7 +46,7 @@ def doubts(
     for each in chosen:
         inventory = inventories[each.volume]
         if each.source != "manifests":  # whose objects are read whole by who plans
-            yield from _unusable(session, inventory.snapshots[each.point])
+            yield from _unusable(session, each, inventory)
         if not wishes.accept_loss:
             yield from _unreadable(each, inventory, wishes.at)
             yield from _lost(session, each, inventory)
@@ -58,9 +60,9 @@ def unread(refusals: Sequence[Refusal], fault: DrtoolError) -> Refused:
     return refused([*refusals, reason])
 
 
-def _unusable(session: Session, snapshot: Snapshot) -> Iterator[Refusal]:
-    """Yield why the data of a point cannot be read."""
-    trial, about = try_point(session.repository, snapshot), f"volume {snapshot.volume}"
+def _unusable(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterator[Refusal]:
+    """Yield why the data of a point cannot be read, or cannot be brought to who moves it."""
+    trial, about = try_point(session.repository, inventory.snapshots[chosen.point]), f"volume {chosen.volume}"
     if trial.missing:
         more = f" and {len(trial.missing) - _NAMED} more" if len(trial.missing) > _NAMED else ""
         names = ", ".join(trial.missing[:_NAMED])
@@ -68,6 +70,31 @@ def _unusable(session: Session, snapshot: Snapshot) -> Iterator[Refusal]:
     for fault in trial.faults:
         hint = fault.hint if isinstance(fault, WrongKey) else HEAL
         yield Refusal(about, f"cannot be read: {fault.message}", hint)
+    objects = {**trial.objects, **_wal_of(chosen, inventory)}
+    if session.settings is not None and signs_urls(session.settings, session.world):
+        size = presigned_size(session.settings, objects, session.world)
+        if size > PIECE:
+            said = f"needs {len(objects)} objects, whose signed URLs take {size} bytes: a Secret has {PIECE} for them"
+            hint = "Restore it with `drtool restore --to-dir` beside its claim, and the other volumes by their names."
+            yield Refusal(about, said, hint)
+
+
+def _wal_of(chosen: VolumePoint, inventory: Inventory) -> Mapping[str, Versions]:
+    """Return the WAL that a point of PostgreSQL is brought to its moment with; of any other source none."""
+    if chosen.source != "postgres":
+        return {}
+    choice = _recovery(chosen, inventory)
+    held = inventory.held[choice.base.lineage]
+    found = [entry for timeline in choice.histories for entry in held.histories[timeline]]
+    for plan in choice.segments:
+        found += held.segments.get((plan.timeline, plan.start), [])
+        found += [entry for tail in plan.tails for entry in held.tails[tail]]
+    return {entry.name: versions_of(entry.stored) for entry in found}
+
+
+def _recovery(chosen: VolumePoint, inventory: Inventory) -> RecoveryChoice:
+    wal = {lineage: held.wal for lineage, held in inventory.held.items()}
+    return choose_recovery(inventory.bases, wal, target=chosen.target)
 
 
 def _unreadable(chosen: VolumePoint, inventory: Inventory, at: datetime | None) -> Iterator[Refusal]:
@@ -84,8 +111,7 @@ def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterat
     """Yield the WAL that somebody saw durable, and that is not in the store any more."""
     if chosen.source != "postgres" or chosen.target is not None:
         return
-    wal = {lineage: held.wal for lineage, held in inventory.held.items()}
-    recovery = choose_recovery(inventory.bases, wal)
+    recovery = _recovery(chosen, inventory)
     loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
     if loss is not None:
         hint = "See what is missing with `drtool verify --level L0`, or take the loss with --accept-loss."

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from drtool.errors import Corrupt, DrtoolError, ObjectMissing, WrongKey
+from drtool.repository.format.grant import Versions
+from drtool.repository.format.names import json_time
 from drtool.repository.format.places import PackRef, Place
 from drtool.repository.lists import read_list
 from drtool.repository.reader import Reader
-from drtool.repository.records import stored_objects
+from drtool.repository.records import Stored, stored_objects
 from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
 
@@ -24,21 +26,24 @@ _WORKERS: Final = 8  # small GETs at once
 class Trial:
     """What keeps a point from being read: the names that are not in the store, and what is wrong with others.
 
-    objects are all that a reader has to get, by name.
+    objects are all that a reader has to get, by name, with the versions of packs.
     """
 
     missing: tuple[str, ...]
     faults: tuple[DrtoolError, ...]
-    objects: frozenset[str] = field(repr=False)
+    objects: Mapping[str, Versions] = field(repr=False)
 
 
 def try_point(repository: Repository, snapshot: Snapshot) -> Trial:
     """Return what a trial of a point finds: whatever is wrong is in there. Raises what a store that is away raises."""
     missing: dict[str, None] = {}
     faults: list[DrtoolError] = []
-    objects = {snapshot.name, *snapshot.streams.content, *snapshot.streams.entries}
+    objects: dict[str, Versions] = {
+        name: [(None, "", 0)]
+        for name in (snapshot.name, *snapshot.streams.content, *snapshot.streams.entries)
+    }
     smallest: dict[bytes, tuple[PackRef, Place]] = {}
-    listed = {stored.name for stored in stored_objects(repository.store, f"packs/{snapshot.volume}/")}
+    listed = {each.name: each for each in stored_objects(repository.store, f"packs/{snapshot.volume}/")}
     for name in (*snapshot.streams.content, *snapshot.streams.entries):
         try:
             places = read_list(repository.records, name)
@@ -49,7 +54,7 @@ def try_point(repository: Repository, snapshot: Snapshot) -> Trial:
             faults.append(fault)
             continue
         packs = {pack: f"packs/{snapshot.volume}/{pack.name}" for pack in places.packs}
-        objects.update(packs.values())
+        objects.update((each, versions_of(listed[each])) for each in packs.values() if each in listed)
         missing.update((each, None) for each in packs.values() if each not in listed)
         for place in places:
             known = smallest.get(place.pack.run)
@@ -57,7 +62,7 @@ def try_point(repository: Repository, snapshot: Snapshot) -> Trial:
             if is_smaller and packs[place.pack] in listed:
                 smallest[place.pack.run] = place.pack, place
     faults += _locked(Reader(repository), snapshot, smallest)
-    return Trial(tuple(missing), tuple(faults), frozenset(objects))
+    return Trial(tuple(missing), tuple(faults), objects)
 
 
 def _locked(
@@ -74,3 +79,8 @@ def _locked(
 
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="drtool-trial") as pool:
         yield from (fault for fault in pool.map(fault_of, wanted.values()) if fault is not None)
+
+
+def versions_of(stored: Stored) -> Versions:
+    """Return the versions of an object, oldest first, as a grant has them."""
+    return [(each.version, json_time(each.modified), each.size) for each in stored.versions]

@@ -1,11 +1,13 @@
 """What a restore into a cluster refuses of servers whose images cannot read the data: by the command itself."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from drtool.operations import plan_store
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.conftest import System
 from tests.scenarios.shop_lost import UID, Way
@@ -70,6 +72,15 @@ def target(served: Commands, tmp_path: Path) -> Iterator[Stage]:
         yield Stage(Way(target, drtool, kubeconfig, tmp_path), tmp_path, tmp_path)
 
 
+@pytest.fixture
+def reach(target: Stage, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """Say where the policy and the store are, and have their keys at hand."""
+    drtool = target.way.drtool
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", drtool.environment["SCENE_ACCESS_KEY"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", drtool.environment["SCENE_SECRET_KEY"])
+    return ("--policy", drtool.policy, "--endpoint", drtool.content["repository"]["endpoint"])
+
+
 @pytest.mark.parametrize(
     ("images", "reasons"),
     [
@@ -82,24 +93,32 @@ def target(served: Commands, tmp_path: Path) -> Iterator[Stage]:
     ],
 )
 def test_a_server_that_cannot_read_its_data_is_refused_and_the_cluster_is_as_it_was(
-    target: Stage, monkeypatch: pytest.MonkeyPatch, images: dict[str, str | None], reasons: list[str]
+    target: Stage, reach: tuple[object, ...], images: dict[str, str | None], reasons: list[str]
 ) -> None:
     fitting = {"db": POSTGRES, "cache": REDIS, "web": "", "drtool": "", **images}
     target.has_images(**{name: said for name, said in fitting.items() if said is not None})
     before = target.way.objects()
 
-    drtool = target.way.drtool
-    for name, ours in {
-        "AWS_ACCESS_KEY_ID": "SCENE_ACCESS_KEY",
-        "AWS_SECRET_ACCESS_KEY": "SCENE_SECRET_KEY",
-    }.items():
-        monkeypatch.setenv(name, drtool.environment[ours])
-    where = ("--policy", drtool.policy, "--endpoint", drtool.content["repository"]["endpoint"])
-
-    said = target.way(*where, "--image", "drtool:1", "--confirm-target", UID, code=5)
+    said = target.way(*reach, "--image", "drtool:1", "--confirm-target", UID, code=5)
 
     [(message, hint)] = told(said)
     assert message.split("; ") == reasons
     assert "--image-registry OLD=NEW" in hint
     assert [each for each in writes(target.target) if not is_look(each)] == []
     assert target.way.objects() == before
+
+
+def test_a_volume_whose_signed_urls_fit_into_no_secret_is_refused_and_the_cluster_is_as_it_was(
+    target: Stage, reach: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_store, "PIECE", 600)
+
+    said = target.way(*reach, "--image", "drtool:1", "--confirm-target", UID, code=5)
+
+    for name, (message, hint) in zip(("postgres", "redis"), told(said), strict=True):
+        assert re.fullmatch(
+            rf"volume {name} needs \d+ objects, whose signed URLs take \d+ bytes: a Secret has 600 .*",
+            message,
+        )
+        assert "--to-dir" in hint
+    assert writes(target.target) == []

@@ -9,7 +9,6 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +37,7 @@ from drtool.operations.cluster_restore.replay import MANAGER, Replay
 from drtool.operations.cluster_restore.seeding import seeding_mover
 from drtool.operations.grant import Granted, GrantRequest, run_grant
 from drtool.operations.points import take_inventory
-from drtool.operations.presign import presign, signs_urls
+from drtool.operations.presign import URLS_LAST, presign, signs_urls
 from drtool.operations.restore import RestoreRequest
 from drtool.operations.session import Session, Where
 from drtool.policy.schema import Policy
@@ -57,7 +56,6 @@ from drtool.sources.kubernetes.client import Resource
 from drtool.sources.kubernetes.known import JOBS, NETWORK_POLICIES, PODS, SECRETS
 from drtool.sources.kubernetes.writing import apply, delete, patch
 
-_URLS_LAST: Final = timedelta(hours=6)
 _RENEWED_S: Final = 3 * 3600.0  # well before they end, and a node takes minutes to hand a Secret on
 _TRIED_AGAIN_S: Final = 300.0
 
@@ -213,7 +211,7 @@ class _Work:
         return run_grant(self.replay.session, GrantRequest(wanted, to, point.point))
 
     def _sign(self, granted: Granted) -> bytes:
-        urls = presign(self._settings, granted.objects, _URLS_LAST, self.replay.session.world)
+        urls = presign(self._settings, granted.objects, URLS_LAST, self.replay.session.world)
         self.signed_at = time.monotonic()
         if len(urls) > PIECE:
             raise Refused(
