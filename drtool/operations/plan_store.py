@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from drtool.deploy.mover import PIECE
-from drtool.errors import DrtoolError, Refused, WrongKey
+from drtool.errors import Corrupt, DrtoolError, Refused, WrongKey
 from drtool.operations.marks import loss_of
 from drtool.operations.points import Inventory, moment_of, points_of
 from drtool.operations.presign import presigned_size, signs_urls
@@ -148,9 +148,20 @@ def _kept(session: Session, chosen: Collection[VolumePoint], wishes: Wishes) -> 
     records = session.repository.records
     head = pick_head(records, wishes.as_of)
     found = dict.fromkeys(head.live, f"head {head.name}") if head else {}
-    since = min(moment_of(each.point) for each in chosen)
-    for run in islice(read_runs_of(records, ("backup",), since), _ASKED):
-        is_after = wishes.as_of is not None and head is not None and run.received > head.received
-        if run.role == "writer" and run.value.get("outcome") == "done" and not is_after:
-            found.setdefault(str(run.value.get("point")), f"run {run.name}")
-    return {name: who for name, who in found.items() if _POINT.fullmatch(name)}
+    if wishes.as_of is None:  # else only what that head knew is there
+        since = min(moment_of(each.point) for each in chosen)
+        for run in islice(read_runs_of(records, ("backup",), since), _ASKED):
+            if run.role == "writer" and run.value.get("outcome") == "done":
+                found.setdefault(str(run.value.get("point")), f"run {run.name}")
+    return {name: who for name, who in found.items() if _is_point(name)}
+
+
+def _is_point(name: str) -> bool:
+    """Return whether a name is that of a point: a writer that was taken over may say that it kept anything."""
+    if _POINT.fullmatch(name) is None:
+        return False
+    try:
+        moment_of(name)
+    except Corrupt:
+        return False
+    return True

@@ -13,6 +13,7 @@ from drtool.operations.session import KeyFiles, Silent, Where, World, open_sessi
 from drtool.repository.config import RecipientEntry
 from drtool.repository.enrol import add_recipient
 from drtool.repository.kit import RecoveryLine, parse_recovery, parse_seed
+from drtool.repository.runs import put_run
 from tests.faults.stores import flipped
 from tests.scenarios.commands import Commands, Said
 from tests.scenarios.shop_lost import UID, Way
@@ -34,6 +35,10 @@ class Stage:
     way: Way
     store: Path
     folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.store}"
 
     @property
     def target(self) -> Living:
@@ -136,12 +141,12 @@ def unknown_key(stage: Stage) -> list[object]:
 
 def later_key(stage: Stage) -> list[object]:
     """Return the options of a recipient who came after the points, and for whom nobody wrapped their keys."""
-    url, kit = stage.way.drtool.content["repository"]["url"], stage.way.drtool.kit
+    kit = stage.way.drtool.kit
     key = RecoveryLine(b"t" * 32, stage.recovery.trust)
     entry = RecipientEntry("later", key.key.recipient.public.hex())
     admin = parse_seed(kit.with_name(f"{kit.name}.admin").read_text(), "ADMIN")
     with closing(
-        open_session(None, Where(url), KeyFiles(recovery=kit), World(clock, {}, Silent()))
+        open_session(None, Where(stage.url), KeyFiles(recovery=kit), World(clock, {}, Silent()))
     ) as session:
         repository = session.repository
         add_recipient(repository, stage.recovery.key, admin, entry, repository.store.now())
@@ -353,3 +358,18 @@ def test_what_is_refused_is_refused_for_what_is_wrong_alone(stage: Stage) -> Non
 
     assert said.value["plan"]["refusals"] == []
     assert said.value["plan"]["plan"]["phases"]
+
+
+def test_what_a_run_says_that_it_kept_and_is_no_point_of_the_plan_is_passed_over(stage: Stage) -> None:
+    drtool = stage.way.drtool
+    digest = "0" * 64
+    claimed = ["nonsense", f"snap/media/20991331T000000.000000Z-{digest}", f"snap/theirs/{NEXT}-{digest}"]
+    with closing(
+        open_session(None, Where(stage.url), KeyFiles(bundle=drtool.bundle), World(clock, {}, Silent()))
+    ) as session:
+        repository = session.repository
+        for point in claimed:
+            value = {"volume": "media", "outcome": "done", "point": point}
+            put_run(repository.records, "backup", repository.store.now(), value)
+
+    assert stage.way("--dry-run").value["plan"]["refusals"] == []
