@@ -116,7 +116,9 @@ def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
     said = way.restore(code=75)
     error = said["error"]
 
-    assert "step start tier 1: Deployment web is not ready" in error["message"]
+    assert "step start tier 1: Deployment web is not ready: pod web-1 does not start" in error["message"]
+    assert "no such image" in error["message"]
+    assert way.target.collections[at("ingresses", "networking.k8s.io")] == []
     assert "--resume" in error["hint"]
     web = way.target.find(DEPLOYMENTS, "web")
     assert web is not None
