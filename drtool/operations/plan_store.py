@@ -17,7 +17,7 @@ from drtool.recovery.refusal import Refusal, refused
 from drtool.recovery.wishes import Wishes
 from drtool.repository.format.grant import Versions
 from drtool.repository.heads import pick_head
-from drtool.repository.runs import read_runs_of
+from drtool.repository.runs import RunKind, read_runs_of
 from drtool.repository.trial import try_point, versions_of
 from drtool.repository.verify import planned
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
@@ -31,6 +31,7 @@ _OLDER: Final = (
     "--accept-loss."
 )
 _POINT: Final = re.compile(r"snap/[a-z0-9-]+/\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{64}")
+_KEEPING: Final[tuple[RunKind, ...]] = ("backup",)
 _NAMED: Final = 3  # of the objects that are missing
 _ASKED: Final = 500  # run records, the newest of them: each costs a GET
 
@@ -150,7 +151,7 @@ def _kept(session: Session, chosen: Collection[VolumePoint], wishes: Wishes) -> 
     found = dict.fromkeys(head.live, f"head {head.name}") if head else {}
     if wishes.as_of is None:  # else only what that head knew is there
         since = min(moment_of(each.point) for each in chosen)
-        for run in islice(read_runs_of(records, ("backup",), since), _ASKED):
+        for run in islice(read_runs_of(records, _KEEPING, since), _ASKED):
             if run.role == "writer" and run.value.get("outcome") == "done":
                 found.setdefault(str(run.value.get("point")), f"run {run.name}")
     return {name: who for name, who in found.items() if _is_point(name)}

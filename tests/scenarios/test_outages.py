@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(lease, "RENEWED_S", 0.1)
     monkeypatch.setattr(lease, "_AGAIN_S", 0.05)
     monkeypatch.setattr(lease, "GIVEN_UP_S", 2.0 + LASTS_S)
-    monkeypatch.setitem(Cluster.open.__func__.__kwdefaults__, "patience_s", 2.0)
+    monkeypatch.setattr(
+        "drtool.operations.cluster_restore.run.Cluster.open", partial(Cluster.open, patience_s=2.0)
+    )
     yield
     ENDING.clear()
 
