@@ -129,7 +129,8 @@ def another_kit(stage: Stage) -> list[object]:
 
 def mistyped(stage: Stage) -> list[object]:
     line = stage.recovery.text()
-    wrong = line[:-1] + ("B" if line.endswith("A") else "A")
+    first = len("DRTOOL-RECOVERY-")  # the last character may hold nothing but padding
+    wrong = line[:first] + ("B" if line[first] == "A" else "A") + line[first + 1 :]
     return ["--recovery-key-file", stage.kit(wrong, others="OPERATOR")]
 
 
