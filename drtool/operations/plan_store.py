@@ -1,6 +1,7 @@
 """What the store has lost, or shows otherwise than it was written, of what a plan would bring back."""
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -68,7 +69,7 @@ def _unusable(session: Session, chosen: VolumePoint, inventory: Inventory) -> It
         more = f" and {len(trial.missing) - _NAMED} more" if len(trial.missing) > _NAMED else ""
         names = ", ".join(trial.missing[:_NAMED])
         yield Refusal(about, f"needs what is not in the store: {names}{more}", HEAL)
-    for fault in trial.faults:
+    for fault in trial.faults[:_NAMED]:
         hint = fault.hint if isinstance(fault, WrongKey) else HEAL
         yield Refusal(about, f"cannot be read: {fault.message}", hint)
     objects = {**trial.objects, **_wal_of(chosen, inventory)}
@@ -95,7 +96,8 @@ def _wal_of(chosen: VolumePoint, inventory: Inventory) -> Mapping[str, Versions]
 
 def _recovery(chosen: VolumePoint, inventory: Inventory) -> RecoveryChoice:
     wal = {lineage: held.wal for lineage, held in inventory.held.items()}
-    return choose_recovery(inventory.bases, wal, target=chosen.target)
+    bases = [base for base in inventory.bases if base.id == chosen.point]
+    return choose_recovery(bases, wal, target=chosen.target)
 
 
 def _unreadable(chosen: VolumePoint, inventory: Inventory, at: datetime | None) -> Iterator[Refusal]:
@@ -130,13 +132,20 @@ def _hidden(
     if not chosen:
         return
     known = {name for volume in chosen for name in _names(there[volume])} | planned(session.repository)
-    for name, who in sorted(_kept(session, chosen.values(), wishes).items()):
+    gone: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, who in sorted(_kept(session, chosen.values(), wishes).items(), reverse=True):
         newest = chosen.get(name.split("/")[1])
         if name in known or newest is None or moment_of(name) <= moment_of(newest.point):
             continue
-        if wishes.at is None or moment_of(name) <= wishes.at:
-            said = f"has not {name}, newer than {newest.point}, which {who} says was kept"
-            yield Refusal(f"volume {newest.volume}", said, _OLDER)
+        is_asked_for = wishes.at is None or moment_of(name) <= wishes.at
+        # A source that still lives may have kept it since the points were listed.
+        if is_asked_for and not any(session.repository.store.list(name)):
+            gone[newest.volume].append((name, who))
+    for volume, points in gone.items():
+        name, who = points[0]
+        more = f", nor {len(points) - 1} more" if len(points) > 1 else ""
+        said = f"has not {name}, newer than {chosen[volume].point}, which {who} says was kept{more}"
+        yield Refusal(f"volume {volume}", said, _OLDER)
 
 
 def _names(inventory: Inventory) -> Iterator[str]:

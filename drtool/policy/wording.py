@@ -31,6 +31,16 @@ _MESSAGES = {
 
 def schema_faults(error: ValidationError, data: object) -> Iterator[Fault]:
     """Yield a fault for each error that pydantic found in data. None repeats a value that may be a secret."""
+    meant: dict[Path, str] = {}
+    for details, path in _errors(error, data):
+        yield _fault(path, details, data)
+        if details["type"] == "union_tag_invalid" and (word := _near(details)):
+            meant[path] = word
+    if meant:
+        yield from _hidden_faults(meant, data)
+
+
+def _errors(error: ValidationError, data: object) -> Iterator[tuple[ErrorDetails, Path]]:
     for details in error.errors():
         path = _path_in_data(details, data)
         # The schema's own look at names stops at the first; the loader has had them all. And pydantic counts only
@@ -39,24 +49,24 @@ def schema_faults(error: ValidationError, data: object) -> Iterator[Fault]:
             details["type"] == "too_short" and _at(data, path)
         )
         if not is_echo:
-            yield _fault(path, details, data)
-            if details["type"] == "union_tag_invalid" and (word := _near(details)):
-                yield from _hidden_faults(path, word, data)
+            yield details, path
 
 
-def _hidden_faults(path: Path, word: str, data: object) -> Iterator[Fault]:
-    """Yield what else is wrong with the volume whose source is at path, once that is word: pydantic did not look.
+def _hidden_faults(meant: Mapping[Path, str], data: object) -> Iterator[Fault]:
+    """Yield what else is wrong with the volumes whose sources, by path, are those words: pydantic did not look.
 
     A password among it has to be heard of in the first round, not in the next.
     """
     corrected: Any = copy.deepcopy(data)
-    _at(corrected, path[:-1])[path[-1]] = word
+    for path, word in meant.items():
+        _at(corrected, path[:-1])[path[-1]] = word
+    volumes = {path[:-1] for path in meant}
     try:
         Policy.model_validate(corrected)
     except ValidationError as error:
-        for fault in schema_faults(error, corrected):
-            if fault.path[: len(path) - 1] == path[:-1]:
-                yield fault
+        for details, path in _errors(error, corrected):
+            if any(path[: len(volume)] == volume for volume in volumes):
+                yield _fault(path, details, corrected)
 
 
 def _fault(path: Path, details: ErrorDetails, data: object) -> Fault:

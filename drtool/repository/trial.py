@@ -4,6 +4,7 @@ A small range of a pack is fetched for each run that wrote what the point needs.
 once all of it was read, which is left to the restore.
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -68,12 +69,20 @@ def try_point(repository: Repository, snapshot: Snapshot) -> Trial:
 def _locked(
     reader: Reader, snapshot: Snapshot, wanted: Mapping[bytes, tuple[PackRef, Place]]
 ) -> Iterator[DrtoolError]:
-    """Yield why runs cannot be opened, by the pack of each that was asked for."""
+    """Yield why runs cannot be opened, by the pack of each that was asked for; a key that opens one not, ends it.
+
+    Where a range does not open the whole pack is fetched, which for each run of a key that opens none is too much.
+    """
+    stop = threading.Event()
 
     def fault_of(item: tuple[PackRef, Place]) -> DrtoolError | None:
+        if stop.is_set():
+            return None
         try:
             reader.head_of(snapshot, *item)
         except (Corrupt, ObjectMissing, WrongKey) as fault:
+            if isinstance(fault, WrongKey):
+                stop.set()
             return fault
         return None
 

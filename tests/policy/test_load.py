@@ -53,6 +53,16 @@ def test_all_faults_come_at_once_with_their_line_a_caret_and_a_suggestion() -> N
     assert "hunter" not in shown
 
 
+def test_each_volume_is_looked_at_though_the_source_of_many_is_misspelled() -> None:
+    """All of them at once: a look at each for itself would begin a look at all others, and never come to an end."""
+    volume = "  - {{name: v{}, source: file, claim: c, window: hunter2}}\n"
+    head = GOOD[: GOOD.index("volumes:")]
+    with pytest.raises(PolicyInvalid) as caught:
+        parse_policy(f"{head}volumes:\n{''.join(map(volume.format, range(30)))}", "p.yaml")
+    assert caught.value.message.count("did you mean files?") == 30
+    assert caught.value.message.count(".window: is not a duration") == 30
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from drtool.repository.config import RecipientEntry
 from drtool.repository.enrol import add_recipient
 from drtool.repository.kit import RecoveryLine, parse_recovery, parse_seed
 from drtool.repository.runs import put_run
+from drtool.repository.trial import Trial, try_point
 from tests.faults.stores import flipped
 from tests.scenarios.commands import Commands, Said
 from tests.scenarios.shop_lost import UID, Way
@@ -372,5 +374,21 @@ def test_what_a_run_says_that_it_kept_and_is_no_point_of_the_plan_is_passed_over
         for point in claimed:
             value = {"volume": "media", "outcome": "done", "point": point}
             put_run(repository.records, "backup", repository.store.now(), value)
+
+    assert stage.way("--dry-run").value["plan"]["refusals"] == []
+
+
+def test_what_a_living_source_kept_since_the_points_were_listed_speaks_against_none(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = stage.newest("snap/media")
+    value = newest.read_bytes()
+    newest.unlink()
+
+    def while_it_arrives(*asked: Any) -> Trial:
+        newest.write_bytes(value)
+        return try_point(*asked)
+
+    monkeypatch.setattr("drtool.operations.plan_store.try_point", while_it_arrives)
 
     assert stage.way("--dry-run").value["plan"]["refusals"] == []

@@ -42,7 +42,7 @@ _AT_ONCE: Final = 8
 _PAUSE_S: Final = 0.5
 _ACCOUNT_S: Final = 60.0
 _PREFIX: Final = "drtool-images-"
-_LEFT: Final = timedelta(hours=1)  # no look takes that long
+_LEFT: Final = timedelta(days=1)  # no look takes that long, and clocks differ
 _ENFORCE: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 

@@ -71,7 +71,7 @@ class Watch:
         return kind(f"the mover of volume {about} failed: {message}", hint=hint)
 
     def last_word(self, name: str, doing: str) -> str:
-        """Return the termination message of a pod of one container. Raises Refused where it does not come to it."""
+        """Return the termination message of a pod of one container. Raises Refused or TemporaryFailure without."""
         while True:
             pod = self.cluster.get(PODS, self.namespace, name) or {}
             statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]

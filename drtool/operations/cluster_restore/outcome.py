@@ -99,7 +99,7 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
 
 def _phases(replay: Replay, entries: Sequence[Entry]) -> dict[str, float]:
     """Return the seconds of each phase; the planning before the first holds preflight, images, and who confirmed."""
-    planned = min(entry.time for entry in entries) - replay.plan.made
+    planned = max(entries[0].time - replay.plan.made, timedelta(0))
     spent = {_PLANNING: planned, **phases_spent(entries, replay.plan.phases)}
     return {name: each.total_seconds() for name, each in spent.items()}
 

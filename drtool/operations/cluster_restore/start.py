@@ -97,7 +97,7 @@ def _wait_until_ready(replay: Replay, item: Json, deadline: Deadline) -> None:
             name = item["metadata"]["name"]
             raise TemporaryFailure(
                 f"{item['kind']} {name} is not ready: {why}",
-                hint=f"`kubectl --namespace {replay.namespace} describe pods` tells more; nothing of this tier runs.",
+                hint=f"`kubectl --namespace {replay.namespace} describe pods` tells more.",
             )
         deadline.wait()
 

@@ -93,10 +93,10 @@ def left(name: str, hours: int, labels: dict[str, str]) -> Json:
 def test_what_a_killed_look_left_goes_and_nothing_else(tmp_path: Path) -> None:
     with target(becomes({}), tmp_path) as (api, world, cluster):
         others = [
-            left("drtool-images-killed", 2, COMMON),
+            left("drtool-images-killed", 30, COMMON),
             left("drtool-images-now", 0, COMMON),  # another drtool looks
-            left("drtool-images-mine", 2, {}),
-            left("shop", 2, COMMON),
+            left("drtool-images-mine", 30, {}),
+            left("shop", 30, COMMON),
         ]
         api.collections["/api/v1/namespaces"] = list(others)
 
