@@ -18,8 +18,9 @@ from drtool.recovery.refusal import Refusal, refused
 from drtool.recovery.wishes import Wishes
 from drtool.repository.format.grant import Versions
 from drtool.repository.heads import pick_head
+from drtool.repository.records import versions_of
 from drtool.repository.runs import RunKind, read_runs_of
-from drtool.repository.trial import try_point, versions_of
+from drtool.repository.trial import try_point
 from drtool.repository.verify import planned
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 

@@ -19,7 +19,7 @@ from drtool.repository.format.places import PackRef, Place
 from drtool.repository.format.record import Json, record_key, record_salt, unseal_record
 from drtool.repository.lists import read_list
 from drtool.repository.reader import Reader
-from drtool.repository.records import Stored, fetch_named, stored_objects
+from drtool.repository.records import Stored, fetch_named, stored_objects, versions_of
 from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
 from drtool.repository.wal import WalStore
@@ -59,12 +59,12 @@ class GrantMaker:
             *stored_objects(self._records.store, "config/"),
             *self._stored({snapshot.name, *lists}),
         ):
-            self._list_versions(stored)
+            self._objects[stored.name] = versions_of(stored)
         for name in (snapshot.name, *lists):
             self._add_record(name)
         smallest = self._smallest(lists)
         for stored in self._stored({self._pack_name(pack) for pack in smallest}):
-            self._list_versions(stored)
+            self._objects[stored.name] = versions_of(stored)
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="drtool-grant") as pool:
             for _ in pool.map(lambda item: self._add_pack(reader, *item), smallest.items()):
                 pass  # what a thread raises is raised here
@@ -97,11 +97,6 @@ class GrantMaker:
                     hint="`drtool verify --level L0` tells what else is missing.",
                 )
 
-    def _list_versions(self, stored: Stored) -> None:
-        self._objects[stored.name] = [
-            (each.version, json_time(each.modified), each.size) for each in stored.versions
-        ]
-
     def _add_record(self, name: str) -> None:
         value = fetch_named(self._records.store, name)
         place, salt = self._records.place(split_hash(name)[0]), record_salt(value)
@@ -132,7 +127,7 @@ class GrantMaker:
             return None
         self._record_keys[facts.head.salt.hex()] = facts.key.hex()
         self._pack_keys[facts.head.salt.hex()] = keys.pack.hex()
-        self._list_versions(stored)
+        self._objects[stored.name] = versions_of(stored)
         self._tick(stored.versions[0].size)
         return stored
 

@@ -13,7 +13,8 @@ from typing import Final
 from drtool.errors import Corrupt, ObjectMissing, WrongKey
 from drtool.repository.config import MAY_SIGN, Config
 from drtool.repository.format.crypto import SigningKey, sha256
-from drtool.repository.format.names import family, split_hash
+from drtool.repository.format.grant import Versions
+from drtool.repository.format.names import family, json_time, split_hash
 from drtool.repository.format.record import (
     Json,
     ListKey,
@@ -57,6 +58,11 @@ class Stored:
 
     name: str
     versions: tuple[ObjectVersion, ...]
+
+
+def versions_of(stored: Stored) -> Versions:
+    """Return the versions of an object, oldest first, as a grant has them."""
+    return [(each.version, json_time(each.modified), each.size) for each in stored.versions]
 
 
 @dataclass(frozen=True, slots=True)

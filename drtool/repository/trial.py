@@ -12,11 +12,10 @@ from typing import Final
 
 from drtool.errors import Corrupt, DrtoolError, ObjectMissing, WrongKey
 from drtool.repository.format.grant import Versions
-from drtool.repository.format.names import json_time
 from drtool.repository.format.places import PackRef, Place
 from drtool.repository.lists import read_list
 from drtool.repository.reader import Reader
-from drtool.repository.records import Stored, stored_objects
+from drtool.repository.records import stored_objects, versions_of
 from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
 
@@ -88,8 +87,3 @@ def _locked(
 
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="drtool-trial") as pool:
         yield from (fault for fault in pool.map(fault_of, wanted.values()) if fault is not None)
-
-
-def versions_of(stored: Stored) -> Versions:
-    """Return the versions of an object, oldest first, as a grant has them."""
-    return [(each.version, json_time(each.modified), each.size) for each in stored.versions]

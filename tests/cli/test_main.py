@@ -73,6 +73,10 @@ def test_every_command_that_writes_has_a_dry_run() -> None:
     assert sorted(having) == WRITING
 
 
+def test_help_names_the_levels_of_a_verification_as_the_manual_does(run: Run) -> None:
+    assert "[L0|L1|L2]" in run("verify", "--help").output
+
+
 def test_help_and_version_load_nothing_that_is_slow() -> None:
     code = (
         "import sys; before = set(sys.modules); from drtool.cli.main import drtool\n"

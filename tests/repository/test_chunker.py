@@ -1,8 +1,9 @@
 """Fixed-size chunks: split, then join, is the same bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,13 +22,15 @@ def test_joined_chunks_are_the_stream_and_all_but_the_last_are_full(stream: list
     assert all(0 < len(chunk) <= size for chunk in chunks[-1:])
 
 
-def test_a_chunk_keeps_its_bytes_when_the_stream_uses_its_buffer_again() -> None:
+@pytest.mark.parametrize("shows", [lambda buffer: buffer, memoryview], ids=["the buffer", "a view of it"])
+def test_a_chunk_keeps_its_bytes_when_the_stream_uses_its_buffer_again(shows: Callable[..., Any]) -> None:
     buffer = bytearray(b"aaaa")
+    shown = shows(buffer)
 
     def stream() -> Iterator[Any]:
-        yield buffer
+        yield shown
         buffer[:] = b"bbbb"
-        yield buffer
+        yield shown
 
     assert list(split(stream(), 4)) == [b"aaaa", b"bbbb"]
     buffer[:] = b"aaaa"

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from drtool.cli.main import drtool as command
 from tests.scenarios.commands import Commands, Said
+from tests.scenarios.shop_kept import captured
 from tests.scenarios.targets import empty
-from tests.scenarios.test_plan import captured
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import Living
 from tests.sources.kubernetes.shop import at

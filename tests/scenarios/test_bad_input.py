@@ -128,6 +128,11 @@ def test_a_moment_that_cannot_be_had_is_said(
         untouched.drtool.restore("redis", target, "--at", at, code=code)
 
 
+def test_a_bundle_that_nobody_made_yet_is_said_with_who_makes_it(untouched: System, target: Path) -> None:
+    said = untouched.drtool.alone("points", "--policy", untouched.drtool.policy, "--bundle", target, code=2)
+    assert said.error["hint"].startswith("`drtool init` writes")
+
+
 def test_a_volume_that_is_not_in_the_policy_is_wrong_usage(untouched: System, target: Path) -> None:
     for arguments in (("backup", "nothing"), ("wal", "catch-up", "nothing"), ("points", "nothing")):
         assert "nothing" in untouched.drtool(*arguments, code=2).error["message"]

@@ -161,7 +161,9 @@ def test_who_loses_the_namespace_to_another_says_to_whom_and_changes_nothing_any
 
     assert error["message"].startswith("step start tier 1: ")
     assert "held by run other on laptop now" in error["message"]
-    assert "kubectl get lease drtool-restore" in error["hint"]
+    assert "kubectl --namespace shop get lease drtool-restore" in error["hint"]
+    assert "may still run" not in error["message"]  # it is theirs now
+    assert "by hand" not in error["hint"]
     web = way.target.find(DEPLOYMENTS, "web")
     assert web is not None
     assert web["spec"]["replicas"] == 2

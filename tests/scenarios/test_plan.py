@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,13 @@ from drtool.repository.repository import put_config
 from drtool.repository.snapshot import Void, put_void
 from tests.scenarios.commands import Commands, Said
 from tests.scenarios.conftest import System
+from tests.scenarios.shop_kept import CLAIMS, SECRET, captured, shop_kept
 from tests.scenarios.targets import CLASSES, empty, put, run_plan, serve, storage_class
 from tests.sources.files.trees import clock
 from tests.sources.kubernetes.api import Api
-from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item, shop
+from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item
 
-SECRET, OTHER = b64encode(b"a telling content").decode(), b64encode(b"another content").decode()
-CLAIMS = at("persistentvolumeclaims")
-WIDGET = {
-    "spec": {
-        "group": "example.com",
-        "names": {"kind": "Widget"},
-        "versions": [{"name": "v1", "served": True}],
-    }
-}
+OTHER = b64encode(b"another content").decode()
 
 
 @dataclass(frozen=True)
@@ -68,44 +61,9 @@ class Stage:
         return [f"{each['about']} {each['message']}" for each in found["refusals"]]
 
 
-def captured() -> Api:
-    """Return the captured cluster: the shop, with what makes a way back interesting."""
-    api = shop()
-    put(api, at("secrets"), item("password", type="Opaque", data={"password": SECRET}))
-    definitions = at("customresourcedefinitions", "apiextensions.k8s.io", namespaced=False)
-    api.collections[definitions][0] |= WIDGET
-    requests = {"resources": {"requests": {"storage": "1Gi"}}}
-    put(api, CLAIMS, item("media", spec={"storageClassName": "fast", "volumeName": "pv-1", **requests}))
-    pod = {"containers": [{"name": "web", "image": "web:1"}]}
-    put(api, at("deployments", "apps"), item("web", spec={"replicas": 2, "template": {"spec": pod}}))
-    put(api, at("widgets", "example.com"), item("gear", spec={"odd": True}))
-    for path, objects in api.collections.items():
-        for each in objects if "/namespaces/" not in path else ():
-            each["metadata"].pop("namespace", None)
-    return api
-
-
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    for name in ("repository", "media"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "media/song.ogg").write_bytes(b"la" * 1000)
-    policy = {
-        "version": 1,
-        "name": "shop",
-        "repository": {"url": f"file://{tmp_path}/repository"},
-        "objectives": {"rpo": "15m", "rto": "1h"},
-        "kubernetes": {"namespace": "shop"},
-        "volumes": [
-            {"name": "media", "source": "files", "claim": "media"},
-            {"name": "objects", "source": "manifests"},
-        ],
-    }
-    with captured() as api:
-        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path)), "DRTOOL_CLAIMS": str(tmp_path)}
-        drtool = Commands(tmp_path / "commands", policy, environment).written()
-        drtool.init()
-        drtool("backup")
+    drtool = shop_kept(tmp_path, "song.ogg")
     with empty() as target:
         (tmp_path / "new").mkdir()
         yield Stage(target, drtool, str(target.kubeconfig(tmp_path / "new")))
@@ -156,6 +114,21 @@ def test_the_plan_is_the_same_plan_when_it_is_read_again(stage: Stage) -> None:
     assert second is not None
     assert first.phases == second.phases
     assert from_json(to_json(first)) == first
+
+
+def test_what_is_lost_is_told_by_the_clock_of_the_store(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = timedelta(hours=5)
+    world = World(lambda: clock() + ahead, {"KUBECONFIG": stage.kubeconfig}, Silent())
+    where = Where(stage.drtool.content["repository"]["url"])
+    with closing(open_session(None, where, KeyFiles(recovery=stage.drtool.kit), world)) as session:
+        monkeypatch.setattr(session.repository.store, "now", clock)  # a directory has none of its own
+        plan = operation.run_plan(session, "here", Wishes()).plan
+
+    assert plan is not None
+    assert max(each.loss for each in plan.volumes) < ahead
+    assert plan.made < clock() + ahead
 
 
 def test_a_person_sees_the_verdict_the_loss_and_what_differs(stage: Stage) -> None:

@@ -18,9 +18,9 @@ from drtool.repository.runs import put_run
 from drtool.repository.trial import Trial, try_point
 from tests.faults.stores import flipped
 from tests.scenarios.commands import Commands, Said
+from tests.scenarios.shop_kept import shop_kept
 from tests.scenarios.shop_lost import UID, Way
 from tests.scenarios.targets import CLASSES, empty, put, serve, storage_class
-from tests.scenarios.test_plan import captured
 from tests.sources.files.trees import clock
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import Living, well
@@ -283,28 +283,7 @@ REFUSALS: dict[str, Refusal] = {
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     """A shop with two points of its files."""
-    folder = tmp_path_factory.mktemp("kept")
-    for name in ("repository", "media"):
-        (folder / name).mkdir()
-    content = {
-        "version": 1,
-        "name": "shop",
-        "repository": {"url": f"file://{folder}/repository"},
-        "objectives": {"rpo": "15m", "rto": "1h"},
-        "kubernetes": {"namespace": "shop"},
-        "volumes": [
-            {"name": "media", "source": "files", "claim": "media"},
-            {"name": "objects", "source": "manifests"},
-        ],
-    }
-    with captured() as api:
-        environment = {"KUBECONFIG": str(api.kubeconfig(folder)), "DRTOOL_CLAIMS": str(folder)}
-        drtool = Commands(folder / "commands", content, environment).written()
-        drtool.init()
-        for song in ("first", "second"):
-            (folder / "media" / song).write_bytes(song.encode() * 1000)
-            drtool("backup")
-    return drtool
+    return shop_kept(tmp_path_factory.mktemp("kept"), "first", "second")
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from drtool.operations import plan_store
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.conftest import System
+from tests.scenarios.shop_kept import captured
 from tests.scenarios.shop_lost import UID, Way
 from tests.scenarios.targets import empty, put
-from tests.scenarios.test_plan import captured
 from tests.scenarios.test_refusals import Stage, is_look, told, writes
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import Living

@@ -70,6 +70,15 @@ def test_a_plan_is_executed_from_the_kit_alone(way: Way) -> None:
     assert "Deployment/web" not in text  # an object's, which is sealed
 
 
+def test_the_time_that_it_took_has_its_planning_in_it(way: Way) -> None:
+    found = way.restore()["restore"]
+
+    begun, ended = (datetime.fromisoformat(found[name]) for name in ("begun", "ended"))
+    assert next(iter(found["phases"])) == "planning"
+    assert found["phases"]["planning"] > 0
+    assert sum(found["phases"].values()) <= (ended - begun).total_seconds()
+
+
 def test_what_it_says_can_be_read(way: Way) -> None:
     said = way("objects", "--image", "drtool:1", "--confirm-target", UID, text=True)
 

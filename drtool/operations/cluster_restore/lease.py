@@ -34,6 +34,10 @@ _PAUSE_S: Final = 0.5
 Assure = Callable[[], None]
 
 
+class Taken(TemporaryFailure):
+    """Somebody else has the Lease: what happens in the namespace is theirs to decide."""
+
+
 @contextmanager
 def held_lease(
     cluster: Cluster, namespace: str, holder: str, world: World, on_lost: Callable[[TemporaryFailure], None]
@@ -92,7 +96,7 @@ class _Held:
                 pause = min(_AGAIN_S, RENEWED_S)
                 continue
             if theirs:
-                return self._lose(lost(theirs))
+                return self._lose(theirs)
             with self._changed:
                 self.renewed = asked
                 self._changed.notify_all()
@@ -119,20 +123,20 @@ class _Held:
                 only = {key: metadata[key] for key in ("uid", "resourceVersion")}
                 _ask(self.cluster, "DELETE", self.namespace, {"preconditions": only}, absent=True)
 
-    def _renewed_once(self) -> str:
-        """Return who else has it now; nobody where it is still ours, renewed.
+    def _renewed_once(self) -> Taken | None:
+        """Return that it is not ours any more; None where it still is, renewed.
 
         Raises what the API raises, Conflict for who came in between.
         """
         found = _get(self.cluster, self.namespace)
         if found and _holder(found) != self.holder:
-            return _holder(found) or "nobody"
+            return _taken(self.namespace, _holder(found))
         if found:
             _put(self.cluster, self.namespace, self.holder, self.world, found)
-            return ""
+            return None
         with suppress(Absent, Forbidden):  # its namespace is deleted with it: nobody else can have one there
             _make(self.cluster, self.namespace, self.holder, self.world)
-        return ""
+        return None
 
     def _lose(self, fault: TemporaryFailure) -> None:
         with self._changed:
@@ -224,11 +228,16 @@ def _body(namespace: str, holder: str, world: World, found: Json | None = None) 
     return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
 
 
-def lost(holder: str) -> TemporaryFailure:
-    """Return the error of a run whose Lease somebody else holds."""
-    return TemporaryFailure(
-        f"the Lease of the namespace is held by {holder} now, who works on it, so this run stopped",
-        hint=f"See what that does: `kubectl get lease {NAME}`; then resume the run.",
+def _taken(namespace: str, holder: str) -> Taken:
+    """Return the error of a run whose Lease is not ours any more; holder is empty where nobody is named."""
+    by = (
+        f"held by {holder} now, who works on it"
+        if holder
+        else "nobody's now, and was not given up by this run"
+    )
+    return Taken(
+        f"the Lease of the namespace is {by}, so this run stopped",
+        hint=f"See what happens there: `kubectl --namespace {namespace} get lease {NAME}`; then resume the run.",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from drtool.errors import DrtoolError, TemporaryFailure
 from drtool.operations.cluster_restore.apply import marked, put, remove
 from drtool.operations.cluster_restore.kinds import is_ours, live
+from drtool.operations.cluster_restore.lease import Taken
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.unready import SILENT, unready
 from drtool.operations.cluster_restore.waiting import Deadline
@@ -58,6 +59,8 @@ def _left_running(replay: Replay, items: Sequence[Json]) -> list[str]:
             if not is_away:  # each would be waited for anew
                 put(replay, hold(marked(replay, item)))
                 continue
+        except Taken:  # who has the Lease now may have started just this
+            return []
         except TemporaryFailure:
             is_away = True
         except DrtoolError:

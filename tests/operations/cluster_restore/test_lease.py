@@ -45,6 +45,11 @@ class Scene:
         """Have the API away for who asks for the Lease."""
         self.api.away.add(f"{LEASES}/{lease.NAME}")
 
+    def cut_until_it_lapsed(self) -> None:
+        begun = time.monotonic()
+        self.cut()
+        wait_for(lambda: time.monotonic() > begun + 1.5)
+
     @property
     def lease(self) -> Json | None:
         return self.api.find(LEASES, lease.NAME)
@@ -58,9 +63,16 @@ class Scene:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gives the Lease up, however long it is not renewed."""
+    monkeypatch.setattr(lease, "GIVEN_UP_S", 3600.0)
+
+
+@pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setattr(lease, "LASTS_S", 1.0)
     monkeypatch.setattr(lease, "RENEWED_S", 0.05)
+    monkeypatch.setattr(lease, "_AGAIN_S", 0.05)
     monkeypatch.setattr(lease, "GIVEN_UP_S", 2.0)
     with Living({LEASES: []}, {}) as api:
         environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
@@ -202,16 +214,10 @@ def test_who_asks_for_anything_has_given_up_before_it_is_lost() -> None:
     assert PATIENCE_S > 60
 
 
-def test_nothing_is_changed_while_nobody_knows_whose_it_is(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease, "GIVEN_UP_S", 3600.0)
-    monkeypatch.setattr(lease, "_AGAIN_S", 0.05)
+def test_nothing_is_changed_while_nobody_knows_whose_it_is(scene: Scene, patient: None) -> None:
     with scene.held() as assure:
         assure()
-        begun = time.monotonic()
-        scene.cut()
-        wait_for(lambda: time.monotonic() > begun + 1.5)
+        scene.cut_until_it_lapsed()
         changing = threading.Thread(target=assure)
         changing.start()
         changing.join(0.3)
@@ -223,14 +229,9 @@ def test_nothing_is_changed_while_nobody_knows_whose_it_is(
     assert not scene.lost.is_set()
 
 
-def test_what_somebody_else_took_meanwhile_is_not_changed(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease, "GIVEN_UP_S", 3600.0)
+def test_what_somebody_else_took_meanwhile_is_not_changed(scene: Scene, patient: None) -> None:
     with scene.held() as assure:
-        begun = time.monotonic()
-        scene.cut()
-        wait_for(lambda: time.monotonic() > begun + 1.5)
+        scene.cut_until_it_lapsed()
         scene.put("run 2 on server")
         scene.api.away.clear()
         with pytest.raises(TemporaryFailure, match="is held by run 2 on server now"):
@@ -239,14 +240,9 @@ def test_what_somebody_else_took_meanwhile_is_not_changed(
     assert "resume" in scene.why[0].hint
 
 
-def test_who_is_asked_to_end_does_not_wait_to_know_whose_it_is(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease, "GIVEN_UP_S", 3600.0)
+def test_who_is_asked_to_end_does_not_wait_to_know_whose_it_is(scene: Scene, patient: None) -> None:
     with scene.held() as assure:
-        begun = time.monotonic()
-        scene.cut()
-        wait_for(lambda: time.monotonic() > begun + 1.5)
+        scene.cut_until_it_lapsed()
         scene.world.ending.set()
         with pytest.raises(TemporaryFailure, match="asked to end"):
             assure()
