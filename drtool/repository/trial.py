@@ -19,7 +19,7 @@ from drtool.repository.records import stored_objects, versions_of
 from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
 
-_WORKERS: Final = 8  # small GETs at once
+AT_ONCE: Final = 8  # small GETs at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +85,5 @@ def _locked(
             return fault
         return None
 
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="drtool-trial") as pool:
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="drtool-trial") as pool:
         yield from (fault for fault in pool.map(fault_of, wanted.values()) if fault is not None)

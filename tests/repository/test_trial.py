@@ -8,7 +8,7 @@ from drtool.repository.enrol import add_recipient
 from drtool.repository.kit import RecoveryLine
 from drtool.repository.repository import open_with_recovery
 from drtool.repository.snapshot import Snapshot
-from drtool.repository.trial import try_point
+from drtool.repository.trial import AT_ONCE, try_point
 from tests.repository.counting import Noting
 from tests.repository.stage import Stage, back_up, damage, make_stage, text
 
@@ -70,15 +70,35 @@ def test_a_list_that_is_not_itself_is_a_fault_and_the_rest_is_tried(stage: Stage
     assert found.missing == (lost,)
 
 
-def test_a_run_that_was_not_sealed_to_the_key_is_a_fault(stage: Stage) -> None:
+def add_third(stage: Stage) -> RecoveryLine:
+    """Return the key of a recipient who comes now: nothing that is there was sealed to it."""
     line = stage.lines["first"]
     third = RecoveryLine(b"t" * 32, line.trust)
-    old = back_up(stage.writer(), OLD)
     entry = RecipientEntry("third", third.key.recipient.public.hex())
     add_recipient(stage.recovered(), line.key, stage.admin, entry, stage.clock())
+    return third
+
+
+def test_a_run_that_was_not_sealed_to_the_key_is_a_fault(stage: Stage) -> None:
+    old = back_up(stage.writer(), OLD)
+    third = add_third(stage)
     point = back_up(stage.writer(), NEW, old)
 
     [fault] = try_point(open_with_recovery(stage.store, third), point).faults
 
     assert isinstance(fault, WrongKey)
     assert old.run in fault.message
+
+
+def test_a_key_that_opens_nothing_is_not_tried_on_every_run(stage: Stage) -> None:
+    """A range that does not open makes the whole pack be fetched: of months of runs that would be all of them."""
+    files = {f"{number}": text(f"{number}", 100_000) for number in range(30)}
+    point = None
+    for number in range(len(files)):
+        point = back_up(stage.writer(), {name: files[name] for name in list(files)[: number + 1]}, point)
+    assert point is not None
+    assert len(point.runs) == len(files)
+
+    faults = try_point(open_with_recovery(stage.store, add_third(stage)), point).faults
+
+    assert 1 <= len(faults) <= AT_ONCE

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from drtool.errors import Corrupt, Refused, StoreOutage, UsageError
+from drtool.errors import Corrupt, Refused, StoreOutage, TemporaryFailure, UsageError
 from drtool.operations.cluster_restore.journal import (
+    FencedJournal,
     Journal,
     begin_journal,
     known_runs,
@@ -121,6 +122,20 @@ def test_entries_of_many_threads_have_consecutive_numbers(scene: Scene) -> None:
 
     found, _ = open_journal(scene.session(), RUN)
     assert [each.number for each in found.entries()] == list(range(1, 42))
+
+
+def test_who_must_not_write_any_more_adds_nothing(scene: Scene) -> None:
+    def refuse() -> None:
+        raise TemporaryFailure("the Lease is lost", hint="Resume.")
+
+    journal = begin_journal(scene.session(), RUN, PLAN)
+    FencedJournal(journal, lambda: None).write("a", "begun", {})
+    with pytest.raises(TemporaryFailure, match="the Lease is lost"):
+        FencedJournal(journal, refuse).write("a", "done", {})
+
+    found, _ = open_journal(scene.session(), RUN)
+    assert told(found.entries()) == [(1, "plan", "noted"), (2, "a", "begun")]
+    assert FencedJournal(found, refuse).entries() == found.entries()
 
 
 def test_a_journal_that_is_gone_on_with_counts_on(scene: Scene) -> None:
