@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
-
-from croniter import CroniterError, croniter
 
 from drtool.policy.durations import brief_duration
 
@@ -33,8 +31,8 @@ def check_cron(line: str) -> str:
     if not all(_FIELD.fullmatch(field) and not re.match("[RrHh]", field) for field in fields):
         raise ValueError("is not a cron line")
     try:
-        croniter(line, _ANALYSED_FROM).get_next(datetime)
-    except CroniterError as error:
+        _matches(line, _ANALYSED_FROM).get_next(datetime)
+    except ValueError as error:  # croniter's errors are among them
         raise ValueError(f"is not a cron line: {str(error).strip('.')}") from None
     return line
 
@@ -143,7 +141,7 @@ class Cron(Schedule):
     def _first(self, after: datetime, offset: timedelta) -> datetime:
         """Return the first match later than after, on a clock that always keeps offset from UTC."""
         wall = (after + offset).replace(tzinfo=None)
-        match: datetime = croniter(self.line, wall).get_next(datetime)
+        match: datetime = _matches(self.line, wall).get_next(datetime)
         return match.replace(tzinfo=UTC) - offset
 
     def _offset(self, moment: datetime) -> timedelta:
@@ -165,9 +163,16 @@ class Cron(Schedule):
         return max(offsets) - min(offsets)
 
 
+def _matches(line: str, after: datetime) -> Any:
+    """Return croniter's matches of line later than after. It is loaded here: to load it runs the program `file`."""
+    from croniter import croniter  # noqa: PLC0415 - and most policies have no calendar
+
+    return croniter(line, after)
+
+
 def _wall_times(line: str, span: timedelta, *, at_least: int) -> list[datetime]:
     """Return the wall times that line matches in the analysed span, and more until there are at_least."""
-    matches = croniter(line, _ANALYSED_FROM - _SECOND)
+    matches = _matches(line, _ANALYSED_FROM - _SECOND)
     found: list[datetime] = []
     while (match := matches.get_next(datetime)) < _ANALYSED_FROM + span or len(found) < at_least:
         found.append(match)

@@ -44,7 +44,7 @@ _REFERENCE_SIZE: Final = 512  # what a chunk that is only referred to takes in m
 class Pace:
     """How much is in flight and how often a part is kept. Sizes in bytes, times in seconds."""
 
-    workers: int = 2
+    workers: int = 3  # two keep pace with a server; a third, while they wait for the interpreter
     in_flight: int = 6 * 1024 * 1024
     pack_size: int = PACK_SIZE
     part_bytes: int = 1024 * 1024 * 1024

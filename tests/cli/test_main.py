@@ -104,6 +104,18 @@ def test_what_a_command_imported_is_not_looked_through_for_garbage_and_the_rest_
     assert done.stdout.splitlines()[-1] == "True True"
 
 
+def test_no_command_runs_another_program_by_being_loaded() -> None:
+    code = (
+        "import sys; from importlib import import_module; from drtool.cli.main import COMMANDS, HIDDEN\n"
+        "ran = []\n"
+        "sys.addaudithook(lambda event, given: event == 'subprocess.Popen' and ran.append(given[0]))\n"
+        "for name in (*COMMANDS, *HIDDEN): import_module(f'drtool.cli.{name}')\n"
+        "print(ran)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_the_version_is_printed(run: Run) -> None:
     assert run("--version").stdout == f"drtool, version {__version__}\n"
 
