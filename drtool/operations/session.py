@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +22,7 @@ from drtool.repository.kit import Bundle, RecoveryLine, parse_bundle, parse_reco
 from drtool.repository.repository import Repository, open_with_bundle, open_with_recovery
 from drtool.repository.storage.base import ObjectStore
 from drtool.repository.storage.open import open_store
-from drtool.repository.storage.retry import RetryingStore
+from drtool.repository.storage.retry import RetryingStore, fenced
 from drtool.repository.storage.settings import S3Credentials
 
 STORE_PATIENCE_S = 300.0  # how long an outage of the store is waited out before a command gives up
@@ -149,6 +150,17 @@ class Session:
         """Return when the keys at hand are a writer's. Raises Refused."""
         if self.repository.records.keys.role != "writer":
             raise not_a_writer(self.repository.records.keys.role)
+
+    def fenced(self, assure: Callable[[], object]) -> "Session":
+        """Return this session for who may change the store only as long as assure returns.
+
+        It is asked before each attempt: an outage of the store may be waited out for longer than a Lease lasts.
+        """
+        known = self.repository
+        store = fenced(known.store, assure)
+        records = copy(known.records)  # with what it remembers
+        records.store = store
+        return replace(self, repository=replace(known, store=store, records=records))
 
     def close(self) -> None:
         """Let go of the store's connections."""

@@ -1,8 +1,9 @@
 """A plan executed from the command line: into an API server of the tests, and out of it again."""
 
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
@@ -10,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from drtool.cli.confirm import confirm
-from drtool.errors import Refused
+from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore import lease
+from drtool.operations.cluster_restore.journal import known_runs, open_journal
 from drtool.operations.cluster_restore.replay import RUN_LABEL
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest
 from drtool.operations.cluster_restore.run import run_cluster_restore
-from drtool.operations.session import KeyFiles, Silent, World, open_session
+from drtool.operations.session import KeyFiles, Progress, Silent, World, open_session
 from drtool.recovery.target import TargetCluster
+from drtool.recovery.wishes import Wishes
 from tests.scenarios.shop_lost import UID, Way, shop_lost
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import well
@@ -237,6 +240,39 @@ def test_who_was_asked_while_another_drtool_went_on_with_the_run_stops(way: Way)
     ):
         run_cluster_restore(session, request, meanwhile, lambda _how: None)
     assert all("/leases/" in path for path in way.target.written)
+
+
+class Overtaken(Silent):
+    """Somebody else takes the Lease as a step begins, which goes on once that is known."""
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        self.ending = threading.Event()
+
+    def step(self, name: str, total: int | None = None) -> AbstractContextManager[Progress]:
+        if name == "apply apps/Deployment":
+            found = self.way.target.find(LEASES, lease.NAME)
+            assert found is not None
+            found["spec"]["holderIdentity"] = "run other on laptop"
+            assert self.ending.wait(60)
+        return super().step(name, total)
+
+
+def test_who_lost_the_lease_changes_neither_the_cluster_nor_the_journal(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEWED_S", 0.2)
+    overtaken = Overtaken(way)
+    world = World(lambda: datetime.now(UTC), {"KUBECONFIG": way.kubeconfig}, overtaken, overtaken.ending)
+    request = ClusterRestoreRequest("here", Wishes(volumes=("objects",), image="drtool:1"))
+    with closing(open_session(way.drtool.policy, None, KeyFiles(recovery=way.drtool.kit), world)) as session:
+        with pytest.raises(TemporaryFailure, match="held by run other on laptop now"):
+            run_cluster_restore(session, request, lambda _challenge: None, lambda _how: None)
+        [run] = known_runs(session)
+        last = open_journal(session, run.run)[0].entries()[-1]
+
+    assert way.target.find(DEPLOYMENTS, "web") is None
+    assert (last.step, last.state) == ("apply apps/Deployment", "begun")
 
 
 def test_a_run_that_has_not_ended_is_told_to_who_begins_another(way: Way) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -118,23 +118,6 @@ class Journal:
         except OSError as fault:
             self._session.world.progress.note(f"the journal is not copied to {self._mirror}: {fault}")
             self._mirror = None
-
-
-@dataclass(frozen=True, slots=True)
-class FencedJournal:
-    """A journal for who may write it only as long as assure returns: it is asked before each entry."""
-
-    journal: JournalSink
-    assure: Callable[[], None]
-
-    def write(self, step: str, state: State, detail: Json) -> None:
-        """Keep one more entry. Raises what assure raises, and what the journal does."""
-        self.assure()
-        self.journal.write(step, state, detail)
-
-    def entries(self) -> Sequence[Entry]:
-        """Return all entries so far, by number."""
-        return self.journal.entries()
 
 
 def _place(run: str, number: int) -> str:

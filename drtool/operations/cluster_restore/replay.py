@@ -24,13 +24,24 @@ class Enrolment:
     secrets: Path
 
 
+@dataclass(slots=True)
+class Fence:
+    """What is asked before a run changes anything in the store: nobody, until it holds the Lease of the namespace."""
+
+    assure: Callable[[], None] = lambda: None
+
+    def __call__(self) -> None:
+        """Return while a change is ours to make. Raises what assure raises."""
+        self.assure()
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """What every action of a run works with. objects are those of the plan, by the names that steps have.
 
     results is what each step that is done ended with, by its id: of this run, and of those that it goes on from.
     reopen opens the repository anew, as it then is; enrolment is what a new writer is enrolled with. captured are the
-    objects that the team's own deployment replaces, where it does.
+    objects that the team's own deployment replaces, where it does. fence is what session, and so journal, asks.
     """
 
     session: Session
@@ -44,6 +55,7 @@ class Replay:
     reopen: Callable[[], Session] | None = None
     enrolment: Enrolment | None = None
     captured: Mapping[str, Prepared] = field(default_factory=dict, repr=False)
+    fence: Fence = field(default_factory=Fence)
 
     @property
     def namespace(self) -> str:

@@ -13,7 +13,6 @@ from drtool.operations.cluster_restore.deployment import compare_deployment
 from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import (
-    FencedJournal,
     begin_journal,
     known_runs,
     make_run_name,
@@ -35,7 +34,7 @@ from drtool.operations.cluster_restore.protect import (
 )
 from drtool.operations.cluster_restore.queues import treat_queues
 from drtool.operations.cluster_restore.references import check_references
-from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.replay import Fence, Replay
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest, ClusterRestoreResult
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
 from drtool.operations.plan import Made, PlanResult, plan_for, prepare_again
@@ -128,17 +127,20 @@ def _begin(session: Session, cluster: Cluster, made: Made, request: ClusterResto
     plan = made.result.plan
     if plan is None:
         raise Refused("there is no plan")
-    run = make_run_name(session.world.clock(), random_bytes(3))
+    fence = Fence()
+    session, run = session.fenced(fence), make_run_name(session.world.clock(), random_bytes(3))
     plan = replace(plan, notes=(*plan.notes, *check_images(session.world, cluster, run, made)))
     journal = begin_journal(session, run, to_json(plan), made.policy, made.rendered)
     session.world.progress.note(f"this is run {run}")
-    replay = Replay(session, made.policy, plan, run, cluster, made.objects, journal)
+    replay = Replay(session, made.policy, plan, run, cluster, made.objects, journal, fence=fence)
     return replace(replay, reopen=request.reopen, enrolment=request.enrolment, captured=made.captured)
 
 
 def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestoreRequest) -> Replay:
     """Return a run that was begun before. Raises Refused for one that has ended, or was begun in another cluster."""
     session.world.progress.phase("reading the journal")
+    fence = Fence()
+    session = session.fenced(fence)
     journal, kept = open_journal(session, run)
     plan, known = from_json(kept), fold(journal.entries())
     if known.is_ended or known.is_aborted:
@@ -149,7 +151,7 @@ def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestore
     _refuse_another(cluster, plan.target, request.context)
     policy = policy_of(journal)
     objects, captured = prepare_again(session, cluster, plan, policy, rendered_of(journal))
-    replay = Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done))
+    replay = Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done), fence=fence)
     return replace(replay, reopen=request.reopen, enrolment=request.enrolment, captured=captured)
 
 
@@ -222,8 +224,8 @@ def _alone(replay: Replay, machine: str) -> Iterator[Replay]:
     try:
         with held_lease(replay.cluster, replay.namespace, holder, world, stop) as assure:
             refuse_if_moved(replay.session, replay.run, replay.journal)
-            fenced = FencedJournal(replay.journal, assure)
-            yield replace(replay, cluster=replay.cluster.fenced(assure), journal=fenced)
+            replay.fence.assure = assure
+            yield replace(replay, cluster=replay.cluster.fenced(assure))
     except DrtoolError as fault:
         if why and why[0].message not in fault.message:
             hint = fault.hint if why[0].hint in fault.hint else f"{why[0].hint} {fault.hint}"

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from datetime import datetime
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ class RetryingStore:
     Once ending is set, nothing is waited for: whoever asked drtool to end is not kept waiting for an outage.
 
     A listing that breaks is read again, and goes on behind the last object that it gave.
+
+    assure is asked before each attempt to change something: it raises once that is not ours to do any more.
     """
 
     def __init__(
@@ -43,10 +46,11 @@ class RetryingStore:
         self._sleep = sleep or self._ending.wait
         self._monotonic = monotonic
         self._rng = rng or random.SystemRandom()
+        self.assure: Callable[[], object] = lambda: None
         self._has_answered = False
 
     def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
-        self._retried(lambda: self._store.put(name, value, sha256))
+        self._changed(lambda: self._store.put(name, value, sha256))
 
     def get(self, name: str, version: str | None = None, start: int = 0, length: int | None = None) -> bytes:
         return self._retried(lambda: self._store.get(name, version, start, length))
@@ -58,7 +62,7 @@ class RetryingStore:
         return self._resumed(lambda: self._store.versions(prefix))
 
     def delete(self, name: str, version: str | None = None) -> None:
-        self._retried(lambda: self._store.delete(name, version))
+        self._changed(lambda: self._store.delete(name, version))
 
     def rules(self) -> Rules:
         return self._retried(self._store.rules)
@@ -68,6 +72,13 @@ class RetryingStore:
 
     def close(self) -> None:
         self._store.close()
+
+    def _changed(self, call: Callable[[], None]) -> None:
+        def once() -> None:
+            self.assure()
+            call()
+
+        self._retried(once)
 
     def _retried(self, call: Callable[[], _T]) -> _T:
         pauses = self._pauses()
@@ -114,3 +125,10 @@ class RetryingStore:
                 self._sleep(min(rest, self._rng.uniform(0, longest)))
             longest = min(2 * longest, LONGEST_PAUSE_S)
             yield rest > 0 and not self._ending.is_set()
+
+
+def fenced(store: ObjectStore, assure: Callable[[], object]) -> ObjectStore:
+    """Return store for who may change it only as long as assure returns: it is asked before each attempt."""
+    known = copy(store) if isinstance(store, RetryingStore) else RetryingStore(store, deadline_s=0)
+    known.assure = assure
+    return known

@@ -15,7 +15,6 @@ import pytest
 
 from drtool.errors import Corrupt, Refused, StoreOutage, TemporaryFailure, UsageError
 from drtool.operations.cluster_restore.journal import (
-    FencedJournal,
     Journal,
     begin_journal,
     known_runs,
@@ -23,6 +22,7 @@ from drtool.operations.cluster_restore.journal import (
     open_journal,
     refuse_if_moved,
 )
+from drtool.operations.cluster_restore.replay import Fence
 from drtool.operations.session import Session, Silent, World
 from drtool.recovery.journal import END, Entry, fold
 from drtool.repository.format.crypto import SigningKey
@@ -31,6 +31,7 @@ from drtool.repository.runs import put_run
 from drtool.repository.storage.base import ObjectStore
 from drtool.repository.storage.directory import DirectoryStore
 from drtool.repository.storage.memory import MemoryStore
+from drtool.repository.storage.retry import RetryingStore
 from tests.repository.stage import Stage, make_stage, put
 
 RUN, PLAN = "20260302t080000z-ab12cd", b'{"a": "plan"}'
@@ -128,14 +129,35 @@ def test_who_must_not_write_any_more_adds_nothing(scene: Scene) -> None:
     def refuse() -> None:
         raise TemporaryFailure("the Lease is lost", hint="Resume.")
 
-    journal = begin_journal(scene.session(), RUN, PLAN)
-    FencedJournal(journal, lambda: None).write("a", "begun", {})
+    fence = Fence()
+    journal = begin_journal(scene.session().fenced(fence), RUN, PLAN)
+    journal.write("a", "begun", {})
+    fence.assure = refuse
     with pytest.raises(TemporaryFailure, match="the Lease is lost"):
-        FencedJournal(journal, refuse).write("a", "done", {})
+        journal.write("a", "done", {})
 
     found, _ = open_journal(scene.session(), RUN)
     assert told(found.entries()) == [(1, "plan", "noted"), (2, "a", "begun")]
-    assert FencedJournal(found, refuse).entries() == found.entries()
+
+
+def test_who_loses_the_right_to_write_while_the_store_is_away_adds_nothing_once_it_is_back(
+    scene: Scene,
+) -> None:
+    def lose(_seconds: float) -> None:
+        store.fail, fence.assure = 0, refuse
+
+    def refuse() -> None:
+        raise TemporaryFailure("the Lease is lost", hint="Resume.")
+
+    fence, store = Fence(), Ambiguous(scene.stage.clock)
+    store._objects = scene.stage.store._objects
+    patient = RetryingStore(store, deadline_s=300, sleep=lose)
+    journal = begin_journal(scene.session(store=patient).fenced(fence), RUN, PLAN)
+    store.fail = 1
+    with pytest.raises(TemporaryFailure, match="the Lease is lost"):
+        journal.write("a", "begun", {})
+
+    assert told(open_journal(scene.session(), RUN)[0].entries()) == [(1, "plan", "noted")]
 
 
 def test_a_journal_that_is_gone_on_with_counts_on(scene: Scene) -> None:

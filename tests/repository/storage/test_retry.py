@@ -6,10 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable
+from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable, TemporaryFailure
 from drtool.repository.storage.base import ObjectVersion
 from drtool.repository.storage.memory import MemoryStore
-from drtool.repository.storage.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, UNKNOWN_STORE_S, RetryingStore
+from drtool.repository.storage.retry import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    UNKNOWN_STORE_S,
+    RetryingStore,
+    fenced,
+)
 from tests.contracts.object_store import ObjectStoreContract, put
 
 PROMPT_S = 5
@@ -174,3 +180,37 @@ def test_a_listing_that_always_breaks_ends_with_the_outage() -> None:
 
     with pytest.raises(StoreOutage):
         list(retrying(store, Time(), deadline_s=60).versions(""))
+
+
+def test_a_fence_is_asked_before_each_attempt_to_change_something_and_before_no_other() -> None:
+    asked: list[int] = []
+    store = Flaky(StoreOutage("down"), 3)
+    known = fenced(retrying(store, Time()), lambda: asked.append(store.calls))
+
+    put(known, "a", b"x")
+    assert known.get("a") == b"x"
+    known.delete("a")
+
+    assert asked == [0, 1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("is_patient", [True, False])
+def test_a_fence_that_falls_while_a_store_is_away_keeps_all_out(*, is_patient: bool) -> None:
+    def refuse() -> None:
+        raise TemporaryFailure("it is theirs now")
+
+    store = Flaky(StoreOutage("down"), 0)
+    known = fenced(retrying(store, Time()) if is_patient else store, refuse)
+
+    with pytest.raises(TemporaryFailure, match="theirs"):
+        put(known, "a", b"x")
+    assert store.calls == 0
+
+
+def test_a_store_that_nobody_was_patient_with_is_not_waited_for_behind_a_fence() -> None:
+    store = Flaky(StoreOutage("down"), 2)
+
+    with pytest.raises(StoreOutage):
+        put(fenced(store, lambda: None), "a", b"x")
+
+    assert store.calls == 1
