@@ -1,6 +1,7 @@
 """What every verb begins with: a policy, the repository that it names, and what the machine gives."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
@@ -84,13 +85,17 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the command line reads of its machine and passes in: clock, environment, how to show progress."""
+    """What the command line reads of its machine and passes in: clock, environment, how to show progress.
+
+    elapsed is seconds that go on while the machine sleeps, as they do for everybody else.
+    """
 
     clock: Callable[[], datetime]
     environment: Mapping[str, str]
     progress: Progress
     ending: threading.Event = field(default_factory=threading.Event)  # set once somebody asked drtool to end
     patience_s: float = STORE_PATIENCE_S
+    elapsed: Callable[[], float] = time.monotonic
 
     def secret(self, reference: SecretReference | str | None) -> str | None:
         """Return the text that reference stands for. Raises UsageError that names what is missing."""

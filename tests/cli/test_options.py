@@ -1,3 +1,4 @@
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -7,8 +8,10 @@ from click.testing import CliRunner
 
 from drtool.cli import options
 from drtool.cli.output import Answer
+from drtool.cli.progress import NoProgress
 from drtool.cli.units import relative
 from drtool.errors import UsageError
+from drtool.operations.session import KeyFiles
 from tests.cli.conftest import Place, Run
 
 
@@ -37,6 +40,15 @@ def test_options_come_from_the_command_line_or_the_environment(run: Run, place: 
     names = {"DRTOOL_POLICY": str(place.policy), "DRTOOL_BUNDLE": str(place.bundle)}
     assert call(["--json"], env=names) == given
     assert str(place.bundle) in given
+
+
+def test_time_goes_on_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: 7200.0, time.CLOCK_MONOTONIC: 1.0}.get)
+    world = options.Invocation(
+        as_json=True, progress=NoProgress(), policy=None, where=None, keys=KeyFiles()
+    ).world
+
+    assert world.elapsed() == 7200
 
 
 def test_a_repository_is_told_without_a_policy(run: Run) -> None:

@@ -5,6 +5,7 @@ it for as long as it says, by the watch of who waits for it.
 
 An API that is away is waited for, here as everywhere. Others may see one that we do not see, so whoever has not renewed
 the Lease for as long as it lasts changes nothing until it is known whose it is: neither the cluster nor the journal.
+A laptop that slept has not renewed it for as long as it slept.
 """
 
 import threading
@@ -61,7 +62,11 @@ def held_lease(
 
 @dataclass(slots=True)
 class _Held:
-    """A Lease that is ours until leave. renewed is when we last asked for a renewal that was granted."""
+    """A Lease that is ours until leave. renewed is when we last asked for a renewal that was granted.
+
+    It may be another's once it has lasted, whether or not we slept; awake is the same by the clock that stands still
+    then, for who has slept has not tried in vain.
+    """
 
     cluster: Cluster
     namespace: str
@@ -69,6 +74,7 @@ class _Held:
     world: World
     on_lost: Callable[[TemporaryFailure], None]
     renewed: float
+    awake: float = field(default_factory=time.monotonic)
     _lost: TemporaryFailure | None = None
     _left: threading.Event = field(default_factory=threading.Event)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -76,7 +82,7 @@ class _Held:
     def assure(self) -> None:
         """Return while it is ours, or left; wait while nobody knows. Raises TemporaryFailure once it is lost."""
         with self._changed:
-            while not self._left.is_set() and time.monotonic() >= self.renewed + LASTS_S:
+            while not self._left.is_set() and self.world.elapsed() >= self.renewed + LASTS_S:
                 if self.world.ending.is_set():
                     raise TemporaryFailure(
                         "drtool was asked to end", hint="Nothing is lost: what was done stays done."
@@ -89,7 +95,7 @@ class _Held:
         """Renew it until it is left or lost."""
         pause = RENEWED_S
         while not self._left.wait(pause):
-            pause, asked = RENEWED_S, time.monotonic()
+            pause, asked, awake = RENEWED_S, self.world.elapsed(), time.monotonic()
             try:
                 theirs = self._renewed_once()
             except DrtoolError:
@@ -98,14 +104,14 @@ class _Held:
             if theirs:
                 return self._lose(theirs)
             with self._changed:
-                self.renewed = asked
+                self.renewed, self.awake = asked, awake
                 self._changed.notify_all()
         return None
 
     def watch(self) -> None:
         """Lose it when nobody has let us renew it for long: the API is away, or we are away from it."""
-        while not self._left.wait(max(0.0, self.renewed + GIVEN_UP_S - time.monotonic())):
-            if time.monotonic() >= self.renewed + GIVEN_UP_S:
+        while not self._left.wait(max(0.0, self.awake + GIVEN_UP_S - time.monotonic())):
+            if time.monotonic() >= self.awake + GIVEN_UP_S:
                 return self._lose(_unrenewed())
         return None
 
@@ -152,7 +158,7 @@ def _acquire(cluster: Cluster, namespace: str, holder: str, world: World) -> flo
     """Return, once the Lease is ours, when we asked for it. A holder is waited for as long as it said that it lasts."""
     seen, deadline = "", Deadline(world, 0)
     while True:
-        asked = time.monotonic()
+        asked = world.elapsed()
         found = cluster.get(LEASES, namespace, NAME)
         version = str(found["metadata"]["resourceVersion"]) if found else ""
         try:

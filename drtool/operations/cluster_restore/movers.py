@@ -5,7 +5,6 @@ as is one whose word is lost: its claim has a mark that says what was put there.
 Ctrl-C leaves it at work: `--resume` finds it there.
 """
 
-import time
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -212,7 +211,7 @@ class _Work:
 
     def _sign(self, granted: Granted) -> bytes:
         urls = presign(self._settings, granted.objects, URLS_LAST, self.replay.session.world)
-        self.signed_at = time.monotonic()
+        self.signed_at = self.replay.session.world.elapsed()
         if len(urls) > PIECE:
             raise Refused(
                 f"the URLs of {len(granted.objects)} objects of volume {self.volume.name} fit into no Secret",
@@ -229,7 +228,7 @@ class _Work:
         try:
             self._renew()
         except DrtoolError as fault:
-            self.signed_at = time.monotonic() - _RENEWED_S + _TRIED_AGAIN_S
+            self.signed_at = self.replay.session.world.elapsed() - _RENEWED_S + _TRIED_AGAIN_S
             self.replay.session.world.progress.note(f"the URLs are not signed anew yet: {fault.message}")
 
     def _renew(self) -> None:
@@ -259,7 +258,7 @@ class _Work:
                 return {**result, "notes": told} if told else result
             if has_ended(job, "Failed"):
                 raise watch.failure(self.volume.name)
-            if time.monotonic() - self.signed_at > _RENEWED_S:
+            if self.replay.session.world.elapsed() - self.signed_at > _RENEWED_S:
                 self._renew_if_possible()
             watch.look()
 

@@ -4,8 +4,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,32 @@ def test_what_somebody_else_took_meanwhile_is_not_changed(scene: Scene, patient:
             assure()
 
     assert "resume" in scene.why[0].hint
+
+
+def test_a_laptop_that_slept_knows_that_it_may_have_been_taken(
+    scene: Scene, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LASTS_S", 30.0)
+    monkeypatch.setattr(lease, "RENEWED_S", 0.5)
+    slept = [0.0]
+    scene.world = replace(scene.world, elapsed=lambda: time.monotonic() + slept[0])
+    with scene.held() as assure:
+        scene.put("run 2 on server")
+        slept[0] = 60.0
+        with pytest.raises(TemporaryFailure, match="is held by run 2 on server now"):
+            assure()
+
+
+def test_a_laptop_that_slept_for_long_goes_on_where_nobody_took_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEWED_S", 0.7)
+    slept = chain([0.0], repeat(3600.0))  # as soon as it is ours
+    scene.world = replace(scene.world, elapsed=lambda: time.monotonic() + next(slept))
+    with scene.held() as assure:
+        assure()
+
+    assert not scene.lost.is_set()
 
 
 def test_who_is_asked_to_end_does_not_wait_to_know_whose_it_is(scene: Scene, patient: None) -> None:
