@@ -3,8 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
-from itertools import islice
+from datetime import datetime, timedelta
 from typing import Final
 
 from drtool.deploy.mover import PIECE
@@ -155,13 +154,18 @@ def _names(inventory: Inventory) -> Iterator[str]:
 
 
 def _kept(session: Session, chosen: Collection[VolumePoint], wishes: Wishes) -> dict[str, str]:
-    """Return points with who says that they were kept: the head, and the runs since the oldest of chosen."""
-    records = session.repository.records
+    """Return points with who says that they were kept: the head, and the runs since the oldest of chosen.
+
+    A run is recorded at its end: one that began before the moment that is asked for, as late after it as a run lasts.
+    """
+    records, config = session.repository.records, session.repository.config
     head = pick_head(records, wishes.as_of)
     found = dict.fromkeys(head.live, f"head {head.name}") if head else {}
     if wishes.as_of is None:  # else only what that head knew is there
         since = min(moment_of(each.point) for each in chosen)
-        for run in islice(read_runs_of(records, _KEEPING, since), _ASKED):
+        lasts = timedelta(seconds=max(config.limits(each.volume).max_run for each in chosen))
+        until = wishes.at + lasts if wishes.at else None
+        for run in read_runs_of(records, _KEEPING, since, until, _ASKED):
             if run.role == "writer" and run.value.get("outcome") == "done":
                 found.setdefault(str(run.value.get("point")), f"run {run.name}")
     return {name: who for name, who in found.items() if _is_point(name)}

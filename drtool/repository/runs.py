@@ -8,19 +8,23 @@ heads/<time>-<sha256>                 {"live", "wal", "marks", "config", "previo
 """
 
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final, Literal
 
 from drtool.errors import Corrupt, ObjectMissing
 from drtool.repository.format.names import run_prefix, timed_prefix
 from drtool.repository.format.record import Json
-from drtool.repository.records import Record, Records, Unreadable, stored_objects
+from drtool.repository.records import Record, Records, Stored, Unreadable, stored_objects
 
 RunKind = Literal["backup", "wal", "verify", "restore", "prove", "drill", "probe", "journal"]
 Note = Literal["hold", "using", "plan"]
 
 _OFTEN: Final = ("backup", "wal")  # many a day, of each volume
+_AT_ONCE: Final = 8  # small GETs at once
+_FEW_DAYS: Final = 30  # that are listed one by one
 
 
 def put_run(records: Records, kind: RunKind, now: datetime, value: Json) -> str:
@@ -78,19 +82,37 @@ def read_journals(records: Records) -> Iterator[Record | Unreadable]:
                     yield Unreadable(stored.name, fault)
 
 
-def read_runs_of(records: Records, kinds: Collection[RunKind], since: datetime) -> Iterator[Record]:
-    """Yield the run records of kinds since then, newest first. Others are not read, for each costs a GET."""
-    first = run_prefix("", since).rstrip("-")
-    listed = [
-        stored
-        for day in _days(records)
-        if day >= first[: len(day)]
-        for stored in stored_objects(records.store, day)
-        if stored.name >= first and kind_of(stored.name) in kinds
-    ]
-    for stored in reversed(listed):
+def read_runs_of(
+    records: Records,
+    kinds: Collection[RunKind],
+    since: datetime,
+    until: datetime | None = None,
+    most: int | None = None,
+) -> Iterator[Record]:
+    """Yield the run records of kinds from since until then, newest first, and most of them if that is said.
+
+    Others are not read, for each costs a GET; some are at once.
+    """
+
+    def read(stored: Stored) -> Record | None:
         with suppress(Corrupt, ObjectMissing):
-            yield records.read(stored)
+            return records.read(stored)
+        return None
+
+    listed = islice(_newest_first(records, kinds, since, until or datetime.max.replace(tzinfo=UTC)), most)
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="drtool-runs") as pool:
+        yield from (record for record in pool.map(read, listed) if record is not None)
+
+
+def _newest_first(
+    records: Records, kinds: Collection[RunKind], since: datetime, until: datetime
+) -> Iterator[Stored]:
+    """Yield the run records of kinds from since until then; a day is listed once it is asked for."""
+    first, last = (run_prefix("", each).rstrip("-") for each in (since, until))
+    for day in reversed(_days_of(records, since, until)):
+        for stored in [*stored_objects(records.store, day)][::-1]:
+            if first <= stored.name <= last and kind_of(stored.name) in kinds:
+                yield stored
 
 
 def newest_run(records: Records, kind: RunKind, since: datetime) -> str | None:
@@ -103,6 +125,15 @@ def newest_run(records: Records, kind: RunKind, since: datetime) -> str | None:
         if found.modified >= since and f"-{kind}-" in found.name
     )
     return max(names, default=None)
+
+
+def _days_of(records: Records, since: datetime, until: datetime) -> list[str]:
+    """Return the folders of the days from since until then: of a few by their names, for years of others lie beside."""
+    end = min(until, records.store.now() + timedelta(days=1))  # the clock that dated them may go before
+    count = max(0, (end.astimezone(UTC).date() - since.astimezone(UTC).date()).days + 1)
+    if count <= _FEW_DAYS:
+        return [f"runs/{since.astimezone(UTC) + timedelta(days=day):%Y%m%d}/" for day in range(count)]
+    return [day for day in _days(records) if f"runs/{since:%Y%m%d}/" <= day <= f"runs/{until:%Y%m%d}/"]
 
 
 def _days(records: Records) -> list[str]:

@@ -1,11 +1,13 @@
 """The small records: runs, notes, heads."""
 
+import threading
 from datetime import datetime, timedelta
 from typing import get_args
 
 import pytest
 
 from drtool.errors import Corrupt
+from drtool.repository.format.names import name_time
 from drtool.repository.heads import pick_head, put_head, read_heads
 from drtool.repository.records import Record, Unreadable
 from drtool.repository.runs import (
@@ -15,9 +17,11 @@ from drtool.repository.runs import (
     put_run,
     read_notes,
     read_runs,
+    read_runs_of,
     read_runs_that_tell,
     run_kind,
 )
+from tests.repository.counting import Noting
 from tests.repository.stage import Stage, make_stage, put
 
 
@@ -67,6 +71,55 @@ def test_of_the_runs_that_come_often_only_the_newest_are_fetched(stage: Stage) -
     assert told("2") == ["verified", "2", "wal 2", "3", "wal 3"]
     assert told("verified")[0:2] == ["verified", "0"]
     assert told("none", stage.clock() + timedelta(days=1)) == ["verified"]
+
+
+def ten_days(stage: Stage) -> datetime:
+    """Have a backup and a verification each day, and return when the first was."""
+    first = stage.clock()
+    for number in range(10):
+        for kind in ("backup", "verify"):
+            put_run(stage.writer().records, kind, stage.clock(), {"run": f"{kind} {number}"})
+        put(stage.store, f"runs/{stage.clock():%Y%m%d}/{name_time(stage.clock())}-backup-junk", b"junk")
+        stage.clock.leap(days=1)
+    return first
+
+
+def test_the_runs_of_a_kind_come_newest_first_from_the_days_that_are_asked_for_alone(stage: Stage) -> None:
+    first = ten_days(stage)
+    store = Noting(stage.store)
+    records = stage.writer(store).records
+
+    def told(since: int, until: int | None = None, most: int | None = None) -> list[str]:
+        store.calls.clear()
+        end = None if until is None else first + timedelta(days=until, hours=1)
+        found = read_runs_of(records, ["backup"], first + timedelta(days=since), end, most)
+        return [run.value["run"] for run in found]
+
+    assert told(8) == ["backup 9", "backup 8"]
+    assert "runs/" not in store.of("list")
+    assert set(store.of("versions")) == {
+        f"runs/{first + timedelta(days=day):%Y%m%d}/" for day in range(8, 12)
+    }
+    assert told(2, 4) == ["backup 4", "backup 3", "backup 2"]
+    assert set(store.of("versions")) == {f"runs/{first + timedelta(days=day):%Y%m%d}/" for day in range(2, 5)}
+    assert told(0, most=4) == ["backup 9", "backup 8"]  # what does not count is asked for, too
+    assert told(-400) == [f"backup {number}" for number in range(9, -1, -1)]
+    assert store.of("list") == ["runs/"]
+    assert told(-400, 1) == ["backup 1", "backup 0"]
+    assert told(20) == []
+
+
+def test_runs_are_read_some_at_once(stage: Stage) -> None:
+    first = ten_days(stage)
+    together = threading.Barrier(8)
+
+    def wait(verb: str, name: str) -> None:
+        if verb == "get" and "-verify-" in name:
+            together.wait(20)
+
+    records = stage.writer(Noting(stage.store, wait)).records
+
+    assert len([*read_runs_of(records, ["verify"], first, most=8)]) == 8
 
 
 def test_a_run_that_does_not_count_is_shown_with_its_fault(stage: Stage) -> None:
