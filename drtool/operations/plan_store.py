@@ -45,6 +45,7 @@ def doubts(
     wishes: Wishes,
 ) -> Iterator[Refusal]:
     """Yield what the store has against the chosen points. inventories are of what may be chosen, there of all."""
+    yield from _unreachable(session, chosen)
     for each in chosen:
         inventory = inventories[each.volume]
         if each.source != "manifests":  # whose objects are read whole by who plans
@@ -60,6 +61,16 @@ def unread(refusals: Sequence[Refusal], fault: DrtoolError) -> Refused:
     """Return the error for captured objects that cannot be read, beside all else that speaks against the points."""
     reason = Refusal("the captured objects", f"cannot be read: {fault.message}", HEAL)
     return refused([*refusals, reason])
+
+
+def _unreachable(session: Session, chosen: Sequence[VolumePoint]) -> Iterator[Refusal]:
+    """Yield that no URL leads to the repository: what moves data in the cluster has nothing else."""
+    moved = [each.volume for each in chosen if each.source != "manifests"]
+    settings = session.settings
+    if moved and settings is not None and not signs_urls(settings, session.world):
+        said = f"fetches by signed URLs, and {settings.url} is no bucket"
+        hint = "Put a copy of it into a bucket and name that, or restore each with `drtool restore VOLUME --to-dir`."
+        yield Refusal(f"what moves {', '.join(moved)} in the cluster", said, hint)
 
 
 def _unusable(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterator[Refusal]:

@@ -172,6 +172,12 @@ def s3_repository(s3: S3Settings, endpoint: str | None = None) -> dict[str, obje
     }
 
 
+def s3_keys(s3: S3Settings | None) -> dict[str, str]:
+    """Return the variables that `s3_repository` names."""
+    keys = s3.credentials() if s3 and s3.credentials else None
+    return {"SCENE_ACCESS_KEY": keys.access_key, "SCENE_SECRET_KEY": keys.secret_key} if keys else {}
+
+
 def policy_of(scene: Scene, repository: Mapping[str, object], name: str) -> dict[str, Any]:
     """Return a policy over the servers of scene: both volumes, and a promise that a test can keep."""
     postgres = {

@@ -3,7 +3,8 @@
 from base64 import b64encode
 from pathlib import Path
 
-from tests.scenarios.commands import Commands
+from drtool.repository.storage.settings import S3Settings
+from tests.scenarios.commands import Commands, s3_keys, s3_repository
 from tests.scenarios.targets import put
 from tests.sources.kubernetes.api import Api
 from tests.sources.kubernetes.shop import at, item, shop
@@ -36,14 +37,17 @@ def captured() -> Api:
     return api
 
 
-def shop_kept(folder: Path, *songs: str) -> Commands:
-    """Back up the objects of a shop and its files, once with each song more; return what has its keys."""
+def shop_kept(folder: Path, *songs: str, s3: S3Settings | None = None) -> Commands:
+    """Back up the objects of a shop and its files, once with each song more; return what has its keys.
+
+    Its repository is a directory of folder, or at s3.
+    """
     for name in ("repository", "media"):
         (folder / name).mkdir()
     policy = {
         "version": 1,
         "name": "shop",
-        "repository": {"url": f"file://{folder}/repository"},
+        "repository": s3_repository(s3) if s3 else {"url": f"file://{folder}/repository"},
         "objectives": {"rpo": "15m", "rto": "1h"},
         "kubernetes": {"namespace": "shop"},
         "volumes": [
@@ -52,7 +56,7 @@ def shop_kept(folder: Path, *songs: str) -> Commands:
         ],
     }
     with captured() as api:
-        environment = {"KUBECONFIG": str(api.kubeconfig(folder)), "DRTOOL_CLAIMS": str(folder)}
+        environment = {"KUBECONFIG": str(api.kubeconfig(folder)), "DRTOOL_CLAIMS": str(folder), **s3_keys(s3)}
         drtool = Commands(folder / "commands", policy, environment).written()
         drtool.init()
         for song in songs:

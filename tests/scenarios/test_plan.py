@@ -1,8 +1,9 @@
 """The way back into a cluster, planned from the command line: out of one API server of the tests, into another."""
 
 import json
+import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,14 +17,18 @@ from drtool.operations.points import take_inventory
 from drtool.operations.session import KeyFiles, Silent, Where, World, open_session
 from drtool.recovery.plan import from_json, to_json
 from drtool.recovery.wishes import Wishes
-from drtool.repository.config import Signer
+from drtool.repository.config import CLOCK_GRAIN, Signer
 from drtool.repository.format.crypto import SigningKey
 from drtool.repository.heads import put_head
 from drtool.repository.kit import parse_seed
 from drtool.repository.records import Keys, Records
 from drtool.repository.repository import put_config
 from drtool.repository.snapshot import Void, put_void
-from tests.scenarios.commands import Commands, Said
+from drtool.repository.storage.s3 import S3Store
+from drtool.repository.storage.settings import S3Settings
+from tests.conftest import S3Server
+from tests.contracts.object_store import put as store_bytes
+from tests.scenarios.commands import Commands, Said, s3_keys
 from tests.scenarios.conftest import System
 from tests.scenarios.shop_kept import CLAIMS, SECRET, captured, shop_kept
 from tests.scenarios.targets import CLASSES, empty, put, run_plan, serve, storage_class
@@ -42,12 +47,26 @@ class Stage:
     drtool: Commands
     kubeconfig: str
 
+    @property
+    def where(self) -> Where:
+        """Where the repository is, as its kit says."""
+        repository = self.drtool.content["repository"]
+        return Where(repository["url"], repository.get("endpoint"))
+
+    def world(self, now: Callable[[], datetime] = clock) -> World:
+        return World(now, {**self.drtool.environment, "KUBECONFIG": self.kubeconfig}, Silent())
+
     def __call__(self, *arguments: object, text: bool = False, code: int = 0) -> Said:
         """Run plan with the kit alone: no policy, and nothing of the captured cluster."""
-        url = self.drtool.content["repository"]["url"]
-        environment = {"KUBECONFIG": self.kubeconfig, "DRTOOL_RECOVERY_KEY_FILE": str(self.drtool.kit)}
+        where = ["--repository", self.where.url]
+        where += ["--endpoint", self.where.endpoint] if self.where.endpoint else []
+        environment = {
+            **self.drtool.environment,
+            "KUBECONFIG": self.kubeconfig,
+            "DRTOOL_RECOVERY_KEY_FILE": str(self.drtool.kit),
+        }
         form = [] if text else ["--json"]
-        said = run_plan(environment, "--repository", url, *arguments, *form, code=code)
+        said = run_plan(environment, *where, *arguments, *form, code=code)
         assert not [each for each in (SECRET, OTHER, "telling") if each in said.out + said.err]
         return said
 
@@ -62,8 +81,15 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    drtool = shop_kept(tmp_path, "song.ogg")
+def s3(s3_server: S3Server) -> S3Settings:
+    return s3_server.at(s3_server.plain)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, s3: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_keys(s3).values(), strict=True):
+        monkeypatch.setenv(name, value)
+    drtool = shop_kept(tmp_path, "song.ogg", s3=s3)
     with empty() as target:
         (tmp_path / "new").mkdir()
         yield Stage(target, drtool, str(target.kubeconfig(tmp_path / "new")))
@@ -105,9 +131,7 @@ def test_nothing_is_written_but_questions_about_rights(stage: Stage) -> None:
 
 
 def test_the_plan_is_the_same_plan_when_it_is_read_again(stage: Stage) -> None:
-    world = World(clock, {"KUBECONFIG": stage.kubeconfig}, Silent())
-    where = Where(stage.drtool.content["repository"]["url"])
-    session = open_session(None, where, KeyFiles(recovery=stage.drtool.kit), world)
+    session = open_session(None, stage.where, KeyFiles(recovery=stage.drtool.kit), stage.world())
     first, second = (operation.run_plan(session, "here", Wishes()).plan for _ in range(2))
 
     assert first is not None
@@ -116,14 +140,10 @@ def test_the_plan_is_the_same_plan_when_it_is_read_again(stage: Stage) -> None:
     assert from_json(to_json(first)) == first
 
 
-def test_what_is_lost_is_told_by_the_clock_of_the_store(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_lost_is_told_by_the_clock_of_the_store(stage: Stage) -> None:
     ahead = timedelta(hours=5)
-    world = World(lambda: clock() + ahead, {"KUBECONFIG": stage.kubeconfig}, Silent())
-    where = Where(stage.drtool.content["repository"]["url"])
-    with closing(open_session(None, where, KeyFiles(recovery=stage.drtool.kit), world)) as session:
-        monkeypatch.setattr(session.repository.store, "now", clock)  # a directory has none of its own
+    world = stage.world(lambda: clock() + ahead)
+    with closing(open_session(None, stage.where, KeyFiles(recovery=stage.drtool.kit), world)) as session:
         plan = operation.run_plan(session, "here", Wishes()).plan
 
     assert plan is not None
@@ -350,26 +370,24 @@ def test_a_context_that_is_not_there_is_wrong_usage(stage: Stage) -> None:
 
 
 def test_a_newer_point_that_cannot_be_read_is_no_reason_to_take_the_older_one_silently(
-    stage: Stage, tmp_path: Path
+    stage: Stage, s3: S3Settings, tmp_path: Path
 ) -> None:
     with captured() as api:
-        environment = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        environment = {**stage.drtool.environment, "KUBECONFIG": str(api.kubeconfig(tmp_path))}
         replace(stage.drtool, environment=environment)("backup", "objects")
-    store = Path(stage.drtool.content["repository"]["url"].removeprefix("file://"))
-    older, newest = sorted(store.glob("snap/objects/*"))
-    newest.write_bytes(newest.read_bytes()[:-1])
+    with closing(S3Store(s3)) as store:
+        older, newest = sorted(each.name for each in store.list("snap/objects/"))
+        store_bytes(store, newest, store.get(newest)[:-1])
 
     [reason] = stage.reasons()
-    assert f"{newest.name}, newer than snap/objects/{older.name}, which cannot be read" in reason
+    assert f"{newest}, newer than {older}, which cannot be read" in reason
     taken = {each["volume"]: each["point"] for each in stage.plan("--accept-loss")["volumes"]}
-    assert taken["objects"] == f"snap/objects/{older.name}"
+    assert taken["objects"] == older
 
 
 def test_a_point_that_its_writer_called_incomplete_is_taken_where_that_is_accepted(stage: Stage) -> None:
-    world = World(clock, {}, Silent())
-    with closing(
-        open_session(stage.drtool.policy, None, KeyFiles(bundle=stage.drtool.bundle), world)
-    ) as session:
+    writer = KeyFiles(bundle=stage.drtool.bundle)
+    with closing(open_session(stage.drtool.policy, None, writer, stage.world())) as session:
         [point] = take_inventory(session, "media").snapshots.values()
         put_void(session.repository.records, Void(point.name, "media", point.run, "torn"), point.end)
 
@@ -380,10 +398,8 @@ def test_a_point_that_its_writer_called_incomplete_is_taken_where_that_is_accept
 def test_as_of_a_head_neither_points_nor_the_policy_of_an_intruder_are_there(
     stage: Stage, tmp_path: Path
 ) -> None:
-    world = World(clock, {}, Silent())
-    with closing(
-        open_session(stage.drtool.policy, None, KeyFiles(bundle=stage.drtool.bundle), world)
-    ) as session:
+    writer = KeyFiles(bundle=stage.drtool.bundle)
+    with closing(open_session(stage.drtool.policy, None, writer, stage.world())) as session:
         repository, seed = session.repository, bytes(32)
         signer = Signer("m", "maintainer", SigningKey(seed).public.hex(), repository.config.made)
         signers = [*repository.config.signers, signer]
@@ -394,9 +410,11 @@ def test_as_of_a_head_neither_points_nor_the_policy_of_an_intruder_are_there(
         known = [name for each in ("media", "objects") for name in take_inventory(session, each).snapshots]
         keys = Keys(repository.records.keys.list_keys, (), SigningKey(seed), "maintainer")
         head = put_head(Records(repository.store, config, keys), now, {"live": known, "wal": {}, "marks": {}})
+        while repository.store.now() <= now + CLOCK_GRAIN:  # a bucket dates by whole seconds
+            threading.Event().wait(0.1)
     content = {**stage.drtool.content, "recovery": {"deploy": {"command": ["evil"]}}}
     with captured() as api:
-        theirs = {"KUBECONFIG": str(api.kubeconfig(tmp_path)), "DRTOOL_CLAIMS": str(tmp_path)}
+        theirs = {**stage.drtool.environment, "KUBECONFIG": str(api.kubeconfig(tmp_path))}
         replace(stage.drtool, content=content, environment=theirs).written()("backup")
 
     assert stage.reasons() == [

@@ -36,15 +36,13 @@ from drtool.operations.cluster_restore.replay import MANAGER, Replay
 from drtool.operations.cluster_restore.seeding import seeding_mover
 from drtool.operations.grant import Granted, GrantRequest, run_grant
 from drtool.operations.points import take_inventory
-from drtool.operations.presign import URLS_LAST, presign, signs_urls
+from drtool.operations.presign import URLS_LAST, presign
 from drtool.operations.restore import RestoreRequest
-from drtool.operations.session import Session, Where
-from drtool.policy.schema import Policy
+from drtool.operations.session import Where
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
 from drtool.recovery.places import ImageFacts, Place, place_of
-from drtool.recovery.plan import Plan
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Step
 from drtool.repository.format.crypto import KEY_SIZE, random_bytes
@@ -57,17 +55,6 @@ from drtool.sources.kubernetes.writing import apply, delete, patch
 
 _RENEWED_S: Final = 3 * 3600.0  # well before they end, and a node takes minutes to hand a Secret on
 _TRIED_AGAIN_S: Final = 300.0
-
-
-def refuse_unreachable(session: Session, plan: Plan, policy: Policy) -> None:
-    """Return when what moves the data of a plan can fetch it. Raises Refused for a repository that no URL leads to."""
-    settings = session.settings or policy.repository
-    moved = [each.volume for each in plan.volumes if each.source != "manifests"]
-    if moved and not signs_urls(settings, session.world):
-        raise Refused(
-            f"what moves {', '.join(moved)} in the cluster fetches by signed URLs, and {settings.url} is no bucket",
-            hint="Put a copy of it into a bucket and name that, or restore each with `drtool restore VOLUME --to-dir`.",
-        )
 
 
 def restore_volume(replay: Replay, step: Step, image: str) -> Json:

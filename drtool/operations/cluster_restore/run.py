@@ -23,7 +23,7 @@ from drtool.operations.cluster_restore.journal import (
 )
 from drtool.operations.cluster_restore.lease import held_lease
 from drtool.operations.cluster_restore.mover_end import prove_volume
-from drtool.operations.cluster_restore.movers import refuse_unreachable, restore_volume
+from drtool.operations.cluster_restore.movers import restore_volume
 from drtool.operations.cluster_restore.outcome import aborted, failed, outcome_of
 from drtool.operations.cluster_restore.probes import run_probe
 from drtool.operations.cluster_restore.protect import (
@@ -98,7 +98,6 @@ def run_cluster_restore(
             made = plan_for(session, cluster, request.context, request.wishes)
             if made.result.plan is None:
                 return made.result
-            refuse_unreachable(session, made.result.plan, made.policy)
             if request.enrolment is not None:
                 refuse_unready(session, made.result.plan, made.policy, request.enrolment)
             _tell_unended(session)
