@@ -113,8 +113,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
         *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
     }
-    verbs = ("create", "patch", *(["delete"] if wishes.if_exists == "replace" else []))
-    facts = look.facts(preparation.objects, claims, verbs)
+    facts = look.facts(preparation.objects, claims)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
     choice = replace(choice, refusals=(*choice.refusals, *_unplaced(policy, choice, preparation)))
     pace = pace_of(session.repository.records, now - RUNS_SINCE)

@@ -24,19 +24,24 @@ def _kind(group: str, plural: str, *, namespaced: bool = True) -> Resource:
     return Resource(group, "v1", plural, "", namespaced=namespaced)
 
 
-# What executing a plan takes beside the objects that come back: what moves data, what is looked at, what keeps others
-# away. An abort deletes what a run made.
+# What executing a plan, and undoing it, takes of the objects that come back.
+_OBJECTS: Final = ("create", "get", "patch", "update", "delete")
+# And beside them: what moves data, what is looked at, what keeps others away. An abort lists what a run made, and
+# deletes it.
 _WORK: Final = (
-    (_kind("batch", "jobs"), ("create", "get", "patch", "delete")),
+    (_kind("batch", "jobs"), ("create", "get", "list", "patch", "delete")),
     (_kind("", "pods"), ("create", "get", "list", "patch", "delete")),
     (_kind("", "pods/log"), ("get",)),
     (_kind("", "pods/exec"), ("create",)),
     (_kind("", "events"), ("list",)),
     (_kind("", "secrets"), ("create", "get", "list", "patch", "delete")),
-    (_kind("networking.k8s.io", "networkpolicies"), ("create", "get", "patch", "delete")),
+    (_kind("", "configmaps"), ("get", "list", "delete")),
+    (_kind("", "persistentvolumeclaims"), ("list",)),
+    (_kind("networking.k8s.io", "networkpolicies"), ("create", "get", "list", "patch", "delete")),
     (_kind("coordination.k8s.io", "leases"), ("create", "get", "update", "delete")),
+    (_kind("", "namespaces", namespaced=False), ("create", "get", "delete")),
+    (_kind("", "persistentvolumes", namespaced=False), ("list",)),
 )
-_NAMESPACES: Final = _kind("", "namespaces", namespaced=False)
 # Who gives a right away must have it, or these.
 _GIVING: Final = {
     "Role": "escalate",
@@ -98,9 +103,9 @@ class TargetLook:
             or any(each and each.items() <= part(pod, "metadata", "labels").items() for each in selectors)
         }
 
-    def facts(self, prepared: Sequence[Prepared], claims: Iterable[str], verbs: Sequence[str]) -> TargetFacts:
-        """Return what decides on a plan. claims are those that get data; verbs are what is done to the objects."""
-        self._note_rights(prepared, verbs)
+    def facts(self, prepared: Sequence[Prepared], claims: Iterable[str]) -> TargetFacts:
+        """Return what decides on a plan. claims are those that get data."""
+        self._note_rights(prepared)
         classes = list(self._list(_STORAGE, "StorageClass", None))
         default = [
             each["metadata"]["name"]
@@ -162,28 +167,31 @@ class TargetLook:
                 users[claim].append(pod["metadata"]["name"])
         return users
 
-    def _note_rights(self, prepared: Sequence[Prepared], verbs: Sequence[str]) -> None:
+    def _note_rights(self, prepared: Sequence[Prepared]) -> None:
         """Note what may not be done to each kind. An administrator is asked for once."""
         if self._cluster.may("*", _ALL, None):
             return
+        wanted: dict[tuple[str, str | None], tuple[Resource, dict[str, None]]] = {}
+        for resource, verbs in self._needed(prepared):
+            where = self._namespace if resource.namespaced else None
+            wanted.setdefault((resource.name, where), (resource, {}))[1].update(dict.fromkeys(verbs))
+        for (_, where), (resource, asked) in wanted.items():
+            missing = [verb for verb in asked if not self._cluster.may(verb, resource, where)]
+            if missing:
+                *others, last = missing
+                self._note(f"{', '.join(others)} and {last}" if others else last, resource, where)
+
+    def _needed(self, prepared: Sequence[Prepared]) -> Iterator[tuple[Resource, Sequence[str]]]:
+        """Yield the kinds that are worked with, and how; a kind may come more than once."""
         for group, kind, is_namespaced in sorted({(*each.ref[:2], each.is_namespaced) for each in prepared}):
             resource = self._kinds.get((group, kind))
-            where = self._namespace if is_namespaced else None
             if resource is None:  # it will be served once its definition is there
                 continue
-            self._ask(verbs, resource, where)
+            yield resource, _OBJECTS
             if group == _RBAC and kind in _GIVING:
                 roles = "clusterroles" if kind.startswith("Cluster") else "roles"
-                self._ask([_GIVING[kind]], _kind(_RBAC, roles, namespaced=is_namespaced), where)
-        for resource, needed in _WORK:
-            self._ask(needed, resource, self._namespace)
-        self._ask(("create", "get", "delete"), _NAMESPACES, None)
-
-    def _ask(self, verbs: Iterable[str], resource: Resource, namespace: str | None) -> None:
-        """Note which of verbs may not be done."""
-        missing = [verb for verb in verbs if not self._cluster.may(verb, resource, namespace)]
-        if missing:
-            self._note(" and ".join(missing), resource, namespace)
+                yield _kind(_RBAC, roles, namespaced=is_namespaced), [_GIVING[kind]]
+        yield from _WORK
 
     def _dead_hooks(self) -> Iterator[tuple[str, Json]]:
         """Yield the webhooks that let nothing pass, and have nobody behind their Service."""

@@ -224,7 +224,7 @@ def stage(cluster: Cluster) -> Iterator[Callable[[Wishes], Stage]]:
             preparation = prepare(
                 captured(), Mappings(("shop", "shop"), {"": "local-path"}, {}, {}), look.served
             )
-            facts = look.facts(preparation.objects, [], ("create", "patch", "delete"))
+            facts = look.facts(preparation.objects, [])
             changes = tuple(
                 compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects
             )

@@ -186,8 +186,9 @@ def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) ->
         "ConfigMap settings is there already, and differs",
         "storage class fast is not there, which media asks for",
     ]
-    assert "here does not let you create and patch secrets in namespace shop" in reasons
-    assert "here does not let you create and patch clusterroles.rbac.authorization.k8s.io" in reasons
+    rights = "create, get, patch, update, delete"
+    assert f"here does not let you {rights} and list secrets in namespace shop" in reasons
+    assert f"here does not let you {rights}, escalate and bind clusterroles.{RBAC}" in reasons
     assert "here does not let you list services in all namespaces" in reasons
     assert "here does not let you get namespaces" in reasons
     assert not [each for each in reasons if "widget" in each.lower()]  # the point brings its definition along
@@ -199,7 +200,7 @@ def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) ->
     )
 
 
-def test_the_rights_that_executing_takes_are_asked_for_too(stage: Stage) -> None:
+def test_the_rights_that_executing_and_undoing_take_are_asked_for_too(stage: Stage) -> None:
     def allowed(review: dict[str, Any]) -> dict[str, Any]:
         asked = review["spec"]["resourceAttributes"]
         held = asked["verb"] in ("create", "patch") and asked["resource"] != "pods/exec"
@@ -210,19 +211,31 @@ def test_the_rights_that_executing_takes_are_asked_for_too(stage: Stage) -> None
     assert stage.reasons() == [
         f"here does not let you {each}"
         for each in (
-            f"escalate clusterroles.{RBAC}",
-            f"bind clusterroles.{RBAC}",
-            f"escalate roles.{RBAC} in namespace shop",
-            f"bind roles.{RBAC} in namespace shop",
-            "get and delete jobs.batch in namespace shop",
-            "get and list and delete pods in namespace shop",
+            "get, update, delete and list configmaps in namespace shop",
+            "get, update and delete endpoints in namespace shop",
+            "get, update and delete namespaces",
+            "get, update, delete and list persistentvolumeclaims in namespace shop",
+            "get, update, delete and list secrets in namespace shop",
+            "get, update and delete services in namespace shop",
+            "get, update and delete serviceaccounts in namespace shop",
+            "get, update and delete customresourcedefinitions.apiextensions.k8s.io",
+            "get, update and delete deployments.apps in namespace shop",
+            "get, update and delete widgets.example.com in namespace shop",
+            "get, update and delete ingresses.networking.k8s.io in namespace shop",
+            "get, update and delete ingressclasses.networking.k8s.io",
+            f"get, update, delete, escalate and bind clusterroles.{RBAC}",
+            f"get, update and delete clusterrolebindings.{RBAC}",
+            f"get, update, delete, escalate and bind roles.{RBAC} in namespace shop",
+            f"get, update and delete rolebindings.{RBAC} in namespace shop",
+            "get, update and delete storageclasses.storage.k8s.io",
+            "get, list and delete jobs.batch in namespace shop",
+            "get, list and delete pods in namespace shop",
             "get pods/log in namespace shop",
             "create pods/exec in namespace shop",
             "list events in namespace shop",
-            "get and list and delete secrets in namespace shop",
-            "get and delete networkpolicies.networking.k8s.io in namespace shop",
-            "get and update and delete leases.coordination.k8s.io in namespace shop",
-            "get and delete namespaces",
+            "get, list and delete networkpolicies.networking.k8s.io in namespace shop",
+            "get, update and delete leases.coordination.k8s.io in namespace shop",
+            "list persistentvolumes",
         )
     ]
 

@@ -238,10 +238,14 @@ REFUSALS: dict[str, Refusal] = {
         no_class, "storage class fast is not there", "--storage-class fast=NEW"
     ),
     "no right to make Secrets": Refusal(
-        lambda stage: stage.forbid("secrets"), "does not let you create and patch secrets", "administrator"
+        lambda stage: stage.forbid("secrets"),
+        "does not let you create, get, patch, update, delete and list secrets",
+        "administrator",
     ),
     "no right to keep movers from others": Refusal(
-        lambda stage: stage.forbid("networkpolicies"), "does not let you create and", "administrator"
+        lambda stage: stage.forbid("networkpolicies"),
+        "does not let you create, get, list, patch and delete networkpolicies",
+        "administrator",
     ),
     "an API that is not served": Refusal(
         unserved, "Ingress web", "Write it for a version that the target serves"
