@@ -1,12 +1,14 @@
 """Packs on their way back: whole where most of one is needed, by ranges where little is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from drtool.errors import Corrupt, ObjectMissing
 from drtool.repository.format.pack import MAX_HEAD, Head, parse_head
 from drtool.repository.format.places import Place
-from drtool.repository.records import fetch_named
+from drtool.repository.records import fetch_named, stored_objects
 from drtool.repository.storage.base import ObjectStore
 
 _WHOLE: Final = 0.5  # from this share on, one GET of all is cheaper than ranges, and checks the whole SHA-256
@@ -39,6 +41,22 @@ def fetch_whole(store: ObjectStore, name: str) -> Fetched:
     return Fetched(parse_head(value), [(0, value)], whole=True)
 
 
+def heads(store: ObjectStore, name: str) -> Iterator[Head]:
+    """Yield the head of each version of a pack that has one: a small GET each."""
+    for stored in stored_objects(store, name):
+        for version in stored.versions:
+            with suppress(Corrupt, ObjectMissing):
+                yield parse_head(store.get(stored.name, version.version, 0, MAX_HEAD))
+
+
+def fetch_ranges(store: ObjectStore, name: str, places: Sequence[Place]) -> Fetched:
+    """Return what places need of a pack, and no more. Raises Corrupt, ObjectMissing."""
+    ordered = sorted(places, key=lambda place: place.position)
+    head = parse_head(store.get(name, start=0, length=MAX_HEAD))
+    spans = [(start, store.get(name, start=start, length=stop - start)) for start, stop in _ranges(ordered)]
+    return Fetched(head, spans, whole=False)
+
+
 def fetch(store: ObjectStore, name: str, places: Sequence[Place]) -> Fetched:
     """Return what places need of a pack; ranges only where all that they hold fits into memory at once.
 
@@ -49,9 +67,7 @@ def fetch(store: ObjectStore, name: str, places: Sequence[Place]) -> Fetched:
     is_much = sum(place.plain_size for place in ordered) > _RANGED_PLAIN
     if is_much or sum(place.sealed_size for place in ordered) >= _WHOLE * end:
         return fetch_whole(store, name)
-    head = parse_head(store.get(name, start=0, length=MAX_HEAD))
-    spans = [(start, store.get(name, start=start, length=stop - start)) for start, stop in _ranges(ordered)]
-    return Fetched(head, spans, whole=False)
+    return fetch_ranges(store, name, ordered)
 
 
 def _ranges(ordered: Iterable[Place]) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from drtool.errors import Corrupt, ObjectMissing, WrongKey
-from drtool.repository.fetch import Fetched, fetch, fetch_whole
+from drtool.repository.fetch import Fetched, fetch, fetch_ranges, fetch_whole, heads
 from drtool.repository.format.crypto import keyed_id
 from drtool.repository.format.pack import CONTENT, ChunkSeal, Head
 from drtool.repository.format.places import PackRef, Place, path_id
@@ -20,8 +20,10 @@ from drtool.repository.format.record import Json
 from drtool.repository.lists import read_list
 from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
+from drtool.repository.storage.base import ObjectStore
 
 Take = Callable[[bytes, int, bytes], object]
+Fetch = Callable[[ObjectStore, str, Sequence[Place]], Fetched]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,9 @@ class Reader:
         return [(entry, path_id(key, entry.path)) for entry in contents.entries]
 
     def head_of(self, snapshot: Snapshot, ref: PackRef, place: Place) -> Head:
-        """Return the head of a pack, once the chunk at place has opened under it. Raises Corrupt, ObjectMissing."""
-        fetched, ranged = self._fetched(snapshot, ref, f"packs/{snapshot.volume}/{ref.name}", [place])
+        """Return the head of a pack, once the chunk at place has opened under it. Raises as `_fetched`."""
+        name = f"packs/{snapshot.volume}/{ref.name}"
+        fetched, ranged = self._fetched(snapshot, ref, name, [place], fetch_ranges)
         if ranged is None:
             for _ in self._cut(snapshot, ref, fetched, [place]):
                 pass
@@ -192,20 +195,31 @@ class Reader:
         yield from self._cut(snapshot, ref, fetched, places) if ranged is None else ranged
 
     def _fetched(
-        self, snapshot: Snapshot, ref: PackRef, name: str, places: Sequence[Place]
+        self, snapshot: Snapshot, ref: PackRef, name: str, places: Sequence[Place], how: Fetch = fetch
     ) -> tuple[Fetched, list[tuple[Place, bytes]] | None]:
         """Return what was fetched of a pack, and all places' plain bytes where ranges were.
 
         Ranges are not known to be those of the name until they open: where one does not, a whole pack of any version
-        that fits is returned.
+        that fits is returned. Raises WrongKey where no version is for the keys at hand, Corrupt, ObjectMissing.
         """
         store = self._repository.store
         try:
-            fetched = fetch(store, name, places)
+            fetched = how(store, name, places)
             ranged = None if fetched.whole else list(self._cut(snapshot, ref, fetched, places))
-        except (Corrupt, ObjectMissing, WrongKey):
+        except (Corrupt, ObjectMissing):
+            fetched, ranged = fetch_whole(store, name), None
+        except WrongKey:
+            if not any(self._is_ours(snapshot, head) for head in heads(store, name)):
+                raise
             fetched, ranged = fetch_whole(store, name), None
         return fetched, ranged
+
+    def _is_ours(self, snapshot: Snapshot, head: Head) -> bool:
+        try:
+            self._keys.open(head, snapshot.volume)
+        except (Corrupt, WrongKey):
+            return False
+        return True
 
     def _cut(
         self, snapshot: Snapshot, ref: PackRef, fetched: Fetched, places: Sequence[Place]

@@ -68,10 +68,7 @@ def try_point(repository: Repository, snapshot: Snapshot) -> Trial:
 def _locked(
     reader: Reader, snapshot: Snapshot, wanted: Mapping[bytes, tuple[PackRef, Place]]
 ) -> Iterator[DrtoolError]:
-    """Yield why runs cannot be opened, by the pack of each that was asked for; a key that opens one not, ends it.
-
-    Where a range does not open the whole pack is fetched, which for each run of a key that opens none is too much.
-    """
+    """Yield why runs cannot be opened, by the pack of each that was asked for; a key that opens one not, ends it."""
     stop = threading.Event()
 
     def fault_of(item: tuple[PackRef, Place]) -> DrtoolError | None:
