@@ -1,6 +1,6 @@
 """`keys grant`: choose a point as a restore does, and make what opens it, and nothing else, for one runner."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -132,20 +132,24 @@ def _choose(job: Job, *, by_name: bool) -> tuple[Snapshot, RecoveryChoice | None
     return snapshot, None
 
 
-def _add_wal(maker: GrantMaker, held: Held, choice: RecoveryChoice) -> None:
-    """Grant the WAL of choice: history files, complete segments, and tails where a segment has nothing better."""
-    histories = [entry.stored for timeline in choice.histories for entry in held.histories[timeline]]
-    complete = {
-        plan: [entry.stored for entry in held.segments[plan.timeline, plan.start]]
-        for plan in choice.segments
-        if not plan.tails
-    }
-    signed = maker.add_wal(
-        held.store, [*histories, *(stored for found in complete.values() for stored in found)]
-    )
-    granted = {stored.name for stored in signed}
+def wal_of(held: Held, choice: RecoveryChoice) -> Iterator[Stored]:
+    """Yield the WAL of choice: history files, complete segments, and tails where a segment has nothing better."""
+    yield from (entry.stored for timeline in choice.histories for entry in held.histories[timeline])
     for plan in choice.segments:
-        if not any(stored.name in granted for stored in complete.get(plan, ())):
+        yield from _stored(held, plan)
+
+
+def _stored(held: Held, plan: SegmentPlan) -> list[Stored]:
+    if plan.tails:
+        return _tails_of(held, plan)
+    return [entry.stored for entry in held.segments[plan.timeline, plan.start]]
+
+
+def _add_wal(maker: GrantMaker, held: Held, choice: RecoveryChoice) -> None:
+    """Grant the WAL of choice, and the tails of a segment that no writer signed whole."""
+    granted = {stored.name for stored in maker.add_wal(held.store, wal_of(held, choice))}
+    for plan in choice.segments:
+        if not any(stored.name in granted for stored in _stored(held, plan)):
             _add_tails(maker, held, plan)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from drtool.deploy.mover import PIECE
 from drtool.errors import Corrupt, DrtoolError, Refused, WrongKey
+from drtool.operations.grant import wal_of
 from drtool.operations.marks import loss_of
 from drtool.operations.points import Inventory, moment_of, points_of
 from drtool.operations.presign import presigned_size, signs_urls
@@ -97,12 +98,8 @@ def _wal_of(chosen: VolumePoint, inventory: Inventory) -> Mapping[str, Versions]
     if chosen.source != "postgres":
         return {}
     choice = _recovery(chosen, inventory)
-    held = inventory.held[choice.base.lineage]
-    found = [entry for timeline in choice.histories for entry in held.histories[timeline]]
-    for plan in choice.segments:
-        found += held.segments.get((plan.timeline, plan.start), [])
-        found += [entry for tail in plan.tails for entry in held.tails[tail]]
-    return {entry.name: versions_of(entry.stored) for entry in found}
+    found = wal_of(inventory.held[choice.base.lineage], choice)
+    return {stored.name: versions_of(stored) for stored in found}
 
 
 def _recovery(chosen: VolumePoint, inventory: Inventory) -> RecoveryChoice:

@@ -6,9 +6,10 @@ import pytest
 
 from drtool.errors import Corrupt
 from drtool.operations.coverage import Held, held_lineages, read_held
+from drtool.operations.grant import wal_of
 from drtool.repository.wal import WalStore
 from drtool.sources.postgres.coverage import Base, Lineage, SegmentPlan, Tail, find_reach
-from drtool.sources.postgres.pitr import restorable_intervals
+from drtool.sources.postgres.pitr import choose_recovery, restorable_intervals
 from drtool.sources.postgres.wal import format_lsn, segment_name
 from tests.operations.squatting import LINEAGE, squat
 from tests.repository.counting import Noting
@@ -168,3 +169,20 @@ def test_a_base_before_a_gap_is_covered_up_to_the_last_mark_before_it(stage: Sta
     assert middle.end == NOW + timedelta(minutes=201)
     assert late.end == NOW + timedelta(minutes=391)
     assert len(store.of("get")) <= 24 + 5
+
+
+def test_the_wal_of_a_recovery_is_complete_segments_and_tails_of_those_that_are_not(stage: Stage) -> None:
+    put_segment(stage, 1)
+    put_tail(stage, MB, MB + 400)  # of a segment that came whole
+    put_segment(stage, 2)
+    put_tail(stage, 3 * MB, 3 * MB + 400)
+    put_tail(stage, 3 * MB + 400, 3 * MB + 800, 1)
+    held = held_of(stage)
+    choice = choose_recovery([base(MB + 100)], {OURS: held.wal}, target=None)
+
+    found = [each.name.rpartition("/")[2][:-65] for each in wal_of(held, choice)]
+
+    assert found == [
+        *(segment_name(1, number * MB, MB) for number in (1, 2)),
+        *(tail_name(3 * MB + start, 3 * MB + start + 400) for start in (0, 400)),
+    ]
