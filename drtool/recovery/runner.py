@@ -39,7 +39,8 @@ class Runner:
 
         Of those that may begin the first of the plan does. Once one has failed, or ending is set, none begins any more;
         those under way are waited for: what they finish is not done twice. Raises the first error, with its step's
-        name before it; TemporaryFailure where ending left steps out; Refused for a step that nobody knows how to do.
+        name before it, and no Refused for a step that was begun; TemporaryFailure where ending left steps out; Refused
+        for a step that nobody knows how to do.
         """
         self._check(steps, done)
         waiting = [step for step in steps if step.id not in done]
@@ -96,7 +97,9 @@ class Runner:
             future.result()
         except DrtoolError as fault:
             hint = " ".join(each for each in (fault.hint, self.way_on) if each)
-            named = type(fault)(f"step {step.id}: {fault.message}", hint=hint)
+            # A step that refuses has changed what it did before, and so have those before it.
+            kind = DrtoolError if isinstance(fault, Refused) else type(fault)
+            named = kind(f"step {step.id}: {fault.message}", hint=hint)
             named.__cause__ = fault
             return named
         return None

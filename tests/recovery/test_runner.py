@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drtool.errors import Corrupt, NotProven, Refused, StoreOutage, TemporaryFailure
+from drtool.errors import Corrupt, DrtoolError, NotProven, Refused, StoreOutage, TemporaryFailure, WrongKey
 from drtool.recovery.journal import Entry, State
 from drtool.recovery.manifests.objects import Json
 from drtool.recovery.runner import Runner
@@ -140,6 +140,18 @@ def test_the_first_error_is_told_with_its_step_and_the_way_on_and_nothing_begins
     assert sheet.told == ["a begun", "a done", "b begun", "b failed"]
     assert sheet.kept[-1].detail == {"error": "b is wrong", "hint": "Look at it.", "exit": 4}
     assert done.keys() == {"a"}
+
+
+@pytest.mark.parametrize("refusal", [Refused, WrongKey])
+def test_a_step_that_refuses_has_a_run_fail_that_touched_something(refusal: type[Refused]) -> None:
+    def act(_step: Step) -> Json:
+        raise refusal("it came to be since", hint="See who made it.")
+
+    with pytest.raises(DrtoolError, match="step a: it came to be since") as caught:
+        runner(act).run(chain("a"), {})
+
+    assert caught.value.exit_code == 1
+    assert caught.value.hint == "See who made it. Go on with `--resume`."
 
 
 def test_what_is_under_way_when_another_fails_is_finished_and_kept() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from drtool.errors import Refused
+from drtool.errors import DrtoolError, Refused
 from drtool.operations.cluster_restore.apply import originals, owners_now
 from drtool.operations.cluster_restore.kinds import (
     claims_of,
@@ -65,6 +65,14 @@ def abort_run(replay: Replay) -> Json:
     refuse_once_started(replay)
     _refuse_in_use(replay)
     replay.journal.write(ABORT, "begun", {})
+    try:
+        return _undo(replay)
+    except Refused as fault:
+        hint = f"{fault.hint} Then go on with --abort {replay.run}."
+        raise DrtoolError(f"{fault.message}; it is undone in part", hint=hint) from fault
+
+
+def _undo(replay: Replay) -> Json:
     before = originals(replay)
     for item in before.values():
         _free(replay, item)

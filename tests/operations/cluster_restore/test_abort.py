@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from drtool.errors import Refused
+from drtool.errors import DrtoolError, Refused
 from drtool.operations.cluster_restore import abort
 from drtool.operations.cluster_restore.abort import abort_run
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
@@ -187,3 +187,16 @@ def test_a_namespace_that_no_plan_has_goes_too_if_the_run_made_it(tmp_path: Path
     with run(tmp_path, [SETTINGS], [SHOP]) as found:
         abort_run(found.replay)
         assert [each["metadata"]["name"] for each in found.api.collections["/api/v1/namespaces"]] == ["shop"]
+
+
+def test_what_cannot_be_put_back_fails_an_abort_that_has_taken_things_away(tmp_path: Path) -> None:
+    with run(tmp_path, [SETTINGS], [SHOP, THEIRS], if_exists="replace") as found:
+        done(found)
+        found.api.answers["/api/v1"]["resources"] = [
+            each for each in found.api.answers["/api/v1"]["resources"] if each["kind"] != "ConfigMap"
+        ]
+        with pytest.raises(DrtoolError, match="does not serve v1 ConfigMap; it is undone in part") as caught:
+            abort_run(found.replay)
+
+    assert caught.value.exit_code == 1
+    assert f"--abort {RUN}" in caught.value.hint
