@@ -10,6 +10,7 @@ from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume, RedisVolume, Volume
 
 DNS_RULE: Final[Object] = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+ANYWHERE: Final[Object] = {}
 _API_SERVER: Final = (443, 6443)  # behind the Service lies another port, 6443 on k3s and most others
 
 
@@ -33,7 +34,7 @@ def network_policies(policy: Policy) -> Iterator[Object]:
         },
     )
     for volume in policy.volumes:
-        rules = list(_databases(volume))
+        rules = list(database_rules(volume))
         if rules:
             yield new(
                 "networking.k8s.io/v1",
@@ -55,7 +56,8 @@ def store_rule(endpoint: str | None) -> Object:
     return _to(parts.hostname or "", port)
 
 
-def _databases(volume: Volume) -> Iterator[Object]:
+def database_rules(volume: Volume) -> Iterator[Object]:
+    """Yield the rules for the database of a volume, none where it has none."""
     match volume:
         case PostgresVolume(host=host, port=port):
             yield _to(host if isinstance(host, str) else "", port)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from drtool.deploy.mover import RUN_LABEL
 from drtool.deploy.names import COMMON, Object, new
+from drtool.deploy.network import DNS_RULE
 from drtool.deploy.pods import (
     BASELINE_CAPABILITIES,
     CLAIMS_FOLDER,
@@ -18,6 +19,7 @@ from drtool.deploy.pods import (
 )
 
 _GRACE_S: Final = 10
+_ONCE_LABEL: Final = "drtool.io/once"  # its pod and its NetworkPolicy, with their name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class OneOff:
     """What runs: command in place of the image's own, or args for it; as whom; with which keys of which Secrets.
 
     claim is mounted read-only in a folder of its name. placement are the fields of a pod that say where it may run.
-    Of root's rights it has the one to read what is not its own, and only for a claim.
+    Of root's rights it has the one to read what is not its own, and only for a claim. reaches are the rules of where it
+    may connect to beside names.
     """
 
     image: str
@@ -37,6 +40,7 @@ class OneOff:
     secrets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     claim: str = ""
     placement: Mapping[str, Any] = field(default_factory=dict)
+    reaches: Sequence[Object] = ()
 
 
 def one_off_name(run: str, step: str) -> str:
@@ -63,8 +67,23 @@ def one_off_pod(run: str, step: str, does: OneOff, limit_s: int) -> Object:
         "containers": [_container(does)],
         "volumes": list(_volumes(does)),
     }
-    labels = {**COMMON, "app.kubernetes.io/component": "once", RUN_LABEL: run}
-    return new("v1", "Pod", one_off_name(run, step), labels, spec=spec)
+    return new("v1", "Pod", one_off_name(run, step), _labels(run, step), spec=spec)
+
+
+def one_off_network(run: str, step: str, does: OneOff) -> Object:
+    """Return the NetworkPolicy of the pod of a step: where nobody may connect to anything, it may all the same."""
+    spec = {
+        "podSelector": {"matchLabels": _labels(run, step)},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [DNS_RULE, *does.reaches],
+    }
+    name = one_off_name(run, step)
+    return new("networking.k8s.io/v1", "NetworkPolicy", name, _labels(run, step), spec=spec)
+
+
+def _labels(run: str, step: str) -> dict[str, str]:
+    once = {"app.kubernetes.io/component": "once", _ONCE_LABEL: one_off_name(run, step)}
+    return {**COMMON, **once, RUN_LABEL: run}
 
 
 def _is_root(does: OneOff) -> bool:

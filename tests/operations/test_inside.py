@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from drtool.deploy.one_off import one_off_name
-from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.errors import DrtoolError, NotProven, Refused, SourceUnavailable, TemporaryFailure
 from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.probes import moved, run_probe
 from drtool.operations.cluster_restore.queues import treat_queues
@@ -33,6 +33,8 @@ from tests.sources.kubernetes.test_exec import OK, failed
 
 EVENTS = "/api/v1/namespaces/shop/events"
 PODS = "/api/v1/namespaces/shop/pods"
+NETWORKS = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
+DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
 MORE = """\
 recovery:
   hooks:
@@ -83,9 +85,21 @@ class Scene:
         self.api.answers[f"{PODS}/{self.pod(step)}/log"] = {"raw": log}
 
     def made(self) -> Json:
+        """Return the pod that was made, once it could connect to what it has to."""
         (created,) = [each for each in self.api.asked if each.startswith("POST")]
         assert created == f"POST {PODS}"
+        assert [each["kind"] for each in self.kept[-2:]] == ["NetworkPolicy", "Pod"]
         return self.kept[-1]
+
+    def reached(self) -> list[Json]:
+        """Return where the pod that was made could connect to, beside names. It alone is let there."""
+        pod, spec = self.made(), self.kept[-2]["spec"]
+        assert spec["podSelector"]["matchLabels"] == pod["metadata"]["labels"]
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        assert "ingress" not in spec
+        rules: list[Json] = spec["egress"]
+        assert rules[0] == DNS
+        return rules[1:]
 
     kept: list[Json]
 
@@ -99,7 +113,10 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         "status": {"conditions": [{"type": "Ready", "status": "True"}]},
     }
     starting = {**pod, "metadata": {"name": "web-0", "uid": "0"}, "status": {}}
-    with Living({PODS: [pod, starting], EVENTS: []}, {}) as api, exec_server(pieces=[OK]) as commands:
+    with (
+        Living({PODS: [pod, starting], EVENTS: [], NETWORKS: []}, {}) as api,
+        exec_server(pieces=[OK]) as commands,
+    ):
         (tmp_path / "commands").mkdir()
         kubeconfig = str(api.kubeconfig(tmp_path))
         transport = Both(None, {"KUBECONFIG": kubeconfig})
@@ -168,7 +185,9 @@ def test_a_hooks_job_is_a_restricted_pod_of_the_run_that_is_gone_afterwards(scen
     assert (spec["automountServiceAccountToken"], spec["restartPolicy"]) == (False, "Never")
     assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["runAsGroup"]) == (7, 8)
     assert (spec["containers"][0]["image"], spec["containers"][0]["command"]) == ("tools:1", ["index"])
+    assert scene.reached() == [{}]
     assert scene.api.find(PODS, scene.pod("hook index")) is None
+    assert scene.api.collections[NETWORKS] == []
 
 
 def test_the_end_of_its_log_tells_why_a_pod_failed(scene: Scene) -> None:
@@ -181,8 +200,27 @@ def test_the_end_of_its_log_tells_why_a_pod_failed(scene: Scene) -> None:
 def test_a_pod_that_a_run_before_left_behind_is_made_anew(scene: Scene) -> None:
     left = {"kind": "Pod", "metadata": {"name": scene.pod("hook index"), "uid": "left"}, "status": {}}
     scene.api.collections[PODS].append(left)
+    scene.api.collections[NETWORKS].append({**left, "kind": "NetworkPolicy"})
     scene.ends("Succeeded", "hook index", "")
     assert run_hook(scene.replay, step("hook", "index")) == {}
+    assert scene.api.collections[NETWORKS] == []
+
+
+def test_two_pods_of_a_run_do_not_share_where_they_may_connect_to(scene: Scene) -> None:
+    for kind, name in (("hook", "index"), ("probe", "front")):
+        scene.ends("Succeeded", f"{kind} {name}", "")
+        (run_hook if kind == "hook" else run_probe)(scene.replay, step(kind, name))
+    first, second = [each for each in scene.kept if each["kind"] == "NetworkPolicy"]
+
+    assert first["metadata"]["labels"]["drtool.io/run"] == "r1"
+    assert first["spec"]["podSelector"] != second["spec"]["podSelector"]
+
+
+def test_no_pod_is_made_that_may_not_connect_to_anything(scene: Scene) -> None:
+    scene.api.refuses = lambda _method, item: (403, "no") if item.get("kind") == "NetworkPolicy" else None
+    with pytest.raises(SourceUnavailable):
+        run_hook(scene.replay, step("hook", "index"))
+    assert not [each for each in scene.kept if each["kind"] == "Pod"]
 
 
 def test_ctrl_c_ends_the_wait_for_a_pod_and_clears_it_away(scene: Scene) -> None:
@@ -199,6 +237,7 @@ def test_an_address_is_asked_from_inside_with_drtools_own_image(scene: Scene) ->
     container = scene.made()["spec"]["containers"][0]
     assert container["image"] == "drtool:1"
     assert container["args"] == ["mover", "probe", "http://web.shop/", "--status", "204", "--limit", "300"]
+    assert scene.reached() == [{}]
 
 
 def test_a_probes_command_is_run_again_until_its_time_is_up(scene: Scene) -> None:
@@ -228,6 +267,7 @@ def test_queues_are_treated_by_a_pod_that_has_the_volumes_secrets_alone(scene: S
     assert spec["containers"][0]["args"][:3] == ["mover", "queues", "hold"]
     assert json.loads(spec["containers"][0]["args"][3])["password"] == reference
     assert spec["volumes"][1]["secret"]["items"] == [{"key": "password", "path": "password"}]
+    assert scene.reached() == [{"ports": [{"protocol": "TCP", "port": 6379}]}]
 
 
 @pytest.mark.parametrize(

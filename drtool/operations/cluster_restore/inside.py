@@ -4,18 +4,18 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlencode
 
-from drtool.deploy.one_off import OneOff, one_off_name, one_off_pod
+from drtool.deploy.one_off import OneOff, one_off_name, one_off_network, one_off_pod
 from drtool.deploy.pods import CONTAINER
 from drtool.errors import DrtoolError, Refused, TemporaryFailure
-from drtool.operations.cluster_restore.replay import Replay
+from drtool.operations.cluster_restore.replay import MANAGER, Replay
 from drtool.operations.cluster_restore.unready import SILENT, unready
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import Json, part, spec_of
 from drtool.sources.kubernetes.exec import Executed, execute
-from drtool.sources.kubernetes.known import PODS
+from drtool.sources.kubernetes.known import NETWORK_POLICIES, PODS
 from drtool.sources.kubernetes.pod_faults import pod_fault
-from drtool.sources.kubernetes.writing import delete, wait_until_gone
+from drtool.sources.kubernetes.writing import apply, delete, wait_until_gone
 
 _START_S: Final = 300  # beside the time of what runs: an image may have to be pulled
 _GONE_S: Final = 60.0
@@ -26,7 +26,7 @@ _DEFAULT: Final = "kubectl.kubernetes.io/default-container"
 
 
 def run_pod(replay: Replay, step: str, does: OneOff, limit_s: float) -> str:
-    """Run a pod of its own to its end and return the end of its log; it is deleted whatever comes.
+    """Run a pod of its own to its end and return the end of its log; all of it is deleted whatever comes.
 
     One that a run before left behind is deleted first. Raises DrtoolError with the end of its log where it fails.
     """
@@ -40,15 +40,19 @@ def run_pod(replay: Replay, step: str, does: OneOff, limit_s: float) -> str:
         ending=replay.session.world.ending,
     )
     limit = int(limit_s) + _START_S
-    replay.cluster.create(PODS, replay.namespace, one_off_pod(replay.run, step, does, limit))
+    network = one_off_network(replay.run, step, does)
+    network["metadata"]["namespace"] = replay.namespace
     try:
+        apply(replay.cluster, NETWORK_POLICIES, network, MANAGER, force=True)
+        replay.cluster.create(PODS, replay.namespace, one_off_pod(replay.run, step, does, limit))
         return _followed(replay, step, Deadline(replay.session.world, limit))
     finally:
         _clear(replay, step)
 
 
 def _clear(replay: Replay, step: str) -> None:
-    delete(replay.cluster, PODS, replay.namespace, one_off_name(replay.run, step))
+    for resource in (PODS, NETWORK_POLICIES):
+        delete(replay.cluster, resource, replay.namespace, one_off_name(replay.run, step))
 
 
 def _followed(replay: Replay, step: str, deadline: Deadline) -> str:

@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from drtool.deploy.network import ANYWHERE
 from drtool.deploy.one_off import OneOff
 from drtool.errors import NotProven, TemporaryFailure
 from drtool.operations.cluster_restore.inside import failure_of, run_command, run_pod
@@ -29,7 +30,11 @@ def run_probe(replay: Replay, step: Step, *, limit_s: float = LIMIT_S) -> Json:
                 "--status",
                 str(probe.status),
             )
-            asked = OneOff(replay.plan.wishes.image, args=(*args, "--limit", str(int(limit_s))))
+            asked = OneOff(
+                replay.plan.wishes.image,
+                args=(*args, "--limit", str(int(limit_s))),
+                reaches=[ANYWHERE],  # behind a Service lies another port
+            )
             run_pod(replay, step.id, asked, limit_s)
         case CommandProbe():
             _run_command(replay, probe, limit_s)

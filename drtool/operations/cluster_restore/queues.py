@@ -3,6 +3,7 @@
 import json
 from typing import Final
 
+from drtool.deploy.network import database_rules
 from drtool.deploy.one_off import OneOff
 from drtool.deploy.secrets import files_of, volume_keys
 from drtool.errors import Refused, TemporaryFailure
@@ -24,8 +25,13 @@ def treat_queues(replay: Replay, step: Step) -> Json:
     if files := [name for name, _ in files_of(volume)]:
         said = f"volume {volume.name} is reached with {', '.join(files)}, files that no pod in the target has"
         raise Refused(said, hint="Set broker: restore, and see to the queues by hand before workers start.")
-    args = ("mover", "queues", volume.broker, _told(replay, volume).model_dump_json(exclude_defaults=True))
-    does = OneOff(replay.plan.wishes.image, args=args, secrets=volume_keys(volume))
+    there = _told(replay, volume)
+    does = OneOff(
+        replay.plan.wishes.image,
+        args=("mover", "queues", volume.broker, there.model_dump_json(exclude_defaults=True)),
+        secrets=volume_keys(volume),
+        reaches=[*database_rules(there)],
+    )
     log = run_pod(replay, step.id, does, _LIMIT_S)
     for line in reversed(log.splitlines()):
         if line.startswith('{"queues"'):

@@ -50,12 +50,14 @@ def found(tmp_path: Path) -> Iterator[Run]:
         yield restoring(begun)
 
 
-def ends(found: Run, log: str, phase: str = "Succeeded") -> list[Json]:
-    """Have the pod end so, with this log; return a list that gets the pod."""
+def ends(found: Run, log: str, phase: str = "Succeeded", networks: list[Json] | None = None) -> list[Json]:
+    """Have the pod end so, with this log; return a list that gets the pod. networks gets its NetworkPolicy."""
     pods: list[Json] = []
 
     def becomes(item: Json) -> Json:
         if item["kind"] != "Pod":
+            if networks is not None:
+                networks.append(item)
             return {}
         pods.append(item)
         return {"phase": phase}
@@ -70,10 +72,14 @@ def looked(listed: int, *missing: str) -> str:
 
 
 def test_the_pod_reads_the_claim_as_its_owner_and_has_the_databases_secret_alone(found: Run) -> None:
-    pods = ends(found, f"progress\n{looked(7)}\n")
+    networks: list[Json] = []
+    pods = ends(found, f"progress\n{looked(7)}\n", networks=networks)
     assert check_references(found.replay, found.step(STEP)) == {"listed": 7, "missing": 0, "first": []}
 
-    [pod] = pods
+    [network], [pod] = networks, pods
+    assert network["spec"]["podSelector"]["matchLabels"] == pod["metadata"]["labels"]
+    assert network["spec"]["egress"][1:] == [{"ports": [{"protocol": "TCP", "port": 5432}]}]
+    assert found.api.collections[at("NetworkPolicy")] == []
     spec, [container] = pod["spec"], pod["spec"]["containers"]
     _, _, volume, asked, *root = container["args"]
     assert root == ["--root", "/claims/media"]
