@@ -51,7 +51,7 @@ def watch(api: Api, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(mover_watch, "_PAUSE_S", 0.0)
     world = World(lambda: datetime.now(UTC), {}, notes)
     with Cluster.open(None, {"KUBECONFIG": str(api.kubeconfig(tmp_path))}) as cluster:
-        yield Watch(cluster, "shop", {"drtool.io/run": "r1"}, world)
+        yield Watch(cluster, "shop", "mover", {"drtool.io/run": "r1"}, world)
 
 
 def serve(api: Api, *pods: dict[str, Any], **logs: str) -> None:
@@ -87,6 +87,35 @@ def test_a_failure_is_told_in_the_movers_own_words(watch: Watch, api: Api, code:
     assert type(found) is kind
     assert found.message == "the mover of volume pg failed: it is not empty"
     assert found.hint == "Empty it."
+
+
+def test_a_pod_that_its_node_put_out_tells_why(watch: Watch, api: Api) -> None:
+    said = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on ephemeral-storage."}
+    serve(api, {**pod("it", "Failed"), "status": said})
+    assert "low on ephemeral-storage" in watch.failure("pg").message
+
+
+def test_a_job_that_gets_no_pod_is_told_and_waited_for_until_the_limit(
+    watch: Watch, api: Api, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.answers[EVENTS] = {"items": []}
+    serve(api)
+    watch.look()
+    assert notes.said == []  # it may come in a moment
+    refused = {"reason": "FailedCreate", "message": 'pods "mover-x" is forbidden: exceeded quota: small'}
+    api.answers[EVENTS] = {"items": [refused]}
+    for _ in range(2):
+        watch.look()
+    assert notes.said == [f"Job mover gets no pod: {refused['message']}"]
+    assert "involvedObject.name%3Dmover" in api.asked[-1]
+    monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
+    with pytest.raises(TemporaryFailure, match="exceeded quota: small"):
+        watch.look()
+
+
+def test_a_pod_that_is_asked_and_deleted_is_not_waited_for(watch: Watch) -> None:
+    with pytest.raises(TemporaryFailure, match="asking: its pod was deleted by somebody"):
+        watch.last_word("ask", "asking")
 
 
 def test_a_failure_without_a_pod_is_told_all_the_same(watch: Watch, api: Api) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from drtool.deploy.pods import CONTAINER
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
 from drtool.operations.session import World
-from drtool.sources.base import Json
+from drtool.sources.base import Json, Symptom
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.known import EVENTS, PODS
 from drtool.sources.kubernetes.pod_faults import pod_fault
@@ -27,10 +27,11 @@ class WordLost(TemporaryFailure):
 
 @dataclass(slots=True)
 class Watch:
-    """One mover, by the labels of its pods."""
+    """One mover, by its Job and the labels of its pods."""
 
     cluster: Cluster
     namespace: str
+    job: str
     labels: Mapping[str, str]
     world: World
     _said: str = ""
@@ -39,7 +40,10 @@ class Watch:
     def look(self) -> None:
         """Show what the newest pod says, then wait a moment. Raises TemporaryFailure for one that does not start."""
         pods = self._pods()
-        if pods:
+        if not pods:
+            self._check_made()
+        else:
+            self._stuck.pop(self.job, None)
             self._check_start(pods[-1])
             lines = self._log(pods[-1], 1).splitlines()
             if lines and lines[-1] != self._said:
@@ -66,6 +70,10 @@ class Watch:
                 ended = (status.get("state") or {}).get("terminated") or {}
                 if status["name"] == CONTAINER and ended:
                     code, word = ended["exitCode"], ended.get("message") or ended.get("reason", "")
+                    break
+            else:
+                if fault := pod_fault(pod, []):  # as of one that its node put out
+                    code, word = 1, fault.message
         kind = _ENDS.get(code, DrtoolError)
         message, _, hint = word.removeprefix("error: ").partition("; hint: ")
         return kind(f"the mover of volume {about} failed: {message}", hint=hint)
@@ -73,7 +81,11 @@ class Watch:
     def last_word(self, name: str, doing: str) -> str:
         """Return the termination message of a pod of one container. Raises Refused or TemporaryFailure without."""
         while True:
-            pod = self.cluster.get(PODS, self.namespace, name) or {}
+            pod = self.cluster.get(PODS, self.namespace, name)
+            if pod is None:
+                raise TemporaryFailure(
+                    f"{doing}: its pod was deleted by somebody", hint="Resume: it runs again."
+                )
             statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
             ended = (statuses[0].get("state") or {}).get("terminated")
             if ended and ended["exitCode"] == 0 and ended.get("message"):
@@ -83,29 +95,41 @@ class Watch:
                     f"{doing}: it ended with {ended['exitCode']}",
                     hint="The image has to have sh and id; recover with --to-dir and its own programs elsewhere.",
                 )
-            if pod:
-                self._check_start(pod)
+            self._check_start(pod)
             self._pause()
+
+    def _check_made(self) -> None:
+        """Look why the Job has no pod: a quota, or whoever admits pods, may let none in."""
+        said = [each["message"] for each in self._events(self.job) if each.get("reason") == "FailedCreate"]
+        why = f"Job {self.job} gets no pod: {said[-1] if said else 'its controller says no reason'}"
+        self._bear(
+            self.job,
+            Symptom("error", why, "Mend what keeps it from one, then resume."),
+            is_told=bool(said),
+        )
 
     def _check_start(self, pod: Json) -> None:
         name = pod["metadata"]["name"]
-        query = urlencode({"fieldSelector": f"involvedObject.name={name}"})
         pending = (pod.get("status") or {}).get("phase") == "Pending"
-        events = (
-            self.cluster.ask("GET", f"{EVENTS.path(self.namespace)}?{query}", "list events").get("items", [])
-            if pending
-            else []
-        )
-        fault = pod_fault(pod, events)
+        fault = pod_fault(pod, self._events(name) if pending else [])
         if fault is None or not pending:
             self._stuck.pop(name, None)
             return
+        self._bear(name, fault)
+
+    def _bear(self, name: str, fault: Symptom, *, is_told: bool = True) -> None:
+        """Tell a fault once, and bear it for a while. Raises TemporaryFailure once it has lasted."""
         since = self._stuck.setdefault(name, time.monotonic())
         if time.monotonic() - since > _STUCK_S:
             raise TemporaryFailure(fault.message, hint=fault.hint)
-        if fault.message != self._said:
+        if is_told and fault.message != self._said:
             self._said = fault.message
             self.world.progress.note(fault.message)
+
+    def _events(self, name: str) -> list[Json]:
+        query = urlencode({"fieldSelector": f"involvedObject.name={name}"})
+        found = self.cluster.ask("GET", f"{EVENTS.path(self.namespace)}?{query}", "list events")
+        return list(found.get("items") or [])
 
     def _pods(self) -> list[Json]:
         """Return the pods of the Job, oldest first."""

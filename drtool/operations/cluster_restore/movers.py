@@ -251,7 +251,9 @@ class _Work:
 
     def _watch(self) -> Watch:
         labels = mover_labels(self.replay.run, self.volume.name)
-        return Watch(self.replay.cluster, self.replay.namespace, labels, self.replay.session.world)
+        return Watch(
+            self.replay.cluster, self.replay.namespace, self._name, labels, self.replay.session.world
+        )
 
     def _apply(self, resource: Resource, body: Object) -> None:
         metadata = {**body["metadata"], "namespace": self.replay.namespace}
