@@ -23,6 +23,7 @@ RunKind = Literal["backup", "wal", "verify", "restore", "prove", "drill", "probe
 Note = Literal["hold", "using", "plan"]
 
 _OFTEN: Final = ("backup", "wal")  # many a day, of each volume
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _AT_ONCE: Final = 8  # small GETs at once
 _FEW_DAYS: Final = 30  # that are listed one by one
 
@@ -68,18 +69,24 @@ def read_runs_that_tell(
     return found[::-1]
 
 
-def read_journals(records: Records) -> Iterator[Record | Unreadable]:
-    """Yield the records of all journals by time; one that does not count is yielded with its fault.
+def read_journals(records: Records, since: datetime | None = None) -> Iterator[Record | Unreadable]:
+    """Yield the records of journals by time, from the day of since on; one that does not count comes with its fault.
 
     Anybody who may put a run record can put one that does not count. That one is missing is told by the numbers.
     """
-    for day in _days(records):
-        for stored in stored_objects(records.store, day):
-            if kind_of(stored.name) == "journal":
-                try:
-                    yield records.read(stored)
-                except (Corrupt, ObjectMissing) as fault:
-                    yield Unreadable(stored.name, fault)
+
+    def read(stored: Stored) -> Record | Unreadable:
+        try:
+            return records.read(stored)
+        except (Corrupt, ObjectMissing) as fault:
+            return Unreadable(stored.name, fault)
+
+    folders = (
+        _days_of(records, since, _NEVER) if since else ["runs/"]
+    )  # a request lists a thousand, of many days
+    listed = (stored for folder in folders for stored in stored_objects(records.store, folder))
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="drtool-runs") as pool:
+        yield from pool.map(read, (stored for stored in listed if kind_of(stored.name) == "journal"))
 
 
 def read_runs_of(
@@ -99,7 +106,7 @@ def read_runs_of(
             return records.read(stored)
         return None
 
-    listed = islice(_newest_first(records, kinds, since, until or datetime.max.replace(tzinfo=UTC)), most)
+    listed = islice(_newest_first(records, kinds, since, until or _NEVER), most)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="drtool-runs") as pool:
         yield from (record for record in pool.map(read, listed) if record is not None)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -51,6 +52,7 @@ from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
 
 Act = Callable[[Replay, Step], Json]
+_TOLD: Final = timedelta(days=14)  # how long a run that has not ended is told to who begins another
 
 _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "apply": apply_objects,
@@ -113,7 +115,7 @@ def run_cluster_restore(
 
 def _tell_unended(session: Session) -> None:
     """Say which runs were begun and have not ended: one of them may be what is wanted, or stand in the way."""
-    for each in known_runs(session):
+    for each in known_runs(session, session.repository.store.now() - _TOLD):
         if not each.is_over:
             session.world.progress.note(
                 f"run {each.run} of {each.by} has not ended, {each.steps} of its steps are done: "

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from drtool.repository.storage.base import ObjectStore
 from drtool.repository.storage.directory import DirectoryStore
 from drtool.repository.storage.memory import MemoryStore
 from drtool.repository.storage.retry import RetryingStore
+from tests.repository.counting import Noting
 from tests.repository.stage import Stage, make_stage, put
 
 RUN, PLAN = "20260302t080000z-ab12cd", b'{"a": "plan"}'
@@ -198,6 +200,38 @@ def test_runs_are_known_with_how_far_they_came(scene: Scene) -> None:
     first, second = known_runs(scene.session())
     assert (first.run, first.by, first.is_over) == (RUN, "operator-1", True)
     assert (second.run, second.steps, second.is_over) == ("second", 0, False)
+
+
+def test_only_the_days_since_a_run_was_made_are_listed_and_its_entries_are_read_some_at_once(
+    scene: Scene,
+) -> None:
+    begin_journal(scene.session(), "20260302t080000z-000000", PLAN)
+    scene.stage.clock.leap(days=100)
+    run = make_run_name(scene.stage.clock(), bytes(3))
+    journal = begin_journal(scene.session(), run, PLAN)
+    for number in range(7):
+        journal.write(f"s{number}", "begun", {})
+    together = threading.Barrier(8)
+
+    def wait(verb: str, name: str) -> None:
+        if verb == "get" and name.startswith("runs/"):
+            together.wait(20)
+
+    store = Noting(scene.stage.store, wait)
+
+    assert len(open_journal(scene.session(store=store), run)[0].entries()) == 8
+    assert "runs/" not in {*store.of("list"), *store.of("versions")}
+    assert [each.run for each in known_runs(scene.session(), scene.stage.clock())] == [run]
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 30])
+def test_a_run_is_found_though_the_clock_that_named_it_was_ahead(scene: Scene, ahead: int) -> None:
+    run = make_run_name(scene.stage.clock() + timedelta(days=ahead), bytes(3))
+    begin_journal(scene.session(), run, PLAN)
+    scene.stage.clock.leap(days=ahead)  # and its last entries are dated since
+    open_journal(scene.session(), run)[0].write("a", "begun", {})
+
+    assert len(open_journal(scene.session(), run)[0].entries()) == 2
 
 
 def test_what_no_operator_signed_and_what_is_junk_stops_nobody(scene: Scene) -> None:
