@@ -34,7 +34,7 @@ def network_policies(policy: Policy) -> Iterator[Object]:
         },
     )
     for volume in policy.volumes:
-        rules = list(database_rules(volume))
+        rules = list(_database_rules(volume))
         if rules:
             yield new(
                 "networking.k8s.io/v1",
@@ -56,7 +56,7 @@ def store_rule(endpoint: str | None) -> Object:
     return _to(parts.hostname or "", port)
 
 
-def database_rules(volume: Volume) -> Iterator[Object]:
+def _database_rules(volume: Volume) -> Iterator[Object]:
     """Yield the rules for the database of a volume, none where it has none."""
     match volume:
         case PostgresVolume(host=host, port=port):

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from drtool.deploy.mover import RUN_LABEL
 from drtool.deploy.names import COMMON, Object, new
-from drtool.deploy.network import DNS_RULE
+from drtool.deploy.network import ANYWHERE
 from drtool.deploy.pods import (
     BASELINE_CAPABILITIES,
     CLAIMS_FOLDER,
@@ -27,8 +27,7 @@ class OneOff:
     """What runs: command in place of the image's own, or args for it; as whom; with which keys of which Secrets.
 
     claim is mounted read-only in a folder of its name. placement are the fields of a pod that say where it may run.
-    Of root's rights it has the one to read what is not its own, and only for a claim. reaches are the rules of where it
-    may connect to beside names.
+    Of root's rights it has the one to read what is not its own, and only for a claim.
     """
 
     image: str
@@ -40,7 +39,6 @@ class OneOff:
     secrets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     claim: str = ""
     placement: Mapping[str, Any] = field(default_factory=dict)
-    reaches: Sequence[Object] = ()
 
 
 def one_off_name(run: str, step: str) -> str:
@@ -70,12 +68,15 @@ def one_off_pod(run: str, step: str, does: OneOff, limit_s: int) -> Object:
     return new("v1", "Pod", one_off_name(run, step), _labels(run, step), spec=spec)
 
 
-def one_off_network(run: str, step: str, does: OneOff) -> Object:
-    """Return the NetworkPolicy of the pod of a step: where nobody may connect to anything, it may all the same."""
+def one_off_network(run: str, step: str) -> Object:
+    """Return the NetworkPolicy of the pod of a step: where nobody may connect to anything, it may all the same.
+
+    To anything, for what it asks lies behind a Service, at another address and another port than are known.
+    """
     spec = {
         "podSelector": {"matchLabels": _labels(run, step)},
         "policyTypes": ["Ingress", "Egress"],
-        "egress": [DNS_RULE, *does.reaches],
+        "egress": [ANYWHERE],
     }
     name = one_off_name(run, step)
     return new("networking.k8s.io/v1", "NetworkPolicy", name, _labels(run, step), spec=spec)

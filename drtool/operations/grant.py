@@ -149,16 +149,13 @@ def _add_wal(maker: GrantMaker, held: Held, choice: RecoveryChoice) -> None:
     """Grant the WAL of choice, and the tails of a segment that no writer signed whole."""
     granted = {stored.name for stored in maker.add_wal(held.store, wal_of(held, choice))}
     for plan in choice.segments:
-        if not any(stored.name in granted for stored in _stored(held, plan)):
-            _add_tails(maker, held, plan)
-
-
-def _add_tails(maker: GrantMaker, held: Held, plan: SegmentPlan) -> None:
-    if not maker.add_wal(held.store, _tails_of(held, plan)):
-        raise Corrupt(
-            f"no object of WAL segment {plan.name(held.wal.segment_size)} is signed by a writer",
-            hint="Grant a moment before it, or another point: `drtool points` lists them.",
-        )
+        if any(stored.name in granted for stored in _stored(held, plan)):
+            continue
+        if plan.tails or not maker.add_wal(held.store, _tails_of(held, plan)):
+            raise Corrupt(
+                f"no object of WAL segment {plan.name(held.wal.segment_size)} is signed by a writer",
+                hint="Grant a moment before it, or another point: `drtool points` lists them.",
+            )
 
 
 def _tails_of(held: Held, plan: SegmentPlan) -> list[Stored]:

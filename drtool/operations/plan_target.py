@@ -39,7 +39,7 @@ _WORK: Final = (
     (_kind("", "persistentvolumeclaims"), ("list",)),
     (_kind("networking.k8s.io", "networkpolicies"), ("create", "get", "list", "patch", "delete")),
     (_kind("coordination.k8s.io", "leases"), ("create", "get", "update", "delete")),
-    (_kind("", "namespaces", namespaced=False), ("create", "get", "delete")),
+    (_kind("", "namespaces", namespaced=False), ("create", "get", "patch", "delete")),
     (_kind("", "persistentvolumes", namespaced=False), ("list",)),
 )
 # Who gives a right away must have it, or these.

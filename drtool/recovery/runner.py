@@ -97,9 +97,7 @@ class Runner:
             future.result()
         except DrtoolError as fault:
             hint = " ".join(each for each in (fault.hint, self.way_on) if each)
-            # A step that refuses has changed what it did before, and so have those before it.
-            kind = DrtoolError if isinstance(fault, Refused) else type(fault)
-            named = kind(f"step {step.id}: {fault.message}", hint=hint)
+            named = _kind(fault)(f"step {step.id}: {fault.message}", hint=hint)
             named.__cause__ = fault
             return named
         return None
@@ -113,5 +111,10 @@ def _ready(waiting: Sequence[Step], done: Mapping[str, Json]) -> list[Step]:
 def _told(fault: Exception) -> Json:
     """Return what a journal keeps of an error."""
     if isinstance(fault, DrtoolError):
-        return {"error": fault.message, "hint": fault.hint, "exit": fault.exit_code}
+        return {"error": fault.message, "hint": fault.hint, "exit": _kind(fault).exit_code}
     return {"error": f"{type(fault).__name__}: {fault}", "hint": "", "exit": DrtoolError.exit_code}
+
+
+def _kind(fault: DrtoolError) -> type[DrtoolError]:
+    """Return what a step's error is to the run: one that refuses has changed something, and so have those before it."""
+    return DrtoolError if isinstance(fault, Refused) else type(fault)

@@ -140,7 +140,8 @@ def _days_of(records: Records, since: datetime, until: datetime) -> list[str]:
     count = max(0, (end.astimezone(UTC).date() - since.astimezone(UTC).date()).days + 1)
     if count <= _FEW_DAYS:
         return [f"runs/{since.astimezone(UTC) + timedelta(days=day):%Y%m%d}/" for day in range(count)]
-    return [day for day in _days(records) if f"runs/{since:%Y%m%d}/" <= day <= f"runs/{until:%Y%m%d}/"]
+    first, last = (f"runs/{each.astimezone(UTC):%Y%m%d}/" for each in (since, end))
+    return [day for day in _days(records) if first <= day <= last]
 
 
 def _days(records: Records) -> list[str]:

@@ -16,7 +16,7 @@ KEYS = Identity("seaweed-access", "seaweed-secret")
 
 def store_at(server: SeaweedFS, bucket: str) -> S3Store:
     credentials = S3Credentials(KEYS.access_key, KEYS.secret_key)
-    return S3Store(S3Settings(bucket, endpoint=server.endpoint, credentials=lambda: credentials, attempts=1))
+    return S3Store(S3Settings(bucket, endpoint=server.endpoint, credentials=lambda: credentials))
 
 
 def test_a_killed_server_has_all_that_it_acknowledged_when_it_is_started_again(tmp_path: Path) -> None:

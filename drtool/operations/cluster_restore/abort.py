@@ -24,7 +24,7 @@ from drtool.recovery.journal import ABORT, fold
 from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
 from drtool.sources.kubernetes import writing
 from drtool.sources.kubernetes.client import Resource
-from drtool.sources.kubernetes.faults import Absent
+from drtool.sources.kubernetes.faults import Absent, Forbidden
 from drtool.sources.kubernetes.known import (
     CLAIMS,
     CONFIG_MAPS,
@@ -180,6 +180,8 @@ def _is_used(replay: Replay, definition: Json) -> bool:
         return resource is not None and any(replay.cluster.pages(resource, None))
     except Absent:  # it is going already
         return False
+    except Forbidden:  # who may not look leaves it to those who may
+        return True
 
 
 def _removed(replay: Replay, objects: Iterable[tuple[Resource, Json]]) -> Iterator[str]:

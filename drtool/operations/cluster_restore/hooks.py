@@ -1,6 +1,5 @@
 """Hooks of the policy: what the team does by hand. Run again by --resume where they had begun and not ended."""
 
-from drtool.deploy.network import ANYWHERE
 from drtool.deploy.one_off import OneOff
 from drtool.deploy.pods import DRTOOL_USER
 from drtool.errors import DrtoolError, TemporaryFailure
@@ -31,7 +30,7 @@ def _run(replay: Replay, step: Step, hook: CommandHook | JobHook) -> None:
     if isinstance(hook, JobHook):
         user = hook.job.run_as
         who = (user.user, user.group, user.groups) if user else (DRTOOL_USER, DRTOOL_USER, ())
-        does = OneOff(hook.job.image, hook.job.command, (), *who, reaches=[ANYWHERE])
+        does = OneOff(hook.job.image, hook.job.command, (), *who)
         run_pod(replay, step.id, does, limit_s)
         return
     deadline = Deadline(replay.session.world, limit_s)

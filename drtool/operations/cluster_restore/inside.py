@@ -40,7 +40,7 @@ def run_pod(replay: Replay, step: str, does: OneOff, limit_s: float) -> str:
         ending=replay.session.world.ending,
     )
     limit = int(limit_s) + _START_S
-    network = one_off_network(replay.run, step, does)
+    network = one_off_network(replay.run, step)
     network["metadata"]["namespace"] = replay.namespace
     try:
         apply(replay.cluster, NETWORK_POLICIES, network, MANAGER, force=True)
@@ -51,8 +51,11 @@ def run_pod(replay: Replay, step: str, does: OneOff, limit_s: float) -> str:
 
 
 def _clear(replay: Replay, step: str) -> None:
-    for resource in (PODS, NETWORK_POLICIES):
-        delete(replay.cluster, resource, replay.namespace, one_off_name(replay.run, step))
+    name = one_off_name(replay.run, step)
+    try:
+        delete(replay.cluster, PODS, replay.namespace, name)
+    finally:
+        delete(replay.cluster, NETWORK_POLICIES, replay.namespace, name)
 
 
 def _followed(replay: Replay, step: str, deadline: Deadline) -> str:

@@ -39,12 +39,11 @@ def make_run_name(now: datetime, chance: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
-    """A run that the repository has a journal of. steps counts those that are done."""
+    """A run that the repository has a journal of."""
 
     run: str
     begun: datetime
     by: str
-    steps: int
     is_over: bool
 
 
@@ -210,9 +209,8 @@ def known_runs(session: Session, since: datetime | None = None) -> list[KnownRun
         records.sort(key=_number)
         said = [(record.value["step"], record.value["state"]) for record in records]
         is_over = any(step in ("end", "abort") and state == "done" for step, state in said)
-        steps = sum(state == "done" for _, state in said)
         begun = parse_json_time(records[0].value["time"])
-        found.append(KnownRun(run, begun, records[0].signer, steps, is_over))
+        found.append(KnownRun(run, begun, records[0].signer, is_over))
     return sorted(found, key=lambda each: each.begun)
 
 
@@ -220,7 +218,7 @@ def _made(run: str) -> datetime | None:
     """Return the day since which a run of this name may have a journal; None for a name that nobody of us gave."""
     try:
         return datetime.strptime(run.partition("z-")[0], _MADE).replace(tzinfo=UTC) - _CLOCKS
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

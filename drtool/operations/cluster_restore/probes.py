@@ -3,7 +3,6 @@
 from typing import Final
 from urllib.parse import urlsplit
 
-from drtool.deploy.network import ANYWHERE
 from drtool.deploy.one_off import OneOff
 from drtool.errors import NotProven, TemporaryFailure
 from drtool.operations.cluster_restore.inside import failure_of, run_command, run_pod
@@ -33,7 +32,6 @@ def run_probe(replay: Replay, step: Step, *, limit_s: float = LIMIT_S) -> Json:
             asked = OneOff(
                 replay.plan.wishes.image,
                 args=(*args, "--limit", str(int(limit_s))),
-                reaches=[ANYWHERE],  # behind a Service lies another port
             )
             run_pod(replay, step.id, asked, limit_s)
         case CommandProbe():

@@ -3,7 +3,6 @@
 import json
 from typing import Final
 
-from drtool.deploy.network import database_rules
 from drtool.deploy.one_off import OneOff
 from drtool.deploy.secrets import files_of, volume_keys
 from drtool.errors import Refused, TemporaryFailure
@@ -30,7 +29,6 @@ def treat_queues(replay: Replay, step: Step) -> Json:
         replay.plan.wishes.image,
         args=("mover", "queues", volume.broker, there.model_dump_json(exclude_defaults=True)),
         secrets=volume_keys(volume),
-        reaches=[*database_rules(there)],
     )
     log = run_pod(replay, step.id, does, _LIMIT_S)
     for line in reversed(log.splitlines()):

@@ -8,7 +8,6 @@ files would be any better without somebody's decision.
 import json
 from typing import Final
 
-from drtool.deploy.network import database_rules
 from drtool.deploy.one_off import OneOff
 from drtool.deploy.pods import CLAIMS_FOLDER, DRTOOL_USER
 from drtool.deploy.secrets import files_of, volume_keys
@@ -61,7 +60,6 @@ def _look(replay: Replay, step: Step, asked: FileReferences) -> Json:
         secrets=volume_keys(volume),
         claim=claim,
         placement=_placement(replay, place),
-        reaches=[*database_rules(volume)],
     )
     log = run_pod(replay, step.id, does, asked.time_limit.total_seconds())
     for line in reversed(log.split("\n")):

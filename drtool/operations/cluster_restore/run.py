@@ -118,7 +118,7 @@ def _tell_unended(session: Session) -> None:
     for each in known_runs(session, session.repository.store.now() - _TOLD):
         if not each.is_over:
             session.world.progress.note(
-                f"run {each.run} of {each.by} has not ended, {each.steps} of its steps are done: "
+                f"run {each.run} of {each.by} has not ended: "
                 f"--resume {each.run} goes on with it, --abort {each.run} undoes it"
             )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 import boto3
 from botocore.config import Config
@@ -41,6 +41,7 @@ from drtool.repository.storage.settings import S3Settings
 
 CONNECTIONS = 16
 CLOCK_AGE_S = 300  # how long one look at the store's clock serves
+_SLEEPLESS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 _EMPTY = {"InvalidRange": b"", "416": b""}  # a range beyond the end
 _GONE = dict.fromkeys(MISSING)  # some stores tell that there was nothing to delete
@@ -61,7 +62,7 @@ class S3Store:
         self._settings = settings
         self._lock = Lock()
         self._client: Any = None
-        self._clock: tuple[datetime, float] | None = None  # the store's, and time.monotonic() at that moment
+        self._clock: tuple[datetime, float] | None = None  # the store's, and _elapsed() at that moment
 
     def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
         check_name(name)
@@ -140,14 +141,14 @@ class S3Store:
     def now(self) -> datetime:
         """Return the store's clock, to the second: the Date of an answer, and what has passed since."""
         seen = self._clock
-        if seen is None or time.monotonic() - seen[1] > CLOCK_AGE_S:
+        if seen is None or _elapsed() - seen[1] > CLOCK_AGE_S:
             # A listing of one object, because a HEAD that is refused says nothing but 403 or 404.
             answer = self._ask(
                 "read the clock", lambda client: self._list(client, "list_objects_v2", MaxKeys=1)
             )
             date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-            self._clock = seen = (date.astimezone(UTC), time.monotonic())
-        return seen[0] + timedelta(seconds=time.monotonic() - seen[1])
+            self._clock = seen = (date.astimezone(UTC), _elapsed())
+        return seen[0] + timedelta(seconds=_elapsed() - seen[1])
 
     def close(self) -> None:
         """Close the connections. The store can still be used, and then opens new ones."""
@@ -253,6 +254,11 @@ class S3Store:
             return self._client
 
 
+def _elapsed() -> float:
+    """Return seconds that go on while the machine sleeps: an answer of the store gets no younger by that."""
+    return time.clock_gettime(_SLEEPLESS)
+
+
 def _named(found: list[ObjectVersion]) -> list[ObjectVersion]:
     """Return those that drtool may have named: what else lies in the bucket is none of ours."""
     return [one for one in found if is_name(one.name)]
@@ -283,7 +289,7 @@ def _connect(settings: S3Settings) -> Any:
             },
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "total_max_attempts": settings.attempts},
+            retries={"total_max_attempts": 1},  # RetryingStore repeats, and asks a fence before each
             connect_timeout=settings.connect_timeout_s,
             read_timeout=settings.read_timeout_s,
             max_pool_connections=CONNECTIONS,

@@ -31,7 +31,6 @@ class S3Settings:
     ca_file: Path | None = None
     connect_timeout_s: float = 10
     read_timeout_s: float = 60
-    attempts: int = 3  # boto3's own, within seconds; RetryingStore has the patience
 
     @property
     def place(self) -> str:

@@ -125,6 +125,14 @@ def test_a_definition_stays_while_others_have_objects_of_it(tmp_path: Path, *, i
     assert bool(found.told.notes) == is_used
 
 
+def test_a_definition_stays_that_nobody_may_look_below(tmp_path: Path) -> None:
+    with run(tmp_path, [NAMESPACE, DEFINITION], [SHOP]) as found:
+        done(found)
+        found.api.forbidden.add(CARTS)
+        abort_run(found.replay)
+        assert found.find("CustomResourceDefinition", "carts.shop.test")
+
+
 def volume(name: str, policy: str, uid: str, **reference: str) -> Json:
     claimed = {"namespace": "shop", "name": "media", "uid": uid, **reference}
     spec = {"claimRef": claimed, "persistentVolumeReclaimPolicy": policy}

@@ -19,4 +19,4 @@ def proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
 @pytest.fixture
 def settings(s3_server: S3Server, proxy: FaultProxy) -> S3Settings:
     """Settings through the proxy, without boto3's own retries."""
-    return replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint, attempts=1)
+    return replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint)

@@ -238,7 +238,7 @@ def test_what_is_not_told_or_not_changed_for_want_of_a_right_is_told_from_what_i
 
 def test_an_outage_is_no_finding(s3_server: S3Server) -> None:
     with FaultProxy(s3_server.server.endpoint) as proxy:
-        store = S3Store(replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint, attempts=1))
+        store = S3Store(replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint))
         for method in ("GET", "DELETE"):
             proxy.inject(Answer(503, error("SlowDown")), when=method)
             with pytest.raises(StoreOutage):

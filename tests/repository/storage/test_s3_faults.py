@@ -1,6 +1,7 @@
 """S3 on a bad day: each fault is its own clear error, and nothing half-true is ever returned."""
 
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from drtool.demo.servers.process import free_port
 from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable
 from drtool.repository.storage.retry import RetryingStore
-from drtool.repository.storage.s3 import S3Store
+from drtool.repository.storage.s3 import CLOCK_AGE_S, S3Store
 from drtool.repository.storage.settings import S3Credentials, S3Settings
 from tests.conftest import ADMIN, S3Server
 from tests.contracts.object_store import put
@@ -83,14 +84,16 @@ def test_an_outage_that_does_not_end_is_temporary_and_says_what_the_store_answer
     assert raised.value.hint
 
 
-def test_boto_retries_by_itself_within_seconds(settings: S3Settings, proxy: FaultProxy) -> None:
-    store = S3Store(replace(settings, attempts=3))
-    proxy.inject(Answer(503, error("SlowDown")), times=2)
+@pytest.mark.parametrize("fault", [Answer(503, error("SlowDown")), Reset()], ids=str)
+def test_nothing_is_asked_again_below_the_fence(
+    store: S3Store, proxy: FaultProxy, fault: Answer | Reset
+) -> None:
+    proxy.inject(fault, times=2)
 
-    put(store, "a", b"x")
+    with pytest.raises(StoreOutage):
+        put(store, "a", b"x")
 
-    assert [method for method, _ in proxy.requests] == ["PUT"] * 3
-    store.close()
+    assert [method for method, _ in proxy.requests] == ["PUT"]
 
 
 @pytest.mark.parametrize("after", [0, 1, 70_000])
@@ -216,7 +219,7 @@ def test_every_refusal_has_its_own_words_and_is_not_repeated(
     ids=lambda value: str(value)[:20],
 )
 def test_wrong_settings_are_told_apart(s3_server: S3Server, changes: dict[str, object], words: str) -> None:
-    store = S3Store(replace(s3_server.plain, attempts=1, **changes))  # type: ignore[arg-type]  # a table of both
+    store = S3Store(replace(s3_server.plain, **changes))  # type: ignore[arg-type]  # a table of both
 
     for call in (
         lambda: store.get("a"),
@@ -233,7 +236,7 @@ def test_wrong_settings_are_told_apart(s3_server: S3Server, changes: dict[str, o
 
 
 def test_a_server_that_does_not_run_is_an_outage(s3_server: S3Server) -> None:
-    store = S3Store(replace(s3_server.plain, endpoint=f"http://127.0.0.1:{free_port()}", attempts=1))
+    store = S3Store(replace(s3_server.plain, endpoint=f"http://127.0.0.1:{free_port()}"))
 
     with pytest.raises(StoreOutage, match="connection refused"):
         store.now()
@@ -268,7 +271,7 @@ def test_a_server_without_tls_is_told_from_one_with_a_foreign_certificate(s3_ser
     endpoint = s3_server.server.endpoint.replace("http:", "https:")
 
     with pytest.raises(StoreUnavailable, match="does not speak TLS"):
-        S3Store(replace(s3_server.plain, endpoint=endpoint, attempts=1)).now()
+        S3Store(replace(s3_server.plain, endpoint=endpoint)).now()
 
 
 @pytest.fixture
@@ -294,7 +297,7 @@ def test_a_certificate_is_trusted_by_the_ca_file_alone(s3_server: S3Server, cert
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     with FaultProxy(s3_server.server.endpoint, tls) as proxy:
-        settings = replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint, attempts=1)
+        settings = replace(s3_server.at(s3_server.plain), endpoint=proxy.endpoint)
 
         with pytest.raises(StoreUnavailable, match=r"certificate of .* is not trusted") as raised:
             S3Store(settings).now()
@@ -335,6 +338,18 @@ def test_the_clock_is_the_stores_and_asked_for_once(store: S3Store, proxy: Fault
     assert first.isoformat().startswith("2026-01-01T12:00:0")
     assert second >= first
     assert len(proxy.requests) == 1
+
+
+def test_a_machine_that_slept_asks_for_the_clock_again(
+    store: S3Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.now()
+    asleep = time.clock_gettime(time.CLOCK_BOOTTIME) + CLOCK_AGE_S + 1  # CLOCK_MONOTONIC has stood still
+    monkeypatch.setattr(time, "clock_gettime", lambda _clock: asleep)
+
+    store.now()
+
+    assert len(proxy.requests) == 2
 
 
 def test_settings_and_credentials_do_not_show_the_secret() -> None:
