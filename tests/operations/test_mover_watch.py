@@ -137,6 +137,46 @@ def test_a_pod_that_does_not_start_is_told_and_waited_for_until_the_limit(
         watch.look()
 
 
+def test_a_node_that_says_nothing_is_waited_for_until_the_limit_and_then_named(
+    watch: Watch, api: Api, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {**pod("it", "Running"), "spec": {"nodeName": "b2"}}
+    serve(api, lost)
+    api.away.add(f"{PODS}/it/log")
+    watch.look()
+    assert notes.said == []  # it may have been the API server, which has yet to answer something else
+    watch.look()
+    watch.look()
+    assert notes.said == ["pod it is on node b2, which says nothing"]
+    monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
+    with pytest.raises(TemporaryFailure, match="on node b2, which says nothing") as raised:
+        watch.look()
+    assert "delete pod it --force" in raised.value.hint
+
+
+def test_a_node_that_speaks_again_has_all_its_time_again(
+    watch: Watch, api: Api, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(api, {**pod("it", "Running"), "spec": {"nodeName": "b2"}}, it="writing\n")
+    api.away.add(f"{PODS}/it/log")
+    watch.look()
+    api.away.clear()
+    watch.look()
+    assert notes.phases == ["writing"]
+    monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
+    api.away.add(f"{PODS}/it/log")
+    watch.look()
+
+
+def test_a_pod_that_is_asked_and_never_ends_is_not_waited_for_for_ever(
+    watch: Watch, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mover_watch, "_ASKED_S", -1.0)
+    api.answers[f"{PODS}/ask"] = pod("ask", "Running", running={})
+    with pytest.raises(TemporaryFailure, match="asking: pod ask did not end"):
+        watch.last_word("ask", "asking")
+
+
 def test_the_answer_of_a_pod_that_was_asked_is_its_last_word(watch: Watch, api: Api) -> None:
     api.answers[f"{PODS}/ask"] = pod("ask", "Succeeded", terminated={"exitCode": 0, "message": "999 999"})
     assert watch.last_word("ask", "asking") == "999 999"

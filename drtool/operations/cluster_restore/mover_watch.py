@@ -17,6 +17,7 @@ from drtool.sources.kubernetes.pod_faults import pod_fault
 
 _PAUSE_S: Final = 1.0
 _STUCK_S: Final = 300.0  # an image that is large, a volume that is attached elsewhere
+_ASKED_S: Final = 900.0
 _LINES: Final = 20
 _ENDS: Final = {4: NotProven, 5: Refused}
 
@@ -38,19 +39,35 @@ class Watch:
     _stuck: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> None:
-        """Show what the newest pod says, then wait a moment. Raises TemporaryFailure for one that does not start."""
+        """Show what the newest pod says, then wait a moment.
+
+        Raises TemporaryFailure for one that does not start, or whose node says nothing, for long.
+        """
         pods = self._pods()
         if not pods:
             self._check_made()
         else:
             self._stuck.pop(self.job, None)
             self._check_start(pods[-1])
-            lines = self._log(pods[-1], 1).splitlines()
-            if lines and lines[-1] != self._said:
-                self._said = lines[-1]
-                if not self._said.startswith("{"):  # its result, which is for us
-                    self.world.progress.phase(self._said)
+            self._show(pods[-1])
         self._pause()
+
+    def _show(self, pod: Json) -> None:
+        """Show what a pod says. Raises TemporaryFailure where its kubelet could not be asked for long."""
+        silence = f"log of {pod['metadata']['name']}"
+        try:
+            lines = self._log(pod, 1, patience_s=0).splitlines()
+        except TemporaryFailure:
+            if silence in self._stuck:  # the API server itself has answered since
+                self._bear(silence, self._silent(pod))
+            else:
+                self._stuck[silence] = time.monotonic()
+            return
+        self._stuck.pop(silence, None)
+        if lines and lines[-1] != self._said:
+            self._said = lines[-1]
+            if not self._said.startswith("{"):  # its result, which is for us
+                self.world.progress.phase(self._said)
 
     def result(self) -> Json:
         """Return the result that the pod that ended well printed last. Raises WordLost where it is."""
@@ -80,6 +97,7 @@ class Watch:
 
     def last_word(self, name: str, doing: str) -> str:
         """Return the termination message of a pod of one container. Raises Refused or TemporaryFailure without."""
+        end = time.monotonic() + _ASKED_S
         while True:
             pod = self.cluster.get(PODS, self.namespace, name)
             if pod is None:
@@ -96,6 +114,11 @@ class Watch:
                     hint="The image has to have sh and id; recover with --to-dir and its own programs elsewhere.",
                 )
             self._check_start(pod)
+            if time.monotonic() > end:
+                raise TemporaryFailure(
+                    f"{doing}: pod {name} did not end in {_ASKED_S:g} s",
+                    hint=f"`kubectl --namespace {self.namespace} describe pod {name}` says why; delete it, and resume.",
+                )
             self._pause()
 
     def _check_made(self) -> None:
@@ -116,6 +139,15 @@ class Watch:
             self._stuck.pop(name, None)
             return
         self._bear(name, fault)
+
+    def _silent(self, pod: Json) -> Symptom:
+        name, node = pod["metadata"]["name"], (pod.get("spec") or {}).get("nodeName", "")
+        return Symptom(
+            "error",
+            f"pod {name} is on node {node}, which says nothing",
+            "Bring the node back. If it is lost for good, delete the pod, which makes room for another one: "
+            f"`kubectl --namespace {self.namespace} delete pod {name} --force`; then resume.",
+        )
 
     def _bear(self, name: str, fault: Symptom, *, is_told: bool = True) -> None:
         """Tell a fault once, and bear it for a while. Raises TemporaryFailure once it has lasted."""
@@ -140,10 +172,11 @@ class Watch:
         ]
         return sorted(pods, key=lambda each: str(each["metadata"]["creationTimestamp"]))
 
-    def _log(self, pod: Json, lines: int) -> str:
+    def _log(self, pod: Json, lines: int, *, patience_s: float | None = None) -> str:
         query = urlencode({"container": CONTAINER, "tailLines": lines})
         name = pod["metadata"]["name"]
-        return self.cluster.text(f"{PODS.path(self.namespace, name)}/log?{query}", f"read the log of {name}")
+        where = f"{PODS.path(self.namespace, name)}/log?{query}"
+        return self.cluster.text(where, f"read the log of {name}", patience_s=patience_s)
 
     def _pause(self) -> None:
         if self.world.ending.wait(_PAUSE_S):

@@ -181,9 +181,9 @@ class Cluster:
             return {}
         return self._value(answer, doing)
 
-    def text(self, target: str, doing: str) -> str:
+    def text(self, target: str, doing: str, *, patience_s: float | None = None) -> str:
         """Return the text that is at target, as a pod's log is; empty for what is not there, or has not begun."""
-        answer = self._patiently("GET", target, None, None)
+        answer = self._patiently("GET", target, None, patience_s)
         if answer.status in (204, 400, 404):
             return ""
         if answer.status != 200:  # noqa: PLR2004
