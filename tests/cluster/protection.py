@@ -228,12 +228,20 @@ class Protection:
         self.finish(job, deadline_s=deadline_s)
         return self.kubectl("logs", f"--selector=job-name={job}", "--tail=-1")
 
-    def begin(self, volume: str) -> str:
-        """Begin to back a volume up, due or not, and return the name of the Job."""
+    def ask(self, volume: str, *arguments: str) -> Answer:
+        """Run drtool in a pod like those that back volume up, and return its answer."""
+        job = self.begin(volume, *arguments, "--json")
+        self.finish(job)
+        said = self.kubectl("logs", f"--selector=job-name={job}", "--tail=-1")
+        answer: Answer = json.JSONDecoder().raw_decode(said, said.index("{"))[0]
+        return answer
+
+    def begin(self, volume: str, *arguments: str) -> str:
+        """Begin to back a volume up, due or not, or to do what arguments say; return the name of the Job."""
         name = f"now-{volume}-{token_hex(2)}"
         how = ("create", "job", name, f"--from=cronjob/drtool-backup-{volume}")
         job = json.loads(self.kubectl(*how, "--dry-run=client", "--output=json"))
-        job["spec"]["template"]["spec"]["containers"][0]["args"].remove("--due")
+        job["spec"]["template"]["spec"]["containers"][0]["args"] = [*(arguments or ("backup", volume))]
         self.kubectl("create", "--filename=-", stdin=json.dumps(job))
         return name
 

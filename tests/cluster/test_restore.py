@@ -1,30 +1,46 @@
 """`drtool restore --to-cluster` on real clusters: tiny is lost, and comes back into another one from kit and bucket."""
 
+import re
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.cluster.cluster import LabCluster
+from tests.cluster.faults import kill_pod, killed
 from tests.cluster.lab import Lab
 from tests.cluster.load.ledger import Ledger, read_ledger
 from tests.cluster.observe import execute
+from tests.cluster.process import wait_until
 from tests.cluster.protection import write_secret
 from tests.cluster.smoke import Visitor, visit
 from tests.cluster.system import TINY
 from tests.cluster.under_load import protected
-from tests.cluster.way_back import IMAGE, Answer, WayBack, inventory, lose, moments_of
+from tests.cluster.way_back import (
+    IMAGE,
+    RESTORE_S,
+    Answer,
+    WayBack,
+    assert_told_as_it_was,
+    inventory,
+    lose,
+    moments_of,
+)
+from tests.faults.proxy import Delay, FaultProxy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab]
 
 LOADED_S = 20
 STRIDE = 5  # entries of the journal between two kills
-GRAIN = timedelta(seconds=2)  # the store tells its clock in whole seconds
-STARTS = timedelta(seconds=20)  # a Python process, and the keys that it unlocks, while other tests run
-MOST = 0.9  # phases may run beside each other, never leave a hole
 IN_THE_DATA = 24  # entries after which the movers are at work
+AWAY_S = 60
+HELD_S = 10  # what a mover asks of the store takes so long, until it is at work
+BEGUN_S = 120
 PSQL = (
     "psql",
     "--host=/var/run/postgresql",
@@ -94,26 +110,14 @@ def assert_kept(lost: Lost, moments: dict[str, datetime]) -> None:
     assert found.of("posts").acknowledged > 0
 
 
-def assert_told_as_it_was(restored: Answer, asked: datetime, served: datetime) -> None:
-    """Assert that the times and losses that the report tells are those of a clock outside of it."""
-    begun, ended = (datetime.fromisoformat(restored[name]) for name in ("begun", "ended"))
-    assert asked - GRAIN <= begun < asked + STARTS
-    assert served - STARTS < ended <= served + GRAIN
-    assert sum(restored["phases"].values()) >= (ended - begun).total_seconds() * MOST
-    for volume in restored["volumes"]:
-        lost = (begun - datetime.fromisoformat(volume["moment"])).total_seconds()
-        assert volume["loss_seconds"] == pytest.approx(lost, abs=1), volume["volume"]
-
-
 def test_a_lost_system_comes_back_into_another_cluster_and_is_protected_there(
     emptied: Lost, lab: Lab, tmp_path: Path
 ) -> None:
     way = emptied.way
     write_secret(tmp_path / "drtool-s3", way.protection.writer_secret())
 
-    asked = datetime.now(UTC)
-    answer = way.restore(*("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path))
-    served = datetime.now(UTC)
+    enrols = ("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path)
+    answer, asked, served = way.timed_restore(*enrols)
 
     assert answer["restore"]["outcome"] == "restored"
     assert_told_as_it_was(answer["restore"], asked, served)
@@ -159,3 +163,94 @@ def test_a_run_that_was_killed_is_undone_and_the_cluster_is_as_it_was(emptied: L
 
     assert undone["outcome"] == "aborted"
     assert inventory(way.target, TINY.namespace) == before
+
+
+@pytest.mark.long
+def test_a_run_waits_for_an_api_server_that_is_away_while_movers_work(
+    emptied: Lost, second_cluster: LabCluster, lab: Lab
+) -> None:
+    with restoring(emptied, lab) as (result, store):
+        with killed(second_cluster.control_plane.apiserver):
+            store.clear()
+            with pytest.raises(TimeoutError):
+                result.result(AWAY_S)
+        assert_complete(emptied, result.result(RESTORE_S))
+
+
+@pytest.mark.long
+def test_a_mover_that_is_killed_is_followed_by_another_one(emptied: Lost, lab: Lab) -> None:
+    with restoring(emptied, lab) as (result, store):
+        pod, _ = mover(emptied.way)
+        kill_pod(emptied.way.target, TINY.namespace, pod)
+        store.clear()
+        assert_complete(emptied, result.result(RESTORE_S))
+
+
+@pytest.mark.long
+def test_a_node_that_is_lost_while_movers_work_is_waited_for(
+    emptied: Lost, second_cluster: LabCluster, lab: Lab
+) -> None:
+    with restoring(emptied, lab) as (result, store):
+        _, name = mover(emptied.way)
+        [node] = [each for each in second_cluster.nodes if each.name == name]
+        with killed(node):
+            store.clear()
+            with pytest.raises(TimeoutError):
+                result.result(AWAY_S)
+        assert_complete(emptied, result.result(RESTORE_S))
+
+
+@pytest.mark.long
+def test_a_node_that_stays_away_is_named_and_the_run_is_gone_on_with_once_it_is_back(
+    emptied: Lost, second_cluster: LabCluster, lab: Lab
+) -> None:
+    with restoring(emptied, lab, code=75) as (result, store):
+        _, name = mover(emptied.way)
+        [node] = [each for each in second_cluster.nodes if each.name == name]
+        with killed(node):
+            store.clear()
+            answer = result.result(RESTORE_S)
+        failure, run = answer["restore"]["failure"], answer["restore"]["run"]
+        named = rf"step restore (\w+): pod (\S+) is on node {name}, which says nothing"
+        volume, pod = re.fullmatch(named, failure["cause"]).groups()  # type: ignore[union-attr]
+        assert f"restore {volume}" in failure["steps"]
+        assert f"delete pod {pod} --force" in failure["hint"]
+        assert failure["way_on"].startswith(f"Go on with --resume {run}, or undo it with --abort {run}")
+        second_cluster.wait_until_ready(node)
+
+        unattended = ("--confirm-target", emptied.way.uid, "--endpoint", store.endpoint)
+        assert_complete(emptied, emptied.way.run("--resume", run, *unattended))
+
+
+@contextmanager
+def restoring(lost: Lost, lab: Lab, *, code: int = 0) -> Iterator[tuple[Future[Answer], FaultProxy]]:
+    """Restore to the moment before the mistake; give the answer to come, and the store, once PostgreSQL is on its way.
+
+    Movers are held in what they ask of the store, until that is cleared.
+    """
+    address = str(urlsplit(lab.minio.endpoint).hostname)
+    with FaultProxy(lab.minio.endpoint, address=address) as store, ThreadPoolExecutor(1) as pool:
+        store.inject(Delay(HELD_S), times=None, when="X-Amz-Signature")  # whoever has a signed URL
+        asks = ("--at", lost.mistake.isoformat(), "--endpoint", store.endpoint)
+        result = pool.submit(lost.way.restore, *asks, code=code)
+        wait_until(
+            lambda: any("/postgres/" in path and "X-Amz-Signature" in path for _, path in [*store.requests]),
+            "the mover of postgres is at work",
+            deadline_s=BEGUN_S,
+        )
+        yield result, store
+
+
+def mover(way: WayBack) -> tuple[str, str]:
+    """Return the pod that brings PostgreSQL back, and its node."""
+    chosen = "drtool.io/volume=postgres,app.kubernetes.io/component=mover"
+    what = ("get", "pods", f"--namespace={TINY.namespace}", f"--selector={chosen}")
+    path = '{range .items[?(@.status.phase=="Running")]}{.metadata.name} {.spec.nodeName}{"\\n"}{end}'
+    found: list[str] = []
+
+    def runs() -> bool:
+        found[:] = way.target.kubectl(*what, f"--output=jsonpath={path}").split()
+        return len(found) == 2
+
+    wait_until(runs, "the mover of postgres runs", deadline_s=BEGUN_S)
+    return found[0], found[1]

@@ -1,39 +1,62 @@
-"""wesago is lost and comes back into another cluster: replicas, Sentinels that had moved the master, media, logs."""
+"""wesago is lost with a gigabyte and comes back into another cluster: replicas, Sentinels that had moved the master,
+media, logs, and tasks that were waiting. Then once more, from the same points.
+"""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.bulk import GIGABYTE, UPLOADS, digest, fill
 from tests.cluster.cluster import Cluster, LabCluster
 from tests.cluster.lab import Lab
 from tests.cluster.load.ledger import Ledger, read_ledger
-from tests.cluster.observe import execute
 from tests.cluster.process import wait_until
 from tests.cluster.protection import write_secret
 from tests.cluster.smoke import Visitor, read_page, visit
 from tests.cluster.system import WESAGO
 from tests.cluster.under_load import protected
-from tests.cluster.way_back import WayBack, lose
+from tests.cluster.way_back import (
+    Answer,
+    WayBack,
+    assert_followed,
+    assert_told_as_it_was,
+    lose,
+    points_of,
+)
+from tests.cluster.wesago import (
+    SETTLED_S,
+    assert_held_until_released,
+    inside,
+    logged,
+    master,
+    move_master,
+    order_tasks,
+    sql,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.long]
 
 LOADED_S = 20
-SETTLED_S = 60
-SENTINEL = ("redis-cli", "-p", "26379", "sentinel")
-PSQL = ("psql", "--username=wesago", "--no-align", "--tuples-only", "--command")
+FOLLOWED_S = 120
 
 
 @dataclass(frozen=True)
 class Lost:
-    """wesago, which is lost, the way back, and the ledger of what it had; before is what it had before the ledger."""
+    """wesago, which is lost, the way back, and the ledger of what it had; before is what it had before the ledger.
+
+    All of the ledger was acknowledged by moment. rows is the digest of its rows, tasks are those that were waiting.
+    """
 
     way: WayBack
     ledger: Ledger
     before: frozenset[str]
+    rows: str
+    tasks: tuple[str, ...]
+    moment: datetime
 
 
 @pytest.fixture(scope="module")
@@ -43,50 +66,60 @@ def lost(
     folder = tmp_path_factory.mktemp("lost")
     WESAGO.deploy(cluster)
     move_master(cluster)
+    rows = fill(cluster, WESAGO, folder / "ledger")
     with protected(cluster, lab, WESAGO, folder) as scene:
         scene.wait_until_inside()
         scene.load.wait(LOADED_S)
         scene.load.stop()
-        for volume in ("objects", "redis", "media", "logs"):
-            scene.protection.run_now(volume)
-        scene.wait(scene.is_followed, "all WAL is in the store", SETTLED_S)
+        tasks = order_tasks(cluster)
         way = WayBack.of(scene.protection, second_cluster)
-        assert master(cluster) != "redis-0"
+        for volume in ("media", "logs", "objects", "redis"):
+            scene.protection.run_now(volume)
+        assert master(cluster) not in ("", "redis-0")
+        moment = datetime.now(UTC)
+        Visitor.of(WESAGO, cluster).write_post("too late")
+        scene.wait(lambda: scene.oracle.newest("postgres") > moment, "all WAL is in the store", FOLLOWED_S)
         scene.protection.stop()
         lose(cluster, WESAGO)
-        yield Lost(way, read_ledger(folder / "ledger"), scene.before)
+        yield Lost(way, read_ledger(folder / "ledger"), scene.before, rows, tasks, moment)
         WESAGO.remove(second_cluster)
 
 
-def test_wesago_comes_back_with_all_that_makes_it_one_and_is_protected_there(
-    lost: Lost, lab: Lab, tmp_path: Path
+def test_wesago_comes_back_twice_from_the_same_points_and_each_time_its_wal_flows(
+    lost: Lost, tmp_path: Path
 ) -> None:
-    way, target = lost.way, lost.way.target
-    write_secret(tmp_path / "drtool-s3", way.protection.writer_secret())
+    write_secret(tmp_path / "drtool-s3", lost.way.protection.writer_secret())
 
-    answer = way.restore(*("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path))
+    first = come_back(lost, tmp_path)
+    WESAGO.remove(lost.way.target)
+    again = come_back(lost, tmp_path)
+
+    assert points_of(again) == points_of(first)
+
+
+def come_back(lost: Lost, secrets: Path) -> Answer:
+    """Restore to the moment, and return the answer. Assert that all that makes wesago one is there, and protected."""
+    way, target = lost.way, lost.way.target
+    enrols = ("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", secrets)
+
+    answer, asked, served = way.timed_restore("--at", lost.moment.isoformat(), *enrols)
 
     restored = answer["restore"]
     assert restored["outcome"] == "restored"
-    moments = {each["volume"]: datetime.fromisoformat(each["moment"]) for each in restored["volumes"]}
-    assert set(moments) == {"objects", "postgres", "redis", "media", "logs"}
-    assert_complete(lost, moments)
+    assert_told_as_it_was(restored, asked, served, lost.moment)
+    assert set(points_of(answer)) == {"objects", "postgres", "redis", "media", "logs"}
+    assert sum(each["size"] for each in restored["volumes"]) > GIGABYTE
+    way.judge(answer, lost.ledger, lost.before, uploads="media")
+    assert len(lost.ledger.of("uploads")) > UPLOADS
+    assert digest(target, WESAGO) == lost.rows
     visit(Visitor.of(WESAGO, target))
     assert b"We talk at" in read_page(replace(WESAGO.site(target), host="www.wesago.k3s")).content
     assert_replicas(target)
     assert len(logged(target, "wesago-django")) > 1
     assert_guarded(target)
-
-
-def assert_complete(lost: Lost, moments: dict[str, datetime]) -> None:
-    """Assert that all is there that was acknowledged by the moments of the volumes."""
-    found = lost.way.compare(lost.ledger, moments, uploads="media")
-    for kind in ("posts", "uploads", "tasks"):
-        each = found.of(kind)
-        assert (each.missing, each.altered) == ((), ()), kind
-        assert set(each.foreign) - lost.before == set(), kind
-    assert found.of("posts").acknowledged > 0
-    assert found.of("uploads").acknowledged > 0
+    assert_held_until_released(way, lost.tasks)
+    assert_followed(way)
+    return answer
 
 
 def assert_replicas(cluster: Cluster) -> None:
@@ -118,39 +151,3 @@ def assert_guarded(cluster: Cluster) -> None:
     budgets = json.loads(cluster.kubectl("get", "pdb", named, "--output=json"))["items"]
     assert len(budgets) == 6
     assert all(each["status"]["expectedPods"] >= 2 for each in budgets)
-
-
-def move_master(cluster: Cluster) -> None:
-    """Have the Sentinels make another Redis than redis-0 the master."""
-    wait_until(
-        lambda: "num-slaves\n2" in inside(cluster, "sentinel-0", *SENTINEL, "master", "mymaster"),
-        "the Sentinels know the replicas",
-        deadline_s=SETTLED_S,
-    )
-    inside(cluster, "sentinel-0", *SENTINEL, "failover", "mymaster")
-    wait_until(
-        lambda: master(cluster) not in ("", "redis-0"), "another Redis is the master", deadline_s=SETTLED_S
-    )
-
-
-def master(cluster: Cluster) -> str:
-    """Return the pod that all Sentinels call the master; empty while they do not agree."""
-    said = {
-        inside(cluster, f"sentinel-{number}", *SENTINEL, "get-master-addr-by-name", "mymaster")
-        for number in range(3)
-    }
-    return said.pop().partition(".")[0] if len(said) == 1 else ""
-
-
-def logged(cluster: Cluster, component: str) -> list[str]:
-    """Return the lines that a component wrote, of all its life."""
-    file = f"/var/log/components/{component}.log"
-    return inside(cluster, "deployment/rsyslog-server", "cat", file).splitlines()
-
-
-def sql(cluster: Cluster, pod: str, query: str) -> str:
-    return inside(cluster, pod, *PSQL, query)
-
-
-def inside(cluster: Cluster, pod: str, *command: str) -> str:
-    return execute(cluster, pod, *command, namespace=WESAGO.namespace)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tests.cluster.cluster import Cluster
 from tests.cluster.lab import Lab
 from tests.cluster.load.generator import Generator
-from tests.cluster.load.inventory import ask_site
+from tests.cluster.load.inventory import identities
 from tests.cluster.load.ledger import Kind, LedgerFile
 from tests.cluster.oracle import Oracle
 from tests.cluster.process import LabFailed, wait_until
@@ -115,7 +115,7 @@ def installed(
     makes = make or policy_of(system.name)
     with FaultProxy(lab.minio.endpoint, address=address) as store, LedgerFile(folder / "ledger") as ledger:
         site = system.site(cluster)
-        before = frozenset(each.id for kind in ("posts", "uploads") for each in ask_site(site, kind))
+        before = identities(site, "posts") | identities(site, "uploads")
         load = Generator(site, system.session(cluster), ledger, PACE)
         load.start()
         try:

@@ -2,8 +2,9 @@
 
 way = WayBack.of(protection, second_cluster)      # which has what any cluster has: classes, Ingress, images
 lose(cluster, TINY)
-answer = way.restore()
-way.judge(ledger, before)
+answer, asked, served = way.timed_restore()
+assert_told_as_it_was(answer["restore"], asked, served)
+way.judge(answer, ledger, before, uploads="media")
 """
 
 import json
@@ -13,19 +14,22 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import IMAGES, archive
 from tests.cluster.load.compare import Comparison, compare
 from tests.cluster.load.inventory import ask_site
-from tests.cluster.load.ledger import Kind, Ledger
+from tests.cluster.load.ledger import KINDS, Kind, Ledger
 from tests.cluster.minio import Credentials
 from tests.cluster.process import LabFailed, wait_until
 from tests.cluster.protection import Protection
+from tests.cluster.smoke import Visitor
 from tests.cluster.system import (
     System,
     deploy_ingress_controller,
@@ -37,6 +41,10 @@ from tests.cluster.system import (
 Answer = dict[str, Any]
 IMAGE = IMAGES["drtool"].reference
 RESTORE_S = 900
+FOLLOWED_S = 120
+GRAIN = timedelta(seconds=2)  # the store tells its clock in whole seconds
+STARTS = timedelta(seconds=20)  # a Python process, and the keys that it unlocks, while other tests run
+MOST = 0.9  # phases may run beside each other, never leave a hole
 SERVED_BY_DATABASE: tuple[Kind, ...] = ("posts", "tasks")
 # What a cluster says of an object by itself, or of who wrote it.
 _OWN = ("resourceVersion", "managedFields", "uid", "creationTimestamp", "generation")
@@ -123,6 +131,12 @@ class WayBack:
         unattended = ("--image", IMAGE, "--confirm-target", self.uid)
         return self.run(*unattended, *arguments, code=code)
 
+    def timed_restore(self, *arguments: str | Path) -> tuple[Answer, datetime, datetime]:
+        """Restore, and return the answer between what a clock outside of drtool said before and after."""
+        asked = datetime.now(UTC)
+        answer = self.restore(*arguments)
+        return answer, asked, datetime.now(UTC)
+
     def run(self, *arguments: str | Path, code: int = 0) -> Answer:
         """Run `drtool restore --to-cluster` with arguments, and return its answer. Raises LabFailed at another end."""
         command, environment = self.command(*arguments)
@@ -144,6 +158,58 @@ class WayBack:
         }
         kept = {identity: write for writes in promised.values() for identity, write in writes.items()}
         return compare(Ledger(kept), {kind: ask_site(site, kind) for kind in promised})
+
+    def judge(self, answer: Answer, ledger: Ledger, before: frozenset[str], uploads: str) -> None:
+        """Assert that all is there that was ever acknowledged, with its files, and nothing else but before.
+
+        All of the ledger is older than the points: uploads is the volume with the files.
+        """
+        volumes = answer["restore"]["volumes"]
+        moments = {each["volume"]: datetime.fromisoformat(each["moment"]) for each in volumes}
+        found = self.compare(ledger, moments, uploads)
+        for kind in KINDS:
+            each = found.of(kind)
+            assert (each.missing, each.altered, each.without_file) == ((), (), ()), kind
+            assert set(each.foreign) - before == set(), kind
+            acknowledged = [write for write in ledger.of(kind).values() if write.acknowledged]
+            assert each.acknowledged == len(acknowledged) > 0, kind
+
+
+def assert_told_as_it_was(
+    restored: Answer, asked: datetime, served: datetime, at: datetime | None = None
+) -> None:
+    """Assert that the times and losses that the report tells are those of a clock outside of it.
+
+    What is lost is reckoned from the moment that was asked for, else from when that was.
+    """
+    begun, ended = (datetime.fromisoformat(restored[name]) for name in ("begun", "ended"))
+    assert asked - GRAIN <= begun < asked + STARTS, (asked, begun)
+    assert served - STARTS < ended <= served + GRAIN, (served, ended)
+    spent = sum(restored["phases"].values())
+    assert spent >= (ended - begun).total_seconds() * MOST, restored["phases"]
+    for volume in restored["volumes"]:
+        lost = ((at or begun) - datetime.fromisoformat(volume["moment"])).total_seconds()
+        assert volume["loss_seconds"] == pytest.approx(max(lost, 0), abs=1), volume["volume"]
+
+
+def assert_followed(way: WayBack) -> None:
+    """Assert that what the restored system writes from now on arrives in the repository, as who has the kit sees it."""
+    now = datetime.now(UTC)
+    asks = ("points", "postgres", "--recovery-key-file", way.protection.kit)
+
+    def arrives() -> bool:
+        said = way.protection.drtool(*asks, secrets=way.protection.credentials_of("operator"))
+        return any(
+            each["state"] == "listed" and datetime.fromisoformat(each["end"]) > now for each in said["points"]
+        )
+
+    Visitor.of(way.system, way.target).write_post("kept again")
+    wait_until(arrives, "WAL of the restored system is in the store", deadline_s=FOLLOWED_S)
+
+
+def points_of(answer: Answer) -> dict[str, str]:
+    """Return the point that each volume came back to."""
+    return {each["volume"]: each["point"] for each in answer["restore"]["volumes"]}
 
 
 def moments_of(protection: Protection, postgres: str, uploads: str) -> dict[str, datetime]:

@@ -32,7 +32,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 GRACE_S = 5.0  # for requests that are on their way when the generator stops
 CLOSING_S = 1.0  # for threads whose connection was cut; one that still connects is left behind
 WORDS = ("a", "backup", "that", "nobody", "has", "restored", "is", "hope", "and", "no", "plan")
-SMALLEST_UPLOAD, LARGEST_UPLOAD = 4 << 10, 64 << 10  # bytes
+UPLOAD_BYTES = (4 << 10, 64 << 10)  # the smallest, the largest
 
 
 class Pacer:
@@ -63,7 +63,7 @@ class Request:
     sha256: str = ""
 
 
-def compose(kind: Kind, identity: str) -> Request:
+def compose(kind: Kind, identity: str, upload_bytes: tuple[int, int] = UPLOAD_BYTES) -> Request:
     """Return the write of that identity, always with the same content."""
     if kind == "posts":
         text = f"Post {identity}. " + " ".join(random.Random(identity).choices(WORDS, k=60))
@@ -71,7 +71,7 @@ def compose(kind: Kind, identity: str) -> Request:
         return Request("/posts", body, {"id": identity}, sha256(text.encode()).hexdigest())
     if kind == "uploads":
         chance = random.Random(identity)
-        body = chance.randbytes(chance.randint(SMALLEST_UPLOAD, LARGEST_UPLOAD))
+        body = chance.randbytes(chance.randint(*upload_bytes))
         digest = sha256(body).hexdigest()
         return Request(f"/uploads?id={identity}", body, {"id": identity, "sha256": digest}, digest)
     return Request("/tasks", json.dumps({"id": identity}).encode(), {"id": identity})
@@ -81,10 +81,15 @@ class Generator:
     """Threads that write at a pace until they are told to stop."""
 
     def __init__(
-        self, site: Site, session: Session, ledger: LedgerFile, pace: Mapping[Kind, float] = PACE
+        self,
+        site: Site,
+        session: Session,
+        ledger: LedgerFile,
+        pace: Mapping[Kind, float] = PACE,
+        upload_bytes: tuple[int, int] = UPLOAD_BYTES,
     ) -> None:
         """pace is in writes a second; a kind at 0 is not written. Raises UsageError if the site's URL is none."""
-        self._session, self._ledger = session, ledger
+        self._session, self._ledger, self._upload_bytes = session, ledger, upload_bytes
         self._stopped, self._lock = Event(), Lock()
         self._acknowledged: Counter[Kind] = Counter()
         self._repeated: Counter[Kind] = Counter()
@@ -168,7 +173,7 @@ class Generator:
     def _write(self, kind: Kind, connection: Connection) -> None:
         """Send one write until it is acknowledged or the generator stops. Raises Refused."""
         identity = str(uuid4())
-        request = compose(kind, identity)
+        request = compose(kind, identity, self._upload_bytes)
         self._ledger.begin(kind, identity, request.sha256)
         pause_s = FIRST_PAUSE_S
         while True:

@@ -1,6 +1,7 @@
 """What is there: asked of the site over HTTP, or of a restored PostgreSQL and its folder of media without any site."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ def ask_site(site: Site, kind: Kind, *, replica: bool = False) -> list[Found]:
         ]
     finally:
         connection.close()
+
+
+def identities(site: Site, kind: Kind) -> frozenset[str]:
+    """Return what the site lists of one kind; no file is looked at. Raises Unavailable, Refused."""
+    with closing(Connection(site)) as connection:
+        return frozenset(row["id"] for row in _pages(connection, kind, {}))
 
 
 def _pages(connection: Connection, kind: Kind, more: dict[str, str]) -> Iterator[dict[str, Any]]:

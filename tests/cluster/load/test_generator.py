@@ -236,6 +236,11 @@ def test_a_write_has_the_same_content_each_time(kind: Kind) -> None:
     assert compose(kind, "an-identity") != compose(kind, "another")
 
 
+def test_uploads_are_as_large_as_they_are_wanted() -> None:
+    sizes = {len(compose("uploads", f"{number}", (1_000, 1_002)).body) for number in range(50)}
+    assert sizes == {1_000, 1_001, 1_002}
+
+
 @pytest.mark.parametrize(
     "url", ["https://site", "site:80", "http://", "http://site/below", "http://site:port"]
 )
