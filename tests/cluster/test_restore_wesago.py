@@ -65,12 +65,12 @@ def lost(
 ) -> Iterator[Lost]:
     folder = tmp_path_factory.mktemp("lost")
     WESAGO.deploy(cluster)
-    move_master(cluster)
     rows = fill(cluster, WESAGO, folder / "ledger")
     with protected(cluster, lab, WESAGO, folder) as scene:
         scene.wait_until_inside()
         scene.load.wait(LOADED_S)
         scene.load.stop()
+        move_master(cluster)
         tasks = order_tasks(cluster)
         way = WayBack.of(scene.protection, second_cluster)
         for volume in ("media", "logs", "objects", "redis"):
