@@ -118,6 +118,21 @@ def test_a_pod_that_is_asked_and_deleted_is_not_waited_for(watch: Watch) -> None
         watch.last_word("ask", "asking")
 
 
+@pytest.mark.parametrize(
+    ("reason", "told", "hint"),
+    [
+        ("Error", "it ended with 137, and said nothing", ""),
+        ("OOMKilled", "pod it was killed, for it took more memory than its limit", "Raise the memory limit."),
+    ],
+)
+def test_a_mover_that_was_killed_is_told_as_its_pod_has_it(
+    watch: Watch, api: Api, reason: str, told: str, hint: str
+) -> None:
+    serve(api, pod("it", "Failed", terminated={"exitCode": 137, "reason": reason}))
+    found = watch.failure("pg")
+    assert (found.message, found.hint) == (f"the mover of volume pg failed: {told}", hint)
+
+
 def test_a_failure_without_a_pod_is_told_all_the_same(watch: Watch, api: Api) -> None:
     serve(api)
     assert "no pod of it is left" in watch.failure("pg").message

@@ -86,7 +86,8 @@ class Watch:
             for status in (pod.get("status") or {}).get("containerStatuses") or []:
                 ended = (status.get("state") or {}).get("terminated") or {}
                 if status["name"] == CONTAINER and ended:
-                    code, word = ended["exitCode"], ended.get("message") or ended.get("reason", "")
+                    code = ended["exitCode"]
+                    word = ended.get("message") or _silent_end(pod, code)
                     break
             else:
                 if fault := pod_fault(pod, []):  # as of one that its node put out
@@ -183,3 +184,9 @@ class Watch:
             raise TemporaryFailure(
                 "the movers are at work, and nobody waits for them", hint="Go on with --resume."
             )
+
+
+def _silent_end(pod: Json, code: int) -> str:
+    """Return how a mover ended that had no time to say so."""
+    fault = pod_fault(pod, [])
+    return f"{fault.message}; hint: {fault.hint}" if fault else f"it ended with {code}, and said nothing"
