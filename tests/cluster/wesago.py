@@ -63,7 +63,10 @@ def queues(there: Protection, doing: str) -> dict[str, int]:
 
 
 def move_master(cluster: Cluster) -> None:
-    """Have the Sentinels make another Redis than redis-0 the master."""
+    """Have the Sentinels make another Redis than redis-0 the master.
+
+    Who still has a connection to the old one writes to it until it is told, seconds later, and that is lost.
+    """
     wait_until(
         lambda: "num-slaves\n2" in inside(cluster, "sentinel-0", *SENTINEL, "master", "mymaster"),
         "the Sentinels know the replicas",
@@ -73,6 +76,11 @@ def move_master(cluster: Cluster) -> None:
         inside(cluster, "sentinel-0", *SENTINEL, "failover", "mymaster")
     wait_until(
         lambda: master(cluster) not in ("", "redis-0"), "another Redis is the master", deadline_s=SETTLED_S
+    )
+    wait_until(
+        lambda: inside(cluster, "redis-0", "redis-cli", "role").startswith("slave"),
+        "redis-0 is no master any more",
+        deadline_s=SETTLED_S,
     )
 
 
