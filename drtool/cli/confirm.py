@@ -57,6 +57,10 @@ def _told(challenge: Challenge, undo: str) -> Iterator[str]:
     if undo:
         yield "  what the run made there will be deleted, and what it changed be given back"
         return
+    if challenge.switched:
+        yield f"  claims get another volume, of an earlier moment: {', '.join(challenge.switched)}"
+        yield f"  what runs stops for it: {', '.join(challenge.stopped) or 'nothing'}"
+        return
     deleted = (
         f"; {counted(challenge.replaced, 'object')} there will be deleted first" if challenge.replaced else ""
     )

@@ -39,6 +39,7 @@ OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "registries": ("--image-registry", ()),
     "hosts": ("--host", ()),
     "if_exists": ("--if-exists", "refuse"),
+    "in_place": ("--in-place", False),
     "with_jobs": ("--with-jobs", False),
     "as_captured": ("--as-captured", False),
     "image": ("--image", ""),

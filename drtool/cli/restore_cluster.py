@@ -38,6 +38,7 @@ _DECIDED: Final = {
     "classes": "--storage-class",
     "registries": "--image-registry",
     "hosts": "--host",
+    "in_place": "--in-place",
     "with_jobs": "--with-jobs",
     "as_captured": "--as-captured",
     "image": "--image",

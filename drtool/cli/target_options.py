@@ -47,6 +47,11 @@ WISHES: Final[Sequence[Decorator]] = (
         help="What becomes of objects that are there already, and differ.",
     ),
     click.option(
+        "--in-place",
+        is_flag=True,
+        help="Bring the named volumes back beside those in use, and switch; nothing else of the namespace.",
+    ),
+    click.option(
         "--with-jobs", is_flag=True, help="Bring Jobs and pods of nobody back, too: they run again."
     ),
     click.option(

@@ -8,6 +8,7 @@ from difflib import unified_diff
 from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import Corrupt, ObjectMissing, UsageError
 from drtool.operations.pace import pace_of
+from drtool.operations.plan_in_place import plan_in_place, standing, working
 from drtool.operations.plan_objects import (
     Captured,
     by_label,
@@ -103,10 +104,15 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         )
     world.progress.phase("choosing the points")
     policy = policy_as_of(session, now, wishes.as_of)
-    choice, captured = _from_store(session, policy, wishes, now)
+    choice, captured, inventories = _from_store(session, policy, wishes, now)
     world.progress.phase("looking at the target")
     namespace = wishes.namespace or captured.namespace
     look = TargetLook(cluster, context, namespace)
+    pace = pace_of(session.repository.records, now - RUNS_SINCE)
+    request = Request(wishes, now, (captured.namespace, namespace), captured.version, pace)
+    if wishes.in_place:
+        made, objects, target = plan_in_place(session, look, policy, request, choice, inventories)
+        return Made(_result(policy, target, request, choice, made), policy, objects)
     captured = with_deployment(captured, kustomized(policy, wishes), cluster, world)
     preparation = prepared_of(captured, wishes, namespace, look)
     claims = {
@@ -116,25 +122,40 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     facts = look.facts(preparation.objects, claims)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
     choice = replace(choice, refusals=(*choice.refusals, *_unplaced(policy, choice, preparation)))
-    pace = pace_of(session.repository.records, now - RUNS_SINCE)
-    request = Request(wishes, now, (captured.namespace, namespace), captured.version, pace)
     made = make_plan(policy, request, choice, preparation, changes, facts)
+    result = _result(policy, facts.cluster, request, choice, made)
+    told = result.notes if isinstance(made, Plan) else preparation.notes
+    result = replace(
+        result,
+        changes=tuple(_told(change) for change in changes),
+        left_out=preparation.left_out,
+        notes=(*captured.notes, *_unseen(policy, choice), *told),
+    )
+    replaced = replaced_of(captured, wishes, namespace, look)
+    return Made(result, policy, by_label(preparation.objects), replaced, captured.rendered)
+
+
+def _result(
+    policy: Policy,
+    target: TargetCluster,
+    request: Request,
+    choice: Choice,
+    made: Plan | tuple[Refusal, ...],
+) -> PlanResult:
     plan = made if isinstance(made, Plan) else None
-    result = PlanResult(
+    return PlanResult(
         policy=policy.name,
-        target=facts.cluster,
-        namespace=namespace,
+        target=target,
+        namespace=request.namespace[1],
         volumes=choice.volumes,
         skew=choice.skew,
         missed=plan.missed if plan else choice.missed,
         refusals=() if isinstance(made, Plan) else made,
-        changes=tuple(_told(change) for change in changes),
-        left_out=preparation.left_out,
-        notes=(*captured.notes, *_unseen(policy, choice), *(plan.notes if plan else preparation.notes)),
+        changes=(),
+        left_out={},
+        notes=plan.notes if plan else (),
         plan=plan,
     )
-    replaced = replaced_of(captured, wishes, namespace, look)
-    return Made(result, policy, by_label(preparation.objects), replaced, captured.rendered)
 
 
 def prepare_again(
@@ -144,18 +165,22 @@ def prepare_again(
 
     rendered are those of the team's own deployment, as they were then.
     """
-    inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
-    captured = replace(captured_of(session, policy, inventories, plan.volumes), rendered=rendered)
     namespace = plan.namespace[1]
     look = TargetLook(cluster, plan.target.context, namespace)
+    if plan.in_place:
+        return working(standing(look), plan), {}
+    inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
+    captured = replace(captured_of(session, policy, inventories, plan.volumes), rendered=rendered)
     preparation = prepared_of(captured, plan.wishes, namespace, look)
     return by_label(preparation.objects), replaced_of(captured, plan.wishes, namespace, look)
 
 
-def _from_store(session: Session, policy: Policy, wishes: Wishes, now: datetime) -> tuple[Choice, Captured]:
+def _from_store(
+    session: Session, policy: Policy, wishes: Wishes, now: datetime
+) -> tuple[Choice, Captured, Mapping[str, Inventory]]:
     """Return the points that are taken, with what the store has against them, and the objects that come of them.
 
-    Raises Refused where these cannot be read.
+    And all that may be chosen. Raises Refused where these cannot be read.
     """
     if any(isinstance(each, PostgresVolume) for each in policy.volumes):
         refuse_wal_after_head(wishes.as_of, wishes.at)
@@ -172,7 +197,7 @@ def _from_store(session: Session, policy: Policy, wishes: Wishes, now: datetime)
         captured = captured_of(session, policy, inventories, choice.volumes)
     except (Corrupt, ObjectMissing) as fault:
         raise unread(against, fault) from fault
-    return replace(choice, refusals=against), captured
+    return replace(choice, refusals=against), captured, inventories
 
 
 def _choose(policy: Policy, inventories: Mapping[str, Inventory], wishes: Wishes, now: datetime) -> Choice:

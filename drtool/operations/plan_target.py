@@ -18,6 +18,12 @@ _ALL: Final = Resource("*", "", "*", "", namespaced=False)
 _SERVICE: Final = "kubernetes.io/service-name"
 _ENDED: Final = ("Succeeded", "Failed")
 _RBAC: Final = "rbac.authorization.k8s.io"
+_STANDING: Final = (
+    *(("apps", kind) for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")),
+    *(("batch", "CronJob"), ("batch", "Job")),
+    *(("", kind) for kind in ("ReplicationController", "Service", "ServiceAccount", "Secret", "ConfigMap")),
+    *(("", "Pod"), ("", "PersistentVolumeClaim")),
+)
 
 
 def _kind(group: str, plural: str, *, namespaced: bool = True) -> Resource:
@@ -102,6 +108,14 @@ class TargetLook:
             if pod["metadata"]["name"] == name
             or any(each and each.items() <= part(pod, "metadata", "labels").items() for each in selectors)
         }
+
+    def standing(self) -> list[Json]:
+        """Return what is at work in the namespace, what leads to it, and what its data lies in."""
+        found = [each for group, kind in _STANDING for each in self._list(group, kind, self._namespace)]
+        volumes = self._list("", "PersistentVolume", None)
+        return found + [
+            each for each in volumes if part(each, "spec", "claimRef").get("namespace") == self._namespace
+        ]
 
     def facts(self, prepared: Sequence[Prepared], claims: Iterable[str]) -> TargetFacts:
         """Return what decides on a plan. claims are those that get data."""

@@ -15,7 +15,7 @@ State = Literal["begun", "noted", "done", "failed"]
 PLAN: Final = "plan"  # noted, the first entry: the plan itself
 END: Final = "end"  # done: the plan was executed to its end
 ABORT: Final = "abort"  # begun, and done once all that the run did is undone
-_SWITCHING: Final = frozenset({"start", "resume", "enrol"})
+_SWITCHING: Final = frozenset({"start", "switch", "restart", "resume", "enrol"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,15 @@ class Known:
         return tuple(entry.detail for entry in self.notes if entry.step == step)
 
     def is_past_switch(self, steps: Sequence[Step]) -> bool:
-        """Return whether something may have happened that cannot be undone: a workload, a CronJob, a new writer."""
-        return any(step.kind in _SWITCHING and self.was_begun(step.id) for step in steps)
+        """Return whether something may have happened that cannot be undone: a workload, a CronJob, a new writer.
+
+        A switch of volumes can be until it has noted which: what it stopped before is only to be started again.
+        """
+        return any(
+            self.notes_of(step.id) if step.kind == "switch" else self.was_begun(step.id)
+            for step in steps
+            if step.kind in _SWITCHING
+        )
 
     def was_begun(self, step: str) -> bool:
         """Return whether a step was ever begun."""

@@ -17,6 +17,7 @@ from drtool.recovery.compare import Change
 from drtool.recovery.deploy import deploy_refusals, kustomized
 from drtool.recovery.disk import claims_made, disk_of, note_disk, refuse_disk
 from drtool.recovery.hooks import hook_notes, hook_refusals, reference_notes
+from drtool.recovery.in_place import Switch
 from drtool.recovery.manifests.prepare import Preparation
 from drtool.recovery.points import Choice, VolumePoint
 from drtool.recovery.predict import predict
@@ -48,7 +49,8 @@ class Plan:
     """One way back. missed says which promise it cannot keep, notes what a person should look at.
 
     size is that of the data, disk what is asked of each storage class, both in bytes. predicted is how long the data
-    takes, as earlier restores took; None where some volumes were never measured, which unmeasured names.
+    takes, as earlier restores took; None where some volumes were never measured, which unmeasured names. in_place are
+    the claims that get another volume, where nothing but these is restored.
     """
 
     version: Literal[1]
@@ -66,6 +68,7 @@ class Plan:
     disk: Mapping[str, int] = field(default_factory=dict)
     predicted: timedelta | None = None
     unmeasured: tuple[str, ...] = ()
+    in_place: tuple[Switch, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:

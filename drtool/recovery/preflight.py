@@ -45,7 +45,10 @@ def refuse(
         for short in shortages(quota, [each.item for each in made]):
             yield Refusal(about, f"is too small for what comes back: {short}", "Raise it, or make room.")
     for claim, pods in sorted(facts.users.items()):
-        hint = "Stop what uses it: data is never restored below a running workload."
+        hint = (
+            "Stop what uses it: data is never restored below a running workload. Or name the volume that is to go "
+            "back, with --in-place: it comes back beside that, which is switched and kept."
+        )
         yield Refusal(f"claim {claim}", f"is in use by {', '.join(sorted(pods))}", hint)
     for verb in facts.lacking:
         hint = "A restore takes a cluster's administrator; ask for this right, or log in as one."

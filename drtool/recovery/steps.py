@@ -21,6 +21,9 @@ StepKind = Literal[
     "link",
     "restore",
     "prove",
+    "safety",
+    "switch",
+    "restart",
     "start",
     "queues",
     "hook",
@@ -106,8 +109,8 @@ def phases_of(
             Step("compare deployment", "compare", "the deployment with what was captured")
         )
     if enrol:
-        steps["testing"] += _protect()
-    return tuple(_chained(steps))
+        steps["testing"] += protects()
+    return tuple(chained(steps))
 
 
 def _applies(objects: Iterable[Prepared], replaced: set[Ref]) -> Iterator[Step]:
@@ -217,23 +220,24 @@ def _resume(applied: Iterable[Prepared]) -> Iterator[Step]:
         yield Step("resume CronJobs", "resume", "CronJobs", objects=jobs)
 
 
-def _protect() -> Iterator[Step]:
+def protects() -> Iterator[Step]:
+    """Yield what makes a restored system protect itself again."""
     yield Step("enrol writer", "enrol", "a new writer in the place of the one before")
     yield Step("protect again", "protect", "drtool's own objects")
     yield Step("first backup", "backup", "every volume")
 
 
-def _chained(steps: dict[PhaseName, list[Step]]) -> Iterator[Phase]:
+def chained(steps: dict[PhaseName, list[Step]]) -> Iterator[Phase]:
     """Yield the phases, each step with what it needs: the one before it, or all that ended the phase before."""
     ends: tuple[str, ...] = ()
     for name in PHASES:
-        chained: list[Step] = []
+        within: list[Step] = []
         for step in steps[name]:
             if name == "data" and step.kind != "apply":
                 needs = step.needs or ends
             else:
-                needs = tuple(each.id for each in chained[-1:]) or ends
-            chained.append(replace(step, needs=needs))
-        needed = {each for step in chained for each in step.needs}
-        ends = tuple(step.id for step in chained if step.id not in needed) or ends
-        yield Phase(name, tuple(chained))
+                needs = tuple(each.id for each in within[-1:]) or ends
+            within.append(replace(step, needs=needs))
+        needed = {each for step in within for each in step.needs}
+        ends = tuple(step.id for step in within if step.id not in needed) or ends
+        yield Phase(name, tuple(within))

@@ -10,6 +10,15 @@ from drtool.errors import UsageError
 
 _NAMESPACE: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 IfExists = Literal["refuse", "keep", "replace"]
+_OF_OBJECTS: Final = {
+    "namespace": "--namespace",
+    "registries": "--image-registry",
+    "hosts": "--host",
+    "if_exists": "--if-exists",
+    "with_jobs": "--with-jobs",
+    "as_captured": "--as-captured",
+}
+_NOTHING: Final[tuple[object, ...]] = (None, {}, "refuse", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +28,8 @@ class Wishes:
     classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
     already, and that differ. as_captured: the captured manifests come back, whatever the policy deploys. image is
     drtool's own, for what works in the target; enrol: a new writer takes over, and takes a first backup. as_of names a
-    head: what it did not know is not there. What is accepted is what else would be refused.
+    head: what it did not know is not there. What is accepted is what else would be refused. in_place: the volumes that
+    are named come back beside those that are in use, and are switched; nothing else of the namespace is touched.
     """
 
     at: datetime | None = None
@@ -38,10 +48,21 @@ class Wishes:
     accept_late: bool = False
     accept_void: bool = False
     accept_loss: bool = False
+    in_place: bool = False
 
     def __post_init__(self) -> None:
         if self.namespace is not None and not re.fullmatch(_NAMESPACE, self.namespace):
             raise UsageError(
                 f"{self.namespace} is no name of a namespace",
                 hint="Small letters, digits and hyphens, 63 at most: --namespace shop-dr.",
+            )
+        if self.in_place and not self.volumes:
+            raise UsageError(
+                "--in-place stops what uses the volumes that it switches, and none is named",
+                hint="Name each volume that is to go back: drtool restore --to-cluster CONTEXT --in-place VOLUME.",
+            )
+        others = [option for name, option in _OF_OBJECTS.items() if getattr(self, name) not in _NOTHING]
+        if self.in_place and others:
+            raise UsageError(
+                f"{others[0]} is for objects, and --in-place brings none back", hint="Leave out one of them."
             )

@@ -19,6 +19,8 @@ from drtool.operations.cluster_restore.kinds import (
     resource_of,
 )
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
+from drtool.operations.cluster_restore.stopping import start
+from drtool.operations.cluster_restore.switch import refuse_once_switched
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.journal import ABORT, fold
 from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
@@ -73,6 +75,8 @@ def abort_run(replay: Replay) -> Json:
 
 
 def _undo(replay: Replay) -> Json:
+    for name in (each for step in replay.plan.steps if step.kind == "switch" for each in step.objects):
+        start(replay, name)  # one that a switch had stopped, before it switched anything
     before = originals(replay)
     for item in before.values():
         _free(replay, item)
@@ -90,7 +94,9 @@ def _undo(replay: Replay) -> Json:
 
 
 def refuse_once_started(replay: Replay) -> None:
-    """Return while nothing was started. Raises Refused."""
+    """Return while nothing was started, and no volume switched. Raises Refused."""
+    if replay.plan.in_place:
+        refuse_once_switched(replay)
     if fold(replay.journal.entries()).is_past_switch(replay.plan.steps):
         raise Refused(
             f"run {replay.run} has started workloads, CronJobs or a new writer: what came in since would be lost",

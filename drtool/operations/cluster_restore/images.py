@@ -75,7 +75,8 @@ def check_images(
 
 
 def _applied(plan: Plan) -> list[str]:
-    return [name for step in plan.steps if step.kind == "apply" for name in step.objects]
+    """Return the objects that will run what they have: those that are applied, or started again in place."""
+    return [name for step in plan.steps if step.kind in ("apply", "restart") for name in step.objects]
 
 
 def _rdb_of(facts: Iterable[ImageFact]) -> dict[str, int]:

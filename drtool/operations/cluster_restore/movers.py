@@ -42,6 +42,7 @@ from drtool.operations.session import Where
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.recovery.in_place import placed_beside
 from drtool.recovery.places import ImageFacts, Place, place_of
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Step
@@ -55,6 +56,13 @@ from drtool.sources.kubernetes.writing import apply, delete, patch
 
 _RENEWED_S: Final = 3 * 3600.0  # well before they end, and a node takes minutes to hand a Secret on
 _TRIED_AGAIN_S: Final = 300.0
+
+
+def _known(place: Place | Refusal) -> Place:
+    """Return the place of a volume. Raises Refused where it cannot be told."""
+    if isinstance(place, Refusal):
+        raise Refused(f"{place.about} {place.message}", hint=place.hint)
+    return place
 
 
 def restore_volume(replay: Replay, step: Step, image: str) -> Json:
@@ -137,7 +145,14 @@ class _Work:
                 f"volume {self.volume.name} has no claim: the data of {place.pod} goes with its pod",
                 hint="Give it a claim in the cluster, or leave the volume out with --volume and load it by hand.",
             )
-        return self._mover(place)
+        return self._mover(self._beside(place))
+
+    def _beside(self, place: Place) -> Place:
+        """Return where a volume goes that is restored in place: beside the claim that is in use."""
+        for switch in self.replay.plan.in_place:
+            if switch.volume == self.volume.name:
+                return _known(placed_beside(place, switch))
+        return place
 
     def _place(self, facts: ImageFacts | None) -> Place:
         inventory = take_inventory(self.replay.session, self.volume.name)
@@ -146,10 +161,7 @@ class _Work:
         if isinstance(self.volume, PostgresVolume):
             told = Reader(self.replay.session.repository).read_contents(snapshot).header["facts"]
         objects = [each.item for each in self.replay.objects.values()]
-        place = place_of(self.volume, objects, told, facts)
-        if isinstance(place, Refusal):
-            raise Refused(f"{place.about} {place.message}", hint=place.hint)
-        return place
+        return _known(place_of(self.volume, objects, told, facts))
 
     def _mover(self, place: Place) -> Mover:
         identity = place.identity

@@ -14,7 +14,7 @@ from drtool.operations.cluster_restore.results import (
     RestoredVolume,
 )
 from drtool.policy.durations import brief_duration
-from drtool.recovery.journal import Entry, fold, phases_spent
+from drtool.recovery.journal import Entry, Known, fold, phases_spent
 from drtool.recovery.points import VolumePoint
 from drtool.sources.base import Json, Proof
 
@@ -63,11 +63,6 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
     cause, hint = f"it was stopped: {type(fault).__name__}", ""
     if isinstance(fault, DrtoolError):
         cause, hint = fault.message, fault.hint
-    way_on = (
-        f"Go on with --resume {run}: something was started, so it cannot be undone any more."
-        if known.is_past_switch(replay.plan.steps)
-        else f"Go on with --resume {run}, or undo it with --abort {run}: nothing was started yet."
-    )
     return ClusterRestoreResult(
         run=run,
         policy=replay.plan.policy,
@@ -92,9 +87,24 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
             steps=known.unfinished,
             done=len(known.done),
             planned=len(replay.plan.steps),
-            way_on=way_on,
+            way_on=_way_on(replay, known),
         ),
     )
+
+
+def _way_on(replay: Replay, known: Known) -> str:
+    run, steps = replay.run, replay.plan.steps
+    if not known.is_past_switch(steps):
+        return f"Go on with --resume {run}, or undo it with --abort {run}: nothing was started yet."
+    stopped = [
+        name
+        for step in steps
+        if step.kind == "restart" and step.id not in known.done
+        for name in step.objects
+    ]
+    if stopped:
+        return f"Go on with --resume {run}: until then {', '.join(stopped)} may be stopped, for volumes are switched."
+    return f"Go on with --resume {run}: something was started, so it cannot be undone any more."
 
 
 def _phases(replay: Replay, entries: Sequence[Entry]) -> dict[str, float]:
@@ -176,5 +186,6 @@ def _notes(replay: Replay) -> Iterator[str]:
     yield from replay.plan.notes
     for result in replay.results.values():
         yield from result.get("notes", ())
-    if not any(step.kind == "backup" for step in replay.plan.steps):
+    is_on_its_own = any(step.kind == "backup" for step in replay.plan.steps) or replay.plan.in_place
+    if not is_on_its_own:  # in place, the notes of the plan say what of it lost its writer
         yield _UNPROTECTED

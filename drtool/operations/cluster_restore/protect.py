@@ -3,19 +3,17 @@
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from copy import deepcopy
-from typing import Any, Final
+from typing import Any
 
 from drtool.deploy.names import COMMON, POLICY_MAP, Object, new
 from drtool.deploy.overlay import objects_of
 from drtool.deploy.pods import POLICY_FILE
 from drtool.deploy.secrets import own_keys
 from drtool.deploy.workloads import backup_job
-from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure, UsageError
+from drtool.errors import DrtoolError, NotProven, Refused, UsageError
 from drtool.operations.cluster_restore.apply import marked, put
+from drtool.operations.cluster_restore.backup_jobs import run_backup
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
-from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.operations.enrol import check_admin, standing, store_config
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.session import Session, read_key_file
@@ -23,18 +21,12 @@ from drtool.policy.load import policy_text
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import PostgresVolume, Volume
-from drtool.recovery.manifests.objects import part
 from drtool.recovery.plan import Plan
 from drtool.recovery.steps import Step
 from drtool.repository.config import encode_config
 from drtool.repository.enrol import Recovered, enrol_writer
 from drtool.repository.kit import parse_seed
 from drtool.sources.base import Json
-from drtool.sources.kubernetes import writing
-from drtool.sources.kubernetes.faults import Conflict
-from drtool.sources.kubernetes.known import JOBS, PODS
-
-FIRST_S: Final = 1800.0  # for the first backup of a volume, which is a whole one
 
 
 def missing_secrets(policy: Policy, enrolment: Enrolment) -> Iterator[str]:
@@ -47,7 +39,8 @@ def missing_secrets(policy: Policy, enrolment: Enrolment) -> Iterator[str]:
 
 def refuse_unready(session: Session, plan: Plan, policy: Policy, enrolment: Enrolment) -> None:
     """Return when a new writer can be enrolled with what is at hand. Raises Refused, WrongKey, UsageError."""
-    if plan.wishes.volumes:
+    lives = {switch.volume for switch in plan.in_place if policy.volume(switch.volume).source == "postgres"}
+    if plan.wishes.volumes and not lives:
         raise UsageError(
             "a part of a system enrols no new writer: the one before goes on to protect the rest",
             hint="Leave --admin-key-file and --writer-secrets out, or restore all volumes.",
@@ -125,8 +118,9 @@ def _is_lost(replay: Replay, noted: Json) -> bool:
 
 def _recovered(replay: Replay) -> Iterator[Recovered]:
     for volume in replay.policy.volumes:
-        if not isinstance(volume, PostgresVolume):
-            continue
+        is_back = any(step.id == f"restore {volume.name}" for step in replay.plan.steps)
+        if not isinstance(volume, PostgresVolume) or (replay.plan.in_place and not is_back):
+            continue  # in place, what is not restored lives on in its epoch
         facts: dict[str, Any] = replay.results.get(f"restore {volume.name}", {}).get("facts", {})
         if not facts:  # without an epoch of its own, its WAL would mingle with that of the life before
             raise DrtoolError(
@@ -169,45 +163,9 @@ def _is_bundle(policy: Policy, secret: str, key: str) -> bool:
 
 def _back_up(replay: Replay, policy: Policy, volume: Volume) -> None:
     """Run a Job as the volume's CronJob does, due or not, and wait for its end."""
-    template = deepcopy(backup_job(policy, volume, replay.plan.wishes.image)["spec"]["jobTemplate"])
-    template["spec"]["template"]["spec"]["containers"][0]["args"].remove("--due")
     name = f"drtool-first-{volume.name}-{replay.run[-6:]}"
-    metadata = {**template["metadata"], "name": name, "namespace": replay.namespace}
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
-    with suppress(Conflict):  # a run before began it
-        replay.cluster.create(JOBS, replay.namespace, marked(replay, job))
-    deadline = Deadline(replay.session.world, FIRST_S)
-    while True:
-        found = replay.cluster.get(JOBS, replay.namespace, name) or {}
-        ended = {
-            each["type"] for each in part(found, "status").get("conditions") or [] if each["status"] == "True"
-        }
-        if "Complete" in ended:
-            return
-        if "Failed" in ended or deadline.is_over():
-            said = _last_word(replay, name)
-            writing.delete(replay.cluster, JOBS, replay.namespace, name)  # so that a resumed run tries again
-            raise TemporaryFailure(
-                f"the first backup of {volume.name} {'failed' if 'Failed' in ended else 'does not end'}: {said}",
-                hint="The system is restored; what keeps its backup from working has to be mended.",
-            )
-        deadline.wait(1.0)
-
-
-def _last_word(replay: Replay, job: str) -> str:
-    """Return what the last pod of a Job said at its end."""
-    pods = [
-        pod
-        for page in replay.cluster.pages(PODS, replay.namespace)
-        for pod in page
-        if part(pod, "metadata", "labels").get("job-name") == job
-    ]
-    pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    for status in (part(pods[-1], "status").get("containerStatuses") or []) if pods else []:
-        ended = part(status, "state", "terminated")
-        if ended:
-            return str(ended.get("message") or f"it ended with {ended.get('exitCode')}")
-    return "its pod said nothing"
+    job = backup_job(policy, volume, replay.plan.wishes.image)
+    run_backup(replay, name, job, f"the first backup of {volume.name}")
 
 
 def _new_point(replay: Replay, session: Session, volume: Volume) -> str:

@@ -37,7 +37,8 @@ class ClusterRestoreRequest:
 class Challenge:
     """What a person has to confirm before anything is written: which cluster, how many objects are applied there.
 
-    replaced counts those of them that are deleted first.
+    replaced counts those of them that are deleted first. switched are the claims that get another volume, in place,
+    and stopped what is stopped for it.
     """
 
     policy: str
@@ -45,15 +46,14 @@ class Challenge:
     namespace: str
     applied: int
     replaced: int
+    switched: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
 
     @property
     def phrase(self) -> str:
-        """What is to be typed: nothing that a tired person types by habit."""
-        return (
-            f"{self.namespace} {self.target.uid[:8]}"
-            if self.target.uid
-            else f"{self.namespace} {self.target.where}"
-        )
+        """What is to be typed: nothing that a tired person types by habit, and what stops for it."""
+        where = f"{self.namespace} {self.target.uid[:8] or self.target.where}"
+        return " ".join([where, *(f"stop {name.rpartition('/')[2]}" for name in self.stopped)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,9 @@ from drtool.operations.cluster_restore.queues import treat_queues
 from drtool.operations.cluster_restore.references import check_references
 from drtool.operations.cluster_restore.replay import Fence, Replay
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest, ClusterRestoreResult
+from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
+from drtool.operations.cluster_restore.switch import start_again, switch_volumes
 from drtool.operations.plan import Made, PlanResult, plan_for, prepare_again
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.record import record_run
@@ -59,6 +61,9 @@ _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "link": link_owners,
     "restore": lambda replay, step: restore_volume(replay, step, replay.plan.wishes.image),
     "prove": prove_volume,
+    "safety": back_up_before,
+    "switch": switch_volumes,
+    "restart": start_again,
     "start": start_tier,
     "queues": treat_queues,
     "hook": run_hook,
@@ -175,6 +180,8 @@ def _challenge(plan: Plan) -> Challenge:
         namespace=plan.namespace[1],
         applied=sum(len(step.objects) for step in applied),
         replaced=sum(len(step.replaced) for step in applied),
+        switched=tuple(each.claim for each in plan.in_place),
+        stopped=tuple(each for step in plan.steps if step.kind == "switch" for each in step.objects),
     )
 
 
@@ -252,6 +259,6 @@ def _abort(
         raise UsageError("no run was named")
     replay = _go_on(session, cluster, request.abort, request)
     refuse_once_started(replay)
-    confirm(_challenge(replay.plan))
+    confirm(replace(_challenge(replay.plan), switched=(), stopped=()))
     with _alone(replay, request.machine) as alone:
         return aborted(alone, abort_run(alone))

@@ -79,12 +79,12 @@ def _start(replay: Replay, item: Json, deadline: Deadline) -> None:
             scaled = deepcopy(hold(final))
             scaled["spec"]["replicas"] = replicas
             put(replay, scaled)
-            _wait_until_ready(replay, scaled, deadline)
+            wait_until_ready(replay, scaled, deadline)
     put(replay, final)
-    _wait_until_ready(replay, final, deadline)
+    wait_until_ready(replay, final, deadline)
 
 
-def _wait_until_ready(replay: Replay, item: Json, deadline: Deadline) -> None:
+def wait_until_ready(replay: Replay, item: Json, deadline: Deadline) -> None:
     """Return once a workload is ready. What keeps it from that is told early; it may pass, as an image that comes."""
     told: set[str] = set()
     look = Deadline(replay.session.world, _LOOK_S)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from drtool.cli.main import drtool as command
 from drtool.deploy.names import OWN
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure, UsageError, WrongKey
-from drtool.operations.cluster_restore import protect
+from drtool.operations.cluster_restore import backup_jobs
 from drtool.operations.cluster_restore.protect import (
     enrol_new_writer,
     first_backup,
@@ -406,7 +406,7 @@ def test_a_job_that_fails_tells_the_last_word_of_its_last_pod_and_is_tried_again
 def test_a_job_that_does_not_end_is_not_waited_for_without_end(
     enrolled: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protect, "FIRST_S", 0.2)
+    monkeypatch.setattr(backup_jobs, "BACKUP_S", 0.2)
     enrolled.target.becomes = lambda found: {} if found["kind"] == "Job" else well(found)
     with pytest.raises(TemporaryFailure, match="first backup of objects does not end: its pod said nothing"):
         enrolled.back_up()

@@ -1,0 +1,47 @@
+"""What runs is stopped for a while, in place: as it was stands in annotations of its own, so that nobody has to know.
+
+An autoscaler lets alone what was scaled to 0.
+"""
+
+from copy import deepcopy
+from typing import Final
+
+from drtool.operations.cluster_restore.kinds import live, resource_of
+from drtool.operations.cluster_restore.replay import Replay
+from drtool.recovery.manifests.hold import REPLICAS, RETENTION, SUSPEND, hold, unhold
+from drtool.recovery.manifests.objects import Json, annotations_of, spec_of
+from drtool.sources.kubernetes.writing import patch
+
+_ANNOTATIONS: Final = (REPLICAS, SUSPEND, RETENTION)
+_FIELDS: Final = ("replicas", "suspend", "persistentVolumeClaimRetentionPolicy")
+
+
+def stop(replay: Replay, name: str) -> None:
+    """Scale a workload to 0, or suspend a CronJob, unless that is done; what it was is noted in it."""
+    found = live(replay, replay.objects[name].item)
+    if found is None or _is_stopped(found):
+        return
+    held = hold(found)
+    noted = {key: value for key, value in annotations_of(held).items() if key in _ANNOTATIONS}
+    _change(replay, found, held, noted)
+
+
+def start(replay: Replay, name: str) -> None:
+    """Make a workload or a CronJob what it was before it was stopped; fine where it was not."""
+    found = live(replay, replay.objects[name].item)
+    if found is None or not _is_stopped(found):
+        return
+    wanted = deepcopy(found)
+    unhold(wanted)
+    _change(replay, found, wanted, dict.fromkeys(key for key in _ANNOTATIONS if key in annotations_of(found)))
+
+
+def _is_stopped(found: Json) -> bool:
+    return any(key in annotations_of(found) for key in _ANNOTATIONS)
+
+
+def _change(replay: Replay, found: Json, wanted: Json, annotations: dict[str, str] | dict[str, None]) -> None:
+    metadata = found["metadata"]
+    spec = {key: spec_of(wanted)[key] for key in _FIELDS if key in spec_of(wanted)}
+    change = {"metadata": {"annotations": annotations}, "spec": spec}
+    patch(replay.cluster, resource_of(replay.cluster, found), metadata["namespace"], metadata["name"], change)

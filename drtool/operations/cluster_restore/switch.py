@@ -1,0 +1,241 @@
+"""The switch of a restore in place: what uses the claims stops, and each claim gets the volume that was filled beside.
+
+Until it has noted what it switches, all that it did is taken back by starting again what it stopped; from then on it
+is gone on with. Both volumes are kept by their policy before anything is deleted, so that no end of drtool loses one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from drtool.deploy.names import VOLUME_LABEL, cron_job, follower
+from drtool.errors import DrtoolError, Refused, TemporaryFailure
+from drtool.operations.cluster_restore.kinds import claims_of, live
+from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
+from drtool.operations.cluster_restore.start import READY_S, wait_until_ready
+from drtool.operations.cluster_restore.stopping import start, stop
+from drtool.operations.cluster_restore.waiting import Deadline
+from drtool.policy.volumes import PostgresVolume
+from drtool.recovery.in_place import Switch
+from drtool.recovery.journal import fold
+from drtool.recovery.manifests.objects import Json, part, spec_of
+from drtool.recovery.steps import Step
+from drtool.sources.kubernetes.client import Resource
+from drtool.sources.kubernetes.known import CLAIMS, CRON_JOBS, DEPLOYMENTS, PODS, VOLUMES
+from drtool.sources.kubernetes.writing import delete, patch, wait_until_gone
+
+JOBS_S: Final = 900.0  # for what a CronJob has begun
+UNUSED_S: Final = 300.0  # for the last pod of what was stopped: databases take their time
+_GONE_S: Final = 300.0  # a backup that is ended says so in the repository first
+_BOUND_S: Final = 120.0
+_RECLAIM: Final = "persistentVolumeReclaimPolicy"
+_ENDED: Final = ("Succeeded", "Failed")
+_CRON_JOB: Final = "batch/CronJob/"
+_STEP: Final = "switch volumes"
+
+
+def switch_volumes(replay: Replay, step: Step) -> Json:
+    """Stop what uses the claims, give each the new volume, and return which old volumes are kept. Safe to run again.
+
+    Raises TemporaryFailure for what does not stop in time, and starts all of it again.
+    """
+    noted = _noted(replay, step)
+    try:
+        _stop(replay, step)
+    except BaseException as fault:
+        if noted is None:
+            _take_back(replay, step, fault)
+        raise
+    if noted is None:
+        noted = {each.claim: _volumes_of(replay, each) for each in replay.plan.in_place}
+        replay.journal.write(step.id, "noted", noted)
+    for each in replay.plan.in_place:
+        if isinstance(replay.policy.volume(each.volume), PostgresVolume):
+            _end_protection(replay, each.volume)
+    for each in replay.plan.in_place:
+        _switch(replay, each, noted[each.claim])
+    return {"kept": {each.volume: noted[each.claim]["old"] for each in replay.plan.in_place}}
+
+
+def start_again(replay: Replay, step: Step) -> Json:
+    """Start what was stopped, CronJobs last, and return once it is ready; what kept the old data is told.
+
+    Raises TemporaryFailure for what does not get ready: it is left as it is, for somebody to look at.
+    """
+    workloads = [each for each in step.objects if not each.startswith(_CRON_JOB)]
+    for name in workloads:
+        start(replay, name)
+    deadline = Deadline(replay.session.world, READY_S)
+    for name in workloads:
+        wait_until_ready(replay, replay.objects[name].item, deadline)
+    for name in step.objects:
+        if name not in workloads:
+            start(replay, name)
+    return {"notes": [*_left_to_do(replay)]}
+
+
+def refuse_once_switched(replay: Replay) -> None:
+    """Return while no volume was switched. Raises Refused, and names what has the state before."""
+    known = fold(replay.journal.entries())
+    if not known.is_past_switch(replay.plan.steps):
+        return
+    points = (known.done.get(f"safety backup {each.volume}", {}) for each in replay.plan.in_place)
+    named = [f"point {each['point']}, up to {each['moment']}" for each in points if "point" in each]
+    noted = known.notes_of(_STEP)[-1]
+    kept = [f"PersistentVolume {each['old']}" for each in noted.values()]
+    raise Refused(
+        f"run {replay.run} has switched {', '.join(each.volume for each in replay.plan.in_place)}: what came in since "
+        "would be lost",
+        hint=f"Go on with --resume {replay.run}. The state before it is in {', '.join([*named, *kept])}: restore that "
+        "with another --in-place.",
+    )
+
+
+def _noted(replay: Replay, step: Step) -> Json | None:
+    notes = fold(replay.journal.entries()).notes_of(step.id)
+    return notes[-1] if notes else None
+
+
+def _stop(replay: Replay, step: Step) -> None:
+    """Stop what uses the claims: CronJobs first, whose work is waited for while the application still serves."""
+    cron_jobs = [each for each in step.objects if each.startswith(_CRON_JOB)]
+    for name in cron_jobs:
+        stop(replay, name)
+    _wait_until_unused(replay, JOBS_S, _is_of_a_job)
+    for name in step.objects:
+        if name not in cron_jobs:
+            stop(replay, name)
+    _wait_until_unused(replay, UNUSED_S, lambda _pod: True)
+
+
+def _is_of_a_job(pod: Json) -> bool:
+    """Return whether a Job made a pod."""
+    return any(each["kind"] == "Job" for each in pod["metadata"].get("ownerReferences") or [])
+
+
+def _wait_until_unused(replay: Replay, limit_s: float, counts: Callable[[Json], bool]) -> None:
+    claims, deadline = {each.claim for each in replay.plan.in_place}, Deadline(replay.session.world, limit_s)
+    while users := [
+        pod["metadata"]["name"]
+        for page in replay.cluster.pages(PODS, replay.namespace)
+        for pod in page
+        if claims_of(pod) & claims and counts(pod) and part(pod, "status").get("phase") not in _ENDED
+    ]:
+        if deadline.is_over():
+            raise TemporaryFailure(
+                f"{', '.join(sorted(users))} still use what is to be switched, after {limit_s:g} s",
+                hint="See what keeps them, and who started them.",
+            )
+        deadline.wait()
+
+
+def _take_back(replay: Replay, step: Step, fault: BaseException) -> None:
+    """Start again what was stopped. Raises fault with what may still be stopped."""
+    left: list[str] = []
+    for name in step.objects:
+        try:
+            start(replay, name)
+        except DrtoolError:
+            left.append(name)
+    if left and isinstance(fault, DrtoolError):
+        hint = (
+            f"{fault.hint} Scale them by hand, as annotations drtool.io/replicas and drtool.io/suspend say."
+        )
+        raise type(fault)(f"{fault.message}; {', '.join(left)} may be stopped", hint=hint) from fault
+
+
+def _volumes_of(replay: Replay, switch: Switch) -> Json:
+    """Return the volumes of the old and the new claim, and what becomes of the old one by its class."""
+    names = {}
+    for which, claim in (("old", switch.claim), ("new", switch.beside)):
+        found = replay.cluster.get(CLAIMS, replay.namespace, claim) or {}
+        names[which] = str(spec_of(found).get("volumeName") or "")
+        if not names[which]:
+            raise Refused(
+                f"claim {claim} has no volume any more, and nothing was switched",
+                hint=f"See who changed it; then undo the run: --abort {replay.run}.",
+            )
+    old = replay.cluster.get(VOLUMES, None, names["old"]) or {}
+    return {**names, "policy": str(spec_of(old).get(_RECLAIM) or "Retain")}
+
+
+def _end_protection(replay: Replay, name: str) -> None:
+    """Take away what backs a PostgreSQL up: after the switch it lives another life, which takes another writer.
+
+    Else both lives would mingle in one lineage of WAL.
+    """
+    volume = replay.policy.volume(name)
+    own: tuple[tuple[Resource, str], ...] = (
+        (CRON_JOBS, cron_job(volume)),
+        (DEPLOYMENTS, follower(volume)),
+    )
+    for resource, each in own:
+        delete(replay.cluster, resource, replay.namespace, each, propagation="Foreground")
+    for resource, each in own:
+        _wait_until_gone(replay, resource, each)
+
+
+def _switch(replay: Replay, switch: Switch, noted: Json) -> None:
+    old, new = noted["old"], noted["new"]
+    labels = {RUN_LABEL: replay.run, VOLUME_LABEL: switch.volume}
+    kept = {_RECLAIM: "Retain"}
+    patch(replay.cluster, VOLUMES, None, old, {"metadata": {"labels": labels}, "spec": kept})
+    found = replay.cluster.get(CLAIMS, replay.namespace, switch.claim) or {}
+    if spec_of(found).get("volumeName") != new:
+        patch(replay.cluster, VOLUMES, None, new, {"spec": kept})
+        _remove(replay, switch.claim, old)
+        _remove(replay, switch.beside, new)
+        _give(replay, switch, new)
+    _wait_until_bound(replay, switch)
+    patch(replay.cluster, VOLUMES, None, new, {"spec": {_RECLAIM: noted["policy"]}})
+
+
+def _remove(replay: Replay, claim: str, volume: str) -> None:
+    """Delete a claim, unless it is gone. Raises Refused for one that has another volume than was noted."""
+    found = replay.cluster.get(CLAIMS, replay.namespace, claim)
+    if found is None:
+        return
+    if spec_of(found).get("volumeName") != volume:
+        raise Refused(
+            f"claim {claim} came to have volume {spec_of(found).get('volumeName')}, and not {volume}",
+            hint="Somebody made it anew: delete it if nobody needs what it has; then resume the run.",
+        )
+    delete(replay.cluster, CLAIMS, replay.namespace, claim, uid=found["metadata"]["uid"])
+    _wait_until_gone(replay, CLAIMS, claim)
+
+
+def _give(replay: Replay, switch: Switch, volume: str) -> None:
+    """Make the claim anew, with the new volume: each names the other, so nobody else gets it."""
+    reference = {"name": switch.claim, "uid": None, "resourceVersion": None}
+    patch(replay.cluster, VOLUMES, None, volume, {"spec": {"claimRef": reference}})
+    body = {**switch.body, "spec": {**spec_of(switch.body), "volumeName": volume}}
+    replay.cluster.create(CLAIMS, replay.namespace, body)
+
+
+def _wait_until_bound(replay: Replay, switch: Switch) -> None:
+    deadline = Deadline(replay.session.world, _BOUND_S)
+    while True:
+        found = live(replay, switch.body) or {}
+        if part(found, "status").get("phase") == "Bound":
+            return
+        if deadline.is_over():
+            raise TemporaryFailure(
+                f"claim {switch.claim} is not bound to its new volume after {_BOUND_S:g} s",
+                hint=f"`kubectl --namespace {replay.namespace} describe pvc {switch.claim}` says why.",
+            )
+        deadline.wait()
+
+
+def _wait_until_gone(replay: Replay, resource: Resource, name: str) -> None:
+    ending = replay.session.world.ending
+    wait_until_gone(replay.cluster, resource, replay.namespace, name, deadline_s=_GONE_S, ending=ending)
+
+
+def _left_to_do(replay: Replay) -> Iterator[str]:
+    kept: Json = replay.results.get(_STEP, {}).get("kept", {})
+    for volume, name in kept.items():
+        point = replay.results.get(f"safety backup {volume}", {}).get("point")
+        yield (
+            f"what {volume} was until the switch is kept as PersistentVolume {name}"
+            + (f", and up to the safety backup in {point}" if point else "")
+            + ": delete it once nobody needs it any more"
+        )

@@ -1,0 +1,106 @@
+"""The plan of a restore in place: a safety backup, new volumes beside the old, the switch, and the start. Pure."""
+
+from collections.abc import Iterator
+
+from drtool.policy.schema import Policy
+from drtool.policy.volumes import PostgresVolume
+from drtool.recovery.compare import Change
+from drtool.recovery.disk import claims_made, disk_of, refuse_disk
+from drtool.recovery.in_place import InPlace, beside_claims
+from drtool.recovery.manifests.objects import Json, kind_of, ref_of
+from drtool.recovery.manifests.order import PhaseName, place_of
+from drtool.recovery.manifests.prepare import Preparation, Prepared
+from drtool.recovery.plan import Plan, Request
+from drtool.recovery.points import Choice
+from drtool.recovery.predict import predict
+from drtool.recovery.preflight import refuse
+from drtool.recovery.refusal import Refusal
+from drtool.recovery.steps import Step, chained, label, protects
+from drtool.recovery.target import TargetFacts
+
+
+def as_prepared(item: Json) -> Prepared:
+    """Return an object that a plan works with, as those are that come back."""
+    return Prepared(ref_of(item), place_of(*kind_of(item)), item)
+
+
+def make_plan_in_place(
+    policy: Policy, request: Request, choice: Choice, found: InPlace, facts: TargetFacts
+) -> Plan | tuple[Refusal, ...]:
+    """Return the plan, else every reason against it. choice is from `choose_points`, found from `in_place_of`."""
+    claims = [as_prepared(each) for each in beside_claims(found.switches)]
+    preparation = Preparation(tuple(claims))
+    changes = tuple(Change(each.ref, "new", "create") for each in claims)
+    against = (
+        *choice.refusals,
+        *found.refusals,
+        *refuse(request.namespace[1], preparation, changes, facts),
+        *refuse_disk(policy, choice.volumes, preparation, changes, facts),
+    )
+    if against:
+        return against
+    time = predict(policy, choice.volumes, request.pace)
+    phases = tuple(chained(_steps(policy, request, choice, found, claims)))
+    return Plan(
+        version=1,
+        policy=policy.name,
+        made=request.now,
+        target=facts.cluster,
+        namespace=request.namespace,
+        wishes=request.wishes,
+        volumes=choice.volumes,
+        skew=choice.skew,
+        size=sum(each.size for each in choice.volumes),
+        phases=phases,
+        missed=(*choice.missed, *time.missed),
+        notes=(*found.notes, *_notes(policy, request, found)),
+        disk=disk_of(claims_made(preparation, changes), facts),
+        predicted=time.data,
+        unmeasured=time.unmeasured,
+        in_place=found.switches,
+    )
+
+
+def _steps(
+    policy: Policy, request: Request, choice: Choice, found: InPlace, claims: list[Prepared]
+) -> dict[PhaseName, list[Step]]:
+    """Return the steps by phase: all volumes are whole and proven before anything that runs is touched."""
+    data: list[Step] = []
+    for each in choice.volumes:
+        behind = tuple(step.id for step in data[-1:])
+        data.append(Step(f"safety backup {each.volume}", "safety", each.volume, behind))
+    names = tuple(label(each.ref) for each in claims)
+    made = Step("apply core/PersistentVolumeClaim", "apply", "core/PersistentVolumeClaim", objects=names)
+    data.append(made)
+    for each in choice.volumes:
+        moved = Step(
+            f"restore {each.volume}",
+            "restore",
+            each.volume,
+            (made.id,),
+            point=each.point,
+            moment=each.moment,
+            size=each.size,
+        )
+        data += [moved, Step(f"prove {each.volume}", "prove", each.volume, (moved.id,), point=each.point)]
+    stopped = tuple(label(ref) for ref in found.stopped)
+    testing = [
+        Step("switch volumes", "switch", "volumes", objects=stopped),
+        Step("start again", "restart", "what was stopped", objects=stopped),
+        *(Step(f"probe {each.name}", "probe", each.name) for each in policy.recovery.probes),
+        *(protects() if request.wishes.enrol else ()),
+    ]
+    return {"infrastructure": [], "deployment": [], "data": data, "testing": testing}
+
+
+def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
+    for each in found.stopped:
+        yield f"{each}: it is stopped for the switch, and started again; who uses it has to bear that"
+    if policy.recovery.hooks:
+        yield "the hooks of the policy are for a whole system: none is run in place"
+    for switch in found.switches:
+        if isinstance(policy.volume(switch.volume), PostgresVolume) and not request.wishes.enrol:
+            yield (
+                f"volume {switch.volume}: what backs it up is taken away with the switch, for the database then lives "
+                "another life; it needs a new writer: give --admin-key-file and --writer-secrets, or enrol one later"
+            )
