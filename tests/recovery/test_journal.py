@@ -101,6 +101,13 @@ def test_traffic_may_have_been_let_in_once_a_start_was_begun() -> None:
     assert fold(entries(("start tier 1", "begun"), ("start tier 1", "done"))).is_past_switch(steps)
 
 
+def test_what_a_switch_stops_is_only_to_be_started_again_until_it_noted_what_it_switches() -> None:
+    steps = [Step("switch", "switch", "volumes")]
+
+    assert not fold(entries(("switch", "begun"))).is_past_switch(steps)
+    assert fold(entries(("switch", "begun"), ("switch", "noted", "media"))).is_past_switch(steps)
+
+
 @pytest.mark.parametrize("kind", ["resume", "enrol"])
 def test_nothing_undoes_a_cron_job_that_ran_or_a_writer_that_ended(kind: StepKind) -> None:
     assert fold(entries(("a", "begun"))).is_past_switch([Step("a", kind, "a")])

@@ -39,15 +39,10 @@ def switch_volumes(replay: Replay, step: Step) -> Json:
     Raises TemporaryFailure for what does not stop in time, and starts all of it again.
     """
     noted = _noted(replay, step)
-    try:
-        _stop(replay, step)
-    except BaseException as fault:
-        if noted is None:
-            _take_back(replay, step, fault)
-        raise
     if noted is None:
-        noted = {each.claim: _volumes_of(replay, each) for each in replay.plan.in_place}
-        replay.journal.write(step.id, "noted", noted)
+        noted = _begin(replay, step)
+    else:
+        _stop(replay, step)
     for each in replay.plan.in_place:
         if isinstance(replay.policy.volume(each.volume), PostgresVolume):
             _end_protection(replay, each.volume)
@@ -93,6 +88,18 @@ def refuse_once_switched(replay: Replay) -> None:
 def _noted(replay: Replay, step: Step) -> Json | None:
     notes = fold(replay.journal.entries()).notes_of(step.id)
     return notes[-1] if notes else None
+
+
+def _begin(replay: Replay, step: Step) -> Json:
+    """Stop what uses the claims, and note which volumes are switched; else start all again, and raise why."""
+    volumes = {each.claim: _volumes_of(replay, each) for each in replay.plan.in_place}
+    try:
+        _stop(replay, step)
+        replay.journal.write(step.id, "noted", volumes)
+    except BaseException as fault:
+        _take_back(replay, step, fault)
+        raise
+    return volumes
 
 
 def _stop(replay: Replay, step: Step) -> None:

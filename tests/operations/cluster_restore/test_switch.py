@@ -1,0 +1,356 @@
+"""Claims get the volumes that were filled beside them, against an API server of the tests that binds claims."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drtool.errors import Refused, TemporaryFailure
+from drtool.operations.cluster_restore import abort, backup_jobs, switch
+from drtool.operations.cluster_restore.abort import abort_run
+from drtool.operations.cluster_restore.apply import apply_objects
+from drtool.operations.cluster_restore.outcome import failed, outcome_of
+from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
+from drtool.operations.cluster_restore.safety import back_up_before
+from drtool.operations.cluster_restore.switch import start_again, switch_volumes
+from drtool.operations.plan_in_place import working
+from drtool.recovery.manifests.hold import REPLICAS
+from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, run
+from tests.recovery.captured import captured, workload
+from tests.recovery.stage import ago
+from tests.recovery.test_in_place import BESIDE, STANDING, plan
+from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.living import well
+
+CLAIM, NEW = "data-db-0", f"data-db-0-{BESIDE}"
+OWN = [
+    captured("batch/v1", "CronJob", "drtool-backup-postgres", spec={}),
+    workload("Deployment", "drtool-wal-follow-postgres", 1),
+]
+HIDDEN = ("resourceVersion", "generation", "uid")
+CHANGES = 11  # requests of a switch and a start that change something
+
+
+class Killed(BaseException):
+    """drtool is gone, with all that it was about to do."""
+
+
+@dataclass
+class Scene:
+    """A run in place, up to its switch: what is new is filled."""
+
+    run: Run
+    replay: Replay
+
+    def step(self, step: str) -> Any:
+        return next(each for each in self.replay.plan.steps if each.id == step)
+
+    def switch(self) -> Json:
+        self.replay.journal.write("switch volumes", "begun", {})
+        result = switch_volumes(self.replay, self.step("switch volumes"))
+        self.replay.results["switch volumes"] = result
+        self.replay.journal.write("switch volumes", "done", result)
+        return result
+
+    def start(self) -> Json:
+        self.replay.journal.write("start again", "begun", {})
+        return start_again(self.replay, self.step("start again"))
+
+    def both(self) -> None:
+        self.switch()
+        self.start()
+
+    def seen(self) -> dict[str, Json]:
+        return {
+            f"{path}/{each['metadata']['name']}": {
+                **each,
+                "status": None,
+                "metadata": {
+                    key: value for key, value in each["metadata"].items() if key not in HIDDEN and value != {}
+                },
+            }
+            for path, items in self.run.api.collections.items()
+            for each in items
+        }
+
+    def volume_of(self, claim: str) -> Json:
+        name = self.run.find("PersistentVolumeClaim", claim)["spec"]["volumeName"]
+        return self.run.find("PersistentVolume", name)
+
+    def becomes(self, item: Json) -> Json:
+        """Bind a claim, and let the pods of what is at 0 replicas go."""
+        name = item["metadata"]["name"]
+        if item["kind"] == "StatefulSet" and item["spec"]["replicas"] == 0:
+            rest = [
+                each
+                for each in self.run.api.collections[at("Pod")]
+                if each["metadata"]["name"] != f"{name}-0"
+            ]
+            self.run.api.collections[at("Pod")] = rest
+        if item["kind"] == "PersistentVolumeClaim":
+            if "volumeName" not in item["spec"]:
+                item["spec"]["volumeName"] = f"pv-{name}"
+                reference = {"namespace": "shop", "name": name, "uid": item["metadata"]["uid"]}
+                spec = {"claimRef": reference, "persistentVolumeReclaimPolicy": "Delete"}
+                made = captured("v1", "PersistentVolume", f"pv-{name}", spec=spec)
+                self.run.api.collections[at("PersistentVolume")].append(made)
+            return {"phase": "Bound"}
+        return well(item)
+
+
+@contextmanager
+def scene(folder: Path, *volumes: str, objects: list[Json] = STANDING) -> Iterator[Scene]:
+    there = deepcopy(
+        [*(each for each in objects if each["kind"] != "ReplicaSet" and each["kind"] != "Service"), *OWN]
+    )
+    with run(folder, (), there=there) as found:
+        made = plan(*volumes or ("postgres",), at=ago(10), objects=objects)
+        replay = replace(found.replay, plan=made, objects=working(objects, made), journal=Kept())
+        self = Scene(found, replay)
+        found.api.becomes = self.becomes
+        apply_objects(replay, self.step("apply core/PersistentVolumeClaim"))
+        yield self
+
+
+def test_a_claim_gets_the_new_volume_and_the_old_one_is_kept(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        before = found.seen()
+        result = found.switch()
+        assert found.run.find("StatefulSet", "db")["spec"]["replicas"] == 0
+        found.start()
+        new = found.volume_of(CLAIM)
+        old = found.run.find("PersistentVolume", "pv-data-db-0")
+        after = found.seen()
+
+    assert result == {"kept": {"postgres": "pv-data-db-0"}}
+    assert new["metadata"]["name"] == f"pv-{NEW}"
+    assert new["spec"]["claimRef"] == {"namespace": "shop", "name": CLAIM}  # what binds it says the rest
+    assert new["spec"]["persistentVolumeReclaimPolicy"] == "Delete"  # as the old one was
+    assert old["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert old["metadata"]["labels"] == {RUN_LABEL: RUN, "drtool.io/volume": "postgres"}
+    changed = {name.rpartition("/")[2] for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {
+        *(CLAIM, NEW, "pv-data-db-0", f"pv-{NEW}", "db-0"),
+        *("drtool-backup-postgres", "drtool-wal-follow-postgres"),
+    }
+
+
+def test_several_claims_and_cron_jobs_are_switched_and_protection_of_files_goes_on(tmp_path: Path) -> None:
+    names = ("web-1-x", "thumbnails-1-x", "web", "worker", "web-1")
+    objects = [each for each in STANDING if each["metadata"]["name"] not in names]
+    with scene(tmp_path, "media", "redis", objects=objects) as found:
+        stopped = {
+            name: found.run.find("CronJob", name)["spec"]["suspend"] for name in ("thumbnails", "asleep")
+        }
+        kept = found.switch()["kept"]
+        waiting = {
+            name: found.run.find("CronJob", name)["spec"]["suspend"] for name in ("thumbnails", "asleep")
+        }
+        notes = found.start()["notes"]
+        running = {
+            name: found.run.find("CronJob", name)["spec"]["suspend"] for name in ("thumbnails", "asleep")
+        }
+        own = found.run.find("CronJob", "drtool-backup-postgres")
+
+    assert kept == {"media": "pv-media", "redis": "pv-data-redis-0"}
+    assert stopped == running == {"thumbnails": False, "asleep": True}
+    assert waiting == {"thumbnails": True, "asleep": True}
+    assert own
+    assert any("PersistentVolume pv-media" in note and "delete it" in note for note in notes)
+
+
+def dying(found: Scene, calls: int) -> Scene:
+    """Return the scene for a drtool that is gone after so many requests which change something."""
+    left = [calls]
+
+    def assure() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    return Scene(found.run, replace(found.replay, cluster=found.replay.cluster.fenced(assure)))
+
+
+@pytest.mark.parametrize("calls", range(CHANGES))
+def test_wherever_it_is_killed_it_is_gone_on_with(tmp_path: Path, calls: int) -> None:
+    with scene(tmp_path) as found:
+        killed = dying(found, calls)
+        with pytest.raises(Killed):
+            killed.both()
+        found.switch()
+        found.start()
+        old = found.run.find("PersistentVolume", "pv-data-db-0")
+        assert found.volume_of(CLAIM)["metadata"]["name"] == f"pv-{NEW}"
+        assert found.volume_of(CLAIM)["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
+        assert old["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+        assert found.run.find("StatefulSet", "db")["spec"]["replicas"] == 1
+        assert found.run.api.find(at("PersistentVolumeClaim"), NEW) is None
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_until_it_noted_what_it_switches_all_of_it_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    monkeypatch.setattr(abort, "_GONE_S", 0.1)  # nobody deletes volumes here
+    with scene(tmp_path) as found:
+        after_apply = found.seen()
+        journal = found.replay.journal
+        dead = replace(found.replay, journal=Unkept(journal))
+        with pytest.raises(Killed):
+            Scene(found.run, replace(dead, cluster=dying(found, calls).replay.cluster)).switch()
+        assert abort_run(found.replay)["removed"] == 1
+        after = found.seen()
+        new = {f"{at('PersistentVolumeClaim')}/{NEW}", f"{at('PersistentVolume')}/pv-{NEW}"}
+        ended = {f"{at('Pod')}/db-0"}
+        assert {name: each for name, each in after.items() if name not in new | ended} == {
+            name: each for name, each in after_apply.items() if name not in new | ended
+        }
+
+
+class Unkept(Kept):
+    """A journal that takes a step's begin, and dies with what it would note."""
+
+    def __init__(self, journal: Any) -> None:
+        super().__init__()
+        self.journal = journal
+
+    def write(self, step: str, state: Any, detail: Json) -> None:
+        if state == "noted":
+            raise Killed
+        self.journal.write(step, state, detail)
+
+
+def test_once_volumes_are_switched_an_abort_names_what_has_the_state_before(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        told = {"point": "snap/postgres/1", "moment": "2026-03-01T12:00:00Z"}
+        found.replay.journal.write("safety backup postgres", "done", told)
+        with pytest.raises(Killed):
+            dying(found, 4).switch()
+        before = found.seen()
+        with pytest.raises(Refused, match="has switched postgres") as refused:
+            abort_run(found.replay)
+        assert found.seen() == before
+        assert (
+            "point snap/postgres/1, up to 2026-03-01T12:00:00Z, PersistentVolume pv-data-db-0"
+            in refused.value.hint
+        )
+        said = failed(found.replay, refused.value).failure
+    assert said is not None
+    assert "apps/StatefulSet/db may be stopped" in said.way_on
+
+
+def test_what_does_not_stop_is_named_and_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "UNUSED_S", 0.2)
+    with scene(tmp_path) as found:
+        found.run.api.becomes = well  # its pod stays
+        with pytest.raises(TemporaryFailure, match=r"db-0 still use what is to be switched, after 0\.2 s"):
+            found.switch()
+        db = found.run.find("StatefulSet", "db")
+        assert db["spec"]["replicas"] == 1
+        assert REPLICAS not in db["metadata"].get("annotations", {})
+        assert found.run.find("PersistentVolumeClaim", CLAIM)["spec"]["volumeName"] == "pv-data-db-0"
+
+
+def test_what_cannot_even_be_started_again_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "UNUSED_S", 0.2)
+    with scene(tmp_path) as found:
+        found.run.api.becomes = well
+        stops = iter([None])
+        found.run.api.refuses = lambda *_: next(stops, (422, "no more"))
+        with pytest.raises(TemporaryFailure, match="apps/StatefulSet/db may be stopped") as fault:
+            found.switch()
+    assert "Scale them by hand" in fault.value.hint
+
+
+def test_a_claim_that_somebody_else_made_anew_is_left_alone(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        with pytest.raises(Killed):
+            dying(found, 4).switch()
+        found.run.find("PersistentVolumeClaim", CLAIM)["spec"]["volumeName"] = "pv-theirs"
+        with pytest.raises(
+            Refused, match="claim data-db-0 came to have volume pv-theirs, and not pv-data-db-0"
+        ):
+            found.switch()
+        assert found.run.find("PersistentVolumeClaim", CLAIM)
+
+
+def test_a_claim_without_a_volume_stops_nothing_for_long(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        del found.run.find("PersistentVolumeClaim", NEW)["spec"]["volumeName"]
+        with pytest.raises(Refused, match=f"claim {NEW} has no volume any more"):
+            found.switch()
+        assert found.run.find("StatefulSet", "db")["spec"]["replicas"] == 1
+
+
+def test_a_claim_that_is_not_bound_in_time_says_where_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switch, "_BOUND_S", 0.2)
+    with scene(tmp_path) as found:
+
+        def pending(item: Json) -> Json:
+            found.becomes(item)
+            return {"phase": "Pending"} if item["kind"] == "PersistentVolumeClaim" else well(item)
+
+        found.run.api.becomes = pending
+        with pytest.raises(TemporaryFailure, match="claim data-db-0 is not bound"):
+            found.switch()
+
+
+def test_a_backup_before_is_one_of_the_cron_job_and_fails_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_jobs, "BACKUP_S", 0.2)
+    with scene(tmp_path) as found:
+        step = found.step("safety backup postgres")
+        container = {"name": "drtool", "args": ["backup", "postgres", "--due"]}
+        template = {"spec": {"template": {"spec": {"containers": [container]}}}}
+        found.run.find("CronJob", "drtool-backup-postgres")["spec"] = {"jobTemplate": template}
+        made: list[Json] = []
+
+        def silent(item: Json) -> Json:
+            made.append(item)
+            return {}
+
+        found.run.api.becomes = silent
+        [late] = back_up_before(found.replay, step)["notes"]
+        found.run.api.collections[at("CronJob")] = []
+        [none] = back_up_before(found.replay, step)["notes"]
+        left = found.run.api.collections[at("Job")]
+
+    [job] = made
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["backup", "postgres"]
+    assert job["metadata"]["labels"][RUN_LABEL] == RUN
+    assert (
+        "postgres was not backed up before the switch, its old volume is kept: its backup does not end"
+        in late
+    )
+    assert "there is no CronJob drtool-backup-postgres" in none
+    assert [each["metadata"]["name"] for each in left] == ["thumbnails-1"]
+
+
+def test_whoever_ends_drtool_ends_the_backup_before_too(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        container = {"name": "drtool", "args": ["backup", "postgres", "--due"]}
+        template = {"spec": {"template": {"spec": {"containers": [container]}}}}
+        found.run.find("CronJob", "drtool-backup-postgres")["spec"] = {"jobTemplate": template}
+        found.run.api.becomes = lambda _item: {}
+        found.replay.session.world.ending.set()
+        with pytest.raises(TemporaryFailure, match="asked to end"):
+            back_up_before(found.replay, found.step("safety backup postgres"))
+
+
+def test_how_it_ended_says_what_is_kept_and_what_has_no_writer(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        found.replay.results["safety backup postgres"] = {"point": "snap/postgres/1"}
+        found.switch()
+        found.replay.results["start again"] = found.start()
+        notes = outcome_of(found.replay).notes
+    [kept] = [each for each in notes if "is kept as PersistentVolume pv-data-db-0" in each]
+    assert "up to the safety backup in snap/postgres/1" in kept
+    assert [each for each in notes if "it needs a new writer" in each]
+    assert not [each for each in notes if "nothing protects" in each]
