@@ -24,6 +24,19 @@ CHALLENGE = Challenge("forum", TARGET, "gic-forum", applied=12, replaced=1)
 HIDDEN = replace(CHALLENGE, target=replace(TARGET, uid=""))
 
 
+def test_what_stops_in_place_is_named_and_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    challenge = replace(
+        CHALLENGE, switched=("data-db-0",), stopped=("apps/StatefulSet/db", "batch/CronJob/mail")
+    )
+    uid = TARGET.uid[:8]
+    confirm(challenge, None, lambda _question: f"gic-forum {uid} stop db stop mail")
+    said = capsys.readouterr().err
+    assert "claims get another volume, of an earlier moment: data-db-0" in said
+    assert "what runs stops for it: apps/StatefulSet/db, batch/CronJob/mail" in said
+    with pytest.raises(Refused):
+        confirm(challenge, None, lambda _question: f"gic-forum {uid}")
+
+
 def test_the_line_that_is_typed_lets_the_run_begin(capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[str] = []
 

@@ -20,6 +20,7 @@ from drtool.operations.cluster_restore.seeding import port_of, seeding_mover
 from drtool.operations.session import KeyFiles, World, open_session
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.recovery.in_place import Switch
 from drtool.recovery.places import Place
 from drtool.recovery.points import VolumePoint
 from drtool.recovery.steps import Step, label
@@ -137,6 +138,36 @@ def test_a_volume_comes_back_with_what_its_secrets_open_and_what_is_left_can_be_
     clear_mover(moved.run.replay, "media")  # once its result is durable
     assert moved.left() == []
     _opens(moved, seen[f"Secret {NAME}"], seen[f"Secret {NAME}-grant-0"])
+
+
+def test_in_place_it_goes_into_the_new_claim_where_the_old_one_can_be_used(moved: Moved) -> None:
+    nodes = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/hostname"}]}]}
+    switch = Switch("media", "uploads", "uploads-new", {}, nodes)
+    seen: list[Json] = []
+
+    def becomes(item: Json) -> Json:
+        if item["metadata"]["name"] == NAME and item["kind"] == "Job":
+            seen.append(item)
+            moved.ends_well()
+        return well(item)
+
+    moved.run.api.becomes = becomes
+    plan = moved.run.replay.plan
+    user = {"spec": {"volumes": [{"persistentVolumeClaim": {"claimName": "uploads"}}]}, "status": {}}
+    moved.run.api.collections[at("Pod")] = [{"kind": "Pod", "metadata": {"name": "web-1"}, **user}]
+    for switches in ((replace(switch, volume="other"),), (switch,)):
+        replay = replace(moved.run.replay, plan=replace(plan, in_place=switches))
+        if switches == (switch,):
+            assert restore_volume(replay, moved.step, "drtool:1") == RESULT
+        else:
+            with pytest.raises(Refused, match="claim uploads is in use by web-1"):
+                restore_volume(replay, moved.step, "drtool:1")
+
+    [job] = seen
+    pod = job["spec"]["template"]["spec"]
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "uploads-new"}
+    affinity = pod["affinity"]["nodeAffinity"]
+    assert affinity == {"requiredDuringSchedulingIgnoredDuringExecution": nodes}
 
 
 def _opens(moved: Moved, secret: Json, granted: Json) -> None:

@@ -27,7 +27,10 @@ from drtool.operations.cluster_restore.replay import RUN_LABEL, Enrolment, Repla
 from drtool.operations.points import list_points
 from drtool.operations.session import KeyFiles, Session, Silent, Where, World, open_session
 from drtool.policy.load import load_policy, parse_policy
+from drtool.recovery.in_place import Switch
 from drtool.recovery.journal import State
+from drtool.recovery.plan import Plan
+from drtool.recovery.steps import Phase, Step
 from drtool.recovery.wishes import Wishes
 from drtool.repository.config import Config
 from drtool.repository.kit import parse_bundle
@@ -433,6 +436,35 @@ def test_a_part_of_a_system_enrols_nobody(back: Back) -> None:
     enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
     with pytest.raises(UsageError, match="a part of a system enrols no new writer"):
         refuse_unready(back.replay.session, plan, back.replay.policy, enrolment)
+
+
+DB = {"name": "postgres", "source": "postgres", "host": "db", "user": "drtool"}
+OTHER = {"name": "other", "source": "postgres", "host": "other", "user": "drtool"}
+
+
+def switched(volume: str) -> Plan:
+    """Return the plan of a restore in place."""
+    step = Step(f"restore {volume}", "restore", volume)
+    wishes = Wishes(image="drtool:1", volumes=(volume,), in_place=True, enrol=True)
+    plan = replace(made(wishes=Wishes(image="drtool:1", enrol=True)), wishes=wishes)
+    return replace(plan, phases=(Phase("data", (step,)),), in_place=(Switch(volume, "data", "data-new", {}),))
+
+
+def test_a_postgres_that_goes_back_in_place_gets_a_new_writer_and_the_others_live_on(tmp_path: Path) -> None:
+    with restored(tmp_path, DB, OTHER) as back:
+        replay = replace(back.replay, plan=switched("postgres"))
+        enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
+        refuse_unready(replay.session, replay.plan, replay.policy, enrolment)
+        enrol_new_writer(replay, Step("enrol writer", "enrol", "a new writer"))
+        assert replay.reopen is not None
+        epochs = replay.reopen().repository.config.epochs
+    assert [(each.volume, each.epoch) for each in epochs] == [("postgres", 2)]
+
+
+def test_files_that_go_back_in_place_need_no_new_writer(back: Back) -> None:
+    enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
+    with pytest.raises(UsageError, match="a part of a system enrols no new writer"):
+        refuse_unready(back.replay.session, switched("media"), back.replay.policy, enrolment)
 
 
 def test_the_admin_sheet_of_another_repository_is_refused(back: Back, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from drtool.operations.cluster_restore.outcome import failed, outcome_of
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.cluster_restore.switch import start_again, switch_volumes
+from drtool.operations.plan import prepare_again
 from drtool.operations.plan_in_place import working
 from drtool.recovery.manifests.hold import REPLICAS
 from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, run
@@ -354,3 +355,15 @@ def test_how_it_ended_says_what_is_kept_and_what_has_no_writer(tmp_path: Path) -
     assert "up to the safety backup in snap/postgres/1" in kept
     assert [each for each in notes if "it needs a new writer" in each]
     assert not [each for each in notes if "nothing protects" in each]
+
+
+def test_who_goes_on_has_what_stands_as_it_was_before_it_was_stopped(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        found.switch()
+        replay = found.replay
+        objects, replaced = prepare_again(replay.session, replay.cluster, replay.plan, replay.policy)
+
+    assert replaced == {}
+    assert objects["apps/StatefulSet/db"].item["spec"]["replicas"] == 1
+    claims = [name for name in objects if name.startswith("core/PersistentVolumeClaim/")]
+    assert claims == [f"core/PersistentVolumeClaim/{NEW}"]

@@ -1,0 +1,78 @@
+"""One volume of a shop that runs is to go back: planned from the command line, against an API server of the tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.commands import Commands, Said
+from tests.scenarios.shop_kept import CLAIMS, shop_kept
+from tests.scenarios.targets import empty, put, run_plan
+from tests.sources.kubernetes.api import Api, Json
+from tests.sources.kubernetes.shop import at, item
+
+VOLUMES = at("persistentvolumes", namespaced=False)
+USES = [{"name": "data", "persistentVolumeClaim": {"claimName": "media"}}]
+
+
+def running() -> Api:
+    """Return a cluster in which the shop runs, with its pod on its claim."""
+    api = empty()
+    requests = {"resources": {"requests": {"storage": "1Gi"}}}
+    claim = item("media", spec={"storageClassName": "fast", "volumeName": "pv-1", **requests})
+    put(api, CLAIMS, {**claim, "status": {"phase": "Bound"}})
+    reference = {"namespace": "shop", "name": "media"}
+    api.collections[VOLUMES] = [item("pv-1", spec={"claimRef": reference}), item("pv-2", spec={})]
+    pod = {"containers": [{"name": "web", "image": "web:1"}], "volumes": USES}
+    put(api, at("deployments", "apps"), item("web", spec={"replicas": 2, "template": {"spec": pod}}))
+    owner: Json = {"kind": "Deployment", "name": "web", "controller": True}
+    put(api, at("replicasets", "apps"), item("web-1", metadata={"ownerReferences": [owner]}))
+    owner = {"kind": "ReplicaSet", "name": "web-1", "controller": True}
+    used = item("web-1-x", spec={"volumes": USES}, metadata={"ownerReferences": [owner]})
+    put(api, at("pods"), {**used, "status": {"phase": "Running"}})
+    return api
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[tuple[Commands, str]]:
+    drtool = shop_kept(tmp_path, "song.ogg")
+    with running() as target:
+        (tmp_path / "new").mkdir()
+        yield drtool, str(target.kubeconfig(tmp_path / "new"))
+
+
+def plan(shop: tuple[Commands, str], *arguments: str, code: int = 0) -> Said:
+    drtool, kubeconfig = shop
+    environment = {"KUBECONFIG": kubeconfig, "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
+    return run_plan(environment, "--repository", drtool.content["repository"]["url"], *arguments, code=code)
+
+
+def test_what_is_in_use_is_refused_without_the_word_and_told_of_it(shop: tuple[Commands, str]) -> None:
+    said = plan(shop, "media", code=5)
+    assert "error: claim media is in use by web-1-x" in said.out
+    assert "--in-place" in said.out
+
+
+def test_with_it_nothing_but_the_volume_is_planned(shop: tuple[Commands, str]) -> None:
+    found = plan(shop, "media", "--in-place", "--json").value["plan"]
+
+    assert found["refusals"] == []
+    assert found["changes"] == []
+    assert [step["id"] for phase in found["plan"]["phases"] for step in phase["steps"]] == [
+        *("safety backup media", "apply core/PersistentVolumeClaim", "restore media", "prove media"),
+        *("switch volumes", "start again"),
+    ]
+    assert [each["claim"] for each in found["plan"]["in_place"]] == ["media"]
+    assert plan(shop, "media", "--in-place").out.count("Deployment web: it is stopped for the switch") == 1
+
+
+def test_the_objects_do_not_come_back_in_place(shop: tuple[Commands, str]) -> None:
+    said = plan(shop, "objects", "--in-place", code=5)
+    assert (
+        "error: volume objects is of source manifests, and in place come PostgreSQL, Redis and files"
+        in said.out
+    )
+
+
+def test_without_a_volume_nobody_knows_what_is_to_go_back(shop: tuple[Commands, str]) -> None:
+    assert "none is named" in plan(shop, "--in-place", code=2).err
