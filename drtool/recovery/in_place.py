@@ -22,6 +22,7 @@ from drtool.recovery.wishes import Wishes
 _CLAIM: Final = ("", "PersistentVolumeClaim")
 _VOLUME: Final = ("", "PersistentVolume")
 _CRON_JOB: Final = ("batch", "CronJob")
+_METADATA: Final = ("name", "namespace", "labels", "ownerReferences")
 _KEPT: Final = ("accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName")
 _OF_A_VOLUME: Final = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/")
 _ENDED: Final = ("Succeeded", "Failed")
@@ -32,7 +33,8 @@ _BESIDE_HINT: Final = "Restore it with --to-dir, or the whole system into anothe
 class Switch:
     """A claim that gets another volume. beside is what the new claim is called until then.
 
-    body is the claim as it is made anew under its own name; nodes is on which nodes its volume can be used, empty
+    It is empty for a replica of a PostgreSQL: it gets an empty volume, and clones the first pod when it starts. body is
+    the claim as it is made anew under its own name; nodes is on which nodes its volume can be used, empty
     where that is not told: the new one has to be of use there, too.
     """
 
@@ -78,17 +80,18 @@ def in_place_of(
         if isinstance(found, Refusal):
             refusals.append(found)
             continue
-        asked = spec_of(found.body)
-        asked["storageClassName"] = wishes.classes.get(asked["storageClassName"], asked["storageClassName"])
-        switches.append(found)
+        switches += [found, *_clones(policy, found, objects)]
         if isinstance(place, Place) and place.path:
             notes.append(f"claim {found.claim}: what lies there beside {place.path} stays in the old volume")
     claims = {each.claim for each in switches}
     refusals += _shared(policy, switches, objects)
     users = [each for each in objects if _can_be_stopped(each) and any(uses(each, claim) for claim in claims)]
-    refusals += [refusal for each in users for refusal in _user_refusals(each, claims)]
+    refusals += [refusal for each in users for refusal in _user_refusals(policy, each, switches)]
     stopped = tuple(sorted(ref_of(each) for each in users if _runs(each)))
     refusals += _pod_refusals(objects, claims, stopped)
+    for each in switches:
+        asked = spec_of(each.body)
+        asked["storageClassName"] = wishes.classes.get(asked["storageClassName"], asked["storageClassName"])
     return InPlace(tuple(switches), stopped, tuple(refusals), tuple(notes))
 
 
@@ -100,8 +103,8 @@ def uses(item: Json, claim: str) -> bool:
 
 
 def beside_claims(switches: Iterable[Switch]) -> Iterator[Json]:
-    """Yield the new claims, as they are made beside the old ones."""
-    for each in switches:
+    """Yield the new claims that are filled, as they are made beside the old ones."""
+    for each in (switch for switch in switches if switch.beside):
         metadata = {"name": each.beside, "namespace": each.body["metadata"]["namespace"]}
         yield {**each.body, "metadata": metadata}
 
@@ -143,24 +146,39 @@ def _switch(volume: str, place: Place, objects: Sequence[Json], mark: str) -> Sw
     if claim is None or bound is None or part(claim, "status").get("phase") != "Bound":
         said = "is not there with a volume, so nothing can come back beside that"
         return Refusal(f"claim {name}", said, "Restore without --in-place.")
+    nodes = part(bound, "spec", "nodeAffinity", "required")
+    return Switch(volume, name, f"{name}-{mark}", _anew(claim), nodes)
+
+
+def _clones(policy: Policy, first: Switch, objects: Sequence[Json]) -> Iterator[Switch]:
+    """Yield the claims of a PostgreSQL's other pods of the same StatefulSet: they hold another life from then on."""
+    if not isinstance(policy.volume(first.volume), PostgresVolume):
+        return
+    stem = first.claim.rpartition("-")[0]
+    for item in (each for each in objects if _ordinal(each, first.claim) is not None):
+        for claim in (each for each in objects if kind_of(each) == _CLAIM):
+            name = str(claim["metadata"]["name"])
+            if name != first.claim and name.rpartition("-")[0] == stem and _ordinal(item, name) is not None:
+                yield Switch(first.volume, name, "", _anew(claim))
+
+
+def _anew(claim: Json) -> Json:
+    """Return a claim as it is made anew: as large as it is, and without what bound it."""
     metadata = claim["metadata"]
     body: Json = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {key: metadata[key] for key in ("name", "namespace", "labels") if metadata.get(key)},
+        "metadata": {key: metadata[key] for key in _METADATA if metadata.get(key)},
         "spec": {key: claim["spec"][key] for key in _KEPT if key in claim["spec"]},
     }
     had = part(claim, "metadata", "annotations").items()
     annotations = {key: value for key, value in had if not key.startswith(_OF_A_VOLUME)}
     body["metadata"] |= {"annotations": annotations} if annotations else {}
-    if metadata.get("ownerReferences"):
-        body["metadata"]["ownerReferences"] = metadata["ownerReferences"]
     room = part(claim, "status", "capacity").get("storage", 0)
     asked = part(body, "spec", "resources", "requests")
     if quantity(room) > quantity(asked.get("storage", 0)):
         body["spec"]["resources"] = {**body["spec"]["resources"], "requests": {**asked, "storage": room}}
-    nodes = part(bound, "spec", "nodeAffinity", "required")
-    return Switch(volume, name, f"{name}-{mark}", body, nodes)
+    return body
 
 
 def _shared(policy: Policy, switches: Sequence[Switch], objects: Sequence[Json]) -> Iterator[Refusal]:
@@ -180,19 +198,27 @@ def _can_be_stopped(item: Json) -> bool:
     return (is_workload(*kind) or kind == _CRON_JOB) and owner.get("kind") != "Deployment"
 
 
-def _user_refusals(item: Json, claims: Iterable[str]) -> Iterator[Refusal]:
-    """Yield why a workload that uses one of claims cannot be stopped, or not be started again."""
+def _user_refusals(policy: Policy, item: Json, switches: Iterable[Switch]) -> Iterator[Refusal]:
+    """Yield why a workload that uses one of the claims cannot be stopped, or not be started again."""
     about, owner = str(ref_of(item)), _controller(item)
     if owner:
         said = f"is kept by {owner['kind']} {owner['name']}, which would start it again"
         yield Refusal(about, said, "Stop it by the means of its operator, and restore without --in-place.")
     elif item["kind"] == "DaemonSet":
         yield Refusal(about, "uses the claim on every node, and is not stopped for a switch", _BESIDE_HINT)
-    count = int(spec_of(item).get("replicas", 1))
-    if count > 1 and any(_ordinal(item, claim) is not None for claim in claims):
-        said = f"has {count} pods with a volume each: the others would hold another life of the data"
-        hint = f"Scale it to 1 and take the claims of the others away, or restore anew. {_BESIDE_HINT}"
-        yield Refusal(about, said, hint)
+    count, first = int(spec_of(item).get("replicas", 1)), int(part(item, "spec", "ordinals").get("start", 0))
+    for each in (switch for switch in switches if switch.beside):
+        number = _ordinal(item, each.claim)
+        if number is None or count <= 1:
+            continue
+        if not isinstance(policy.volume(each.volume), PostgresVolume):
+            said = f"has {count} pods with a volume each: the others would hold another life of {each.volume}"
+            yield Refusal(about, said, f"Scale it to 1, and take the other claims away. {_BESIDE_HINT}")
+        elif int(number) != first:
+            said = (
+                f"starts with pod {first}, and {each.volume} goes back in pod {number}: nobody could clone it"
+            )
+            yield Refusal(about, said, _BESIDE_HINT)
 
 
 def _pod_refusals(

@@ -29,8 +29,9 @@ def make_plan_in_place(
 ) -> Plan | tuple[Refusal, ...]:
     """Return the plan, else every reason against it. choice is from `choose_points`, found from `in_place_of`."""
     claims = [as_prepared(each) for each in beside_claims(found.switches)]
-    preparation = Preparation(tuple(claims))
-    changes = tuple(Change(each.ref, "new", "create") for each in claims)
+    clones = [as_prepared(each.body) for each in found.switches if not each.beside]
+    preparation = Preparation((*claims, *clones))
+    changes = tuple(Change(each.ref, "new", "create") for each in preparation.objects)
     against = (
         *choice.refusals,
         *found.refusals,
@@ -99,7 +100,9 @@ def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
     if policy.recovery.hooks:
         yield "the hooks of the policy are for a whole system: none is run in place"
     for switch in found.switches:
-        if isinstance(policy.volume(switch.volume), PostgresVolume) and not request.wishes.enrol:
+        if not switch.beside:
+            yield f"claim {switch.claim}: it gets an empty volume, and its pod has to clone the first as a new one does"
+        elif isinstance(policy.volume(switch.volume), PostgresVolume) and not request.wishes.enrol:
             yield (
                 f"volume {switch.volume}: what backs it up is taken away with the switch, for the database then lives "
                 "another life; it needs a new writer: give --admin-key-file and --writer-secrets, or enrol one later"

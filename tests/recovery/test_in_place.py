@@ -61,6 +61,8 @@ def cron_job(name: str, of: str, *, suspend: bool = False) -> Json:
 
 
 DB, REDIS = (captured("v1", "Service", name, spec={"selector": {"app": name}}) for name in ("db", "redis"))
+REPLICATED = served("db", "postgres:17", "/var/lib/postgresql/data", 3)
+SECOND = captured("v1", "Service", "db", spec={"selector": {"statefulset.kubernetes.io/pod-name": "db-1"}})
 STANDING = [
     served("db", "postgres:17", "/var/lib/postgresql/data"),
     served("redis", "redis:7", "/data"),
@@ -185,6 +187,21 @@ def test_the_claim_is_made_anew_as_it_was_but_for_its_volume() -> None:
     assert beside["spec"] == switch.body["spec"]
 
 
+def test_replicas_of_a_postgres_get_empty_volumes_and_clone_the_first() -> None:
+    there = [*bound("data-db-1"), *bound("data-db-7"), *bound("data-db-x"), *bound("other-db-0")]
+    found = plan("postgres", objects=[*without("db"), DB, REPLICATED, *there], classes={"fast": "mine"})
+
+    assert [(each.claim, each.beside) for each in found.in_place] == [
+        ("data-db-0", f"data-db-0-{BESIDE}"),
+        ("data-db-1", ""),
+        ("data-db-7", ""),  # it was scaled down, and would come up with the old life
+    ]
+    assert found.disk == {"mine": 3 * 2**30}
+    [made] = [step for step in found.steps if step.kind == "apply"]
+    assert made.objects == (f"core/PersistentVolumeClaim/data-db-0-{BESIDE}",)
+    assert [each for each in found.notes if "claim data-db-1: it gets an empty volume" in each]
+
+
 def test_another_class_can_be_wished_for() -> None:
     [switch] = plan("media", classes={"fast": "mine"}).in_place
     assert spec_of(switch.body)["storageClassName"] == "mine"
@@ -226,9 +243,19 @@ def test_what_is_stopped_and_what_stays_behind_is_said() -> None:
         ("postgres", without("db"), "volume postgres is reached as db"),
         ("objects", STANDING, "volume objects is of source manifests"),
         (
+            "redis",
+            [*without("redis"), served("redis", "redis:7", "/data", 3), REDIS],
+            "StatefulSet redis has 3 pods with a volume each: the others would hold another life of redis",
+        ),
+        (
             "postgres",
-            [*without("db"), served("db", "postgres:17", "/var/lib/postgresql/data", 3), DB],
-            "StatefulSet db has 3 pods with a volume each",
+            [
+                *without("db"),
+                {**REPLICATED, "spec": {**REPLICATED["spec"], "ordinals": {"start": 0}}},
+                SECOND,
+                *bound("data-db-1"),
+            ],
+            "StatefulSet db starts with pod 0, and postgres goes back in pod 1",
         ),
         (
             "media",

@@ -150,7 +150,7 @@ class _Work:
     def _beside(self, place: Place) -> Place:
         """Return where a volume goes that is restored in place: beside the claim that is in use."""
         for switch in self.replay.plan.in_place:
-            if switch.volume == self.volume.name:
+            if switch.volume == self.volume.name and switch.beside:
                 return _known(placed_beside(place, switch))
         return place
 

@@ -9,7 +9,7 @@ from typing import Final
 from drtool.operations.cluster_restore.kinds import live, resource_of
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.recovery.manifests.hold import REPLICAS, RETENTION, SUSPEND, hold, unhold
-from drtool.recovery.manifests.objects import Json, annotations_of, spec_of
+from drtool.recovery.manifests.objects import Json, annotations_of, kind_of, spec_of
 from drtool.sources.kubernetes.writing import patch
 
 _ANNOTATIONS: Final = (REPLICAS, SUSPEND, RETENTION)
@@ -34,6 +34,15 @@ def start(replay: Replay, name: str) -> None:
     wanted = deepcopy(found)
     unhold(wanted)
     _change(replay, found, wanted, dict.fromkeys(key for key in _ANNOTATIONS if key in annotations_of(found)))
+
+
+def start_first(replay: Replay, name: str) -> None:
+    """Scale a StatefulSet to one pod, whose data the others clone before they start; fine where it has some."""
+    found = live(replay, replay.objects[name].item)
+    if found is None or kind_of(found) != ("apps", "StatefulSet"):
+        return
+    if _is_stopped(found) and spec_of(found).get("replicas") == 0:
+        _change(replay, found, {"spec": {"replicas": 1}}, {})
 
 
 def _is_stopped(found: Json) -> bool:

@@ -12,7 +12,7 @@ from drtool.errors import DrtoolError, Refused, TemporaryFailure
 from drtool.operations.cluster_restore.kinds import claims_of, live
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.operations.cluster_restore.start import READY_S, wait_until_ready
-from drtool.operations.cluster_restore.stopping import start, stop
+from drtool.operations.cluster_restore.stopping import start, start_first, stop
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.policy.volumes import PostgresVolume
 from drtool.recovery.in_place import Switch
@@ -48,20 +48,23 @@ def switch_volumes(replay: Replay, step: Step) -> Json:
             _end_protection(replay, each.volume)
     for each in replay.plan.in_place:
         _switch(replay, each, noted[each.claim])
-    return {"kept": {each.volume: noted[each.claim]["old"] for each in replay.plan.in_place}}
+    return {"kept": {each.claim: noted[each.claim]["old"] for each in replay.plan.in_place}}
 
 
 def start_again(replay: Replay, step: Step) -> Json:
     """Start what was stopped, CronJobs last, and return once it is ready; what kept the old data is told.
 
+    Each begins with one pod: of a PostgreSQL the others are clones of the first.
+
     Raises TemporaryFailure for what does not get ready: it is left as it is, for somebody to look at.
     """
     workloads = [each for each in step.objects if not each.startswith(_CRON_JOB)]
-    for name in workloads:
-        start(replay, name)
     deadline = Deadline(replay.session.world, READY_S)
-    for name in workloads:
-        wait_until_ready(replay, replay.objects[name].item, deadline)
+    for begin in (start_first, start):
+        for name in workloads:
+            begin(replay, name)
+        for name in workloads:
+            wait_until_ready(replay, replay.objects[name].item, deadline)
     for name in step.objects:
         if name not in workloads:
             start(replay, name)
@@ -78,7 +81,7 @@ def refuse_once_switched(replay: Replay) -> None:
     noted = known.notes_of(_STEP)[-1]
     kept = [f"PersistentVolume {each['old']}" for each in noted.values()]
     raise Refused(
-        f"run {replay.run} has switched {', '.join(each.volume for each in replay.plan.in_place)}: what came in since "
+        f"run {replay.run} has switched {', '.join(each.claim for each in replay.plan.in_place)}: what came in since "
         "would be lost",
         hint=f"Go on with --resume {replay.run}. The state before it is in {', '.join([*named, *kept])}: restore that "
         "with another --in-place.",
@@ -152,8 +155,8 @@ def _take_back(replay: Replay, step: Step, fault: BaseException) -> None:
 
 def _volumes_of(replay: Replay, switch: Switch) -> Json:
     """Return the volumes of the old and the new claim, and what becomes of the old one by its class."""
-    names = {}
-    for which, claim in (("old", switch.claim), ("new", switch.beside)):
+    names = {"new": ""}
+    for which, claim in (("old", switch.claim), *([("new", switch.beside)] if switch.beside else [])):
         found = replay.cluster.get(CLAIMS, replay.namespace, claim) or {}
         names[which] = str(spec_of(found).get("volumeName") or "")
         if not names[which]:
@@ -187,6 +190,11 @@ def _switch(replay: Replay, switch: Switch, noted: Json) -> None:
     kept = {_RECLAIM: "Retain"}
     patch(replay.cluster, VOLUMES, None, old, {"metadata": {"labels": labels}, "spec": kept})
     found = replay.cluster.get(CLAIMS, replay.namespace, switch.claim) or {}
+    if not new:
+        if not found or spec_of(found).get("volumeName") == old:
+            _remove(replay, switch.claim, old)
+            replay.cluster.create(CLAIMS, replay.namespace, switch.body)
+        return
     if spec_of(found).get("volumeName") != new:
         patch(replay.cluster, VOLUMES, None, new, {"spec": kept})
         _remove(replay, switch.claim, old)
@@ -239,10 +247,10 @@ def _wait_until_gone(replay: Replay, resource: Resource, name: str) -> None:
 
 def _left_to_do(replay: Replay) -> Iterator[str]:
     kept: Json = replay.results.get(_STEP, {}).get("kept", {})
-    for volume, name in kept.items():
-        point = replay.results.get(f"safety backup {volume}", {}).get("point")
+    for each in replay.plan.in_place:
+        point = replay.results.get(f"safety backup {each.volume}", {}).get("point") if each.beside else None
         yield (
-            f"what {volume} was until the switch is kept as PersistentVolume {name}"
+            f"what claim {each.claim} had until the switch is kept as PersistentVolume {kept.get(each.claim)}"
             + (f", and up to the safety backup in {point}" if point else "")
             + ": delete it once nobody needs it any more"
         )

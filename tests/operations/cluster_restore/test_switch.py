@@ -1,7 +1,7 @@
 """Claims get the volumes that were filled beside them, against an API server of the tests that binds claims."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from drtool.recovery.manifests.hold import REPLICAS
 from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, run
 from tests.recovery.captured import captured, workload
 from tests.recovery.stage import ago
-from tests.recovery.test_in_place import BESIDE, STANDING, plan
+from tests.recovery.test_in_place import BESIDE, DB, REPLICATED, STANDING, bound, owned, plan, pod
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import well
 
@@ -86,18 +86,17 @@ class Scene:
         """Bind a claim, and let the pods of what is at 0 replicas go."""
         name = item["metadata"]["name"]
         if item["kind"] == "StatefulSet" and item["spec"]["replicas"] == 0:
-            rest = [
-                each
-                for each in self.run.api.collections[at("Pod")]
-                if each["metadata"]["name"] != f"{name}-0"
-            ]
+            pods = self.run.api.collections[at("Pod")]
+            rest = [each for each in pods if not each["metadata"]["name"].startswith(f"{name}-")]
             self.run.api.collections[at("Pod")] = rest
         if item["kind"] == "PersistentVolumeClaim":
             if "volumeName" not in item["spec"]:
-                item["spec"]["volumeName"] = f"pv-{name}"
+                is_taken = self.run.api.find(at("PersistentVolume"), f"pv-{name}") is not None
+                volume = f"pv-{name}-2" if is_taken else f"pv-{name}"
+                item["spec"]["volumeName"] = volume
                 reference = {"namespace": "shop", "name": name, "uid": item["metadata"]["uid"]}
                 spec = {"claimRef": reference, "persistentVolumeReclaimPolicy": "Delete"}
-                made = captured("v1", "PersistentVolume", f"pv-{name}", spec=spec)
+                made = captured("v1", "PersistentVolume", volume, spec=spec)
                 self.run.api.collections[at("PersistentVolume")].append(made)
             return {"phase": "Bound"}
         return well(item)
@@ -108,7 +107,9 @@ def scene(folder: Path, *volumes: str, objects: list[Json] = STANDING) -> Iterat
     there = deepcopy(
         [*(each for each in objects if each["kind"] != "ReplicaSet" and each["kind"] != "Service"), *OWN]
     )
-    with run(folder, (), there=there) as found:
+    with pytest.MonkeyPatch.context() as patched, run(folder, (), there=there) as found:
+        for name in ("JOBS_S", "UNUSED_S"):
+            patched.setattr(switch, name, 1.0)
         made = plan(*volumes or ("postgres",), at=ago(10), objects=objects)
         replay = replace(found.replay, plan=made, objects=working(objects, made), journal=Kept())
         self = Scene(found, replay)
@@ -127,7 +128,7 @@ def test_a_claim_gets_the_new_volume_and_the_old_one_is_kept(tmp_path: Path) -> 
         old = found.run.find("PersistentVolume", "pv-data-db-0")
         after = found.seen()
 
-    assert result == {"kept": {"postgres": "pv-data-db-0"}}
+    assert result == {"kept": {CLAIM: "pv-data-db-0"}}
     assert new["metadata"]["name"] == f"pv-{NEW}"
     assert new["spec"]["claimRef"] == {"namespace": "shop", "name": CLAIM}  # what binds it says the rest
     assert new["spec"]["persistentVolumeReclaimPolicy"] == "Delete"  # as the old one was
@@ -157,11 +158,44 @@ def test_several_claims_and_cron_jobs_are_switched_and_protection_of_files_goes_
         }
         own = found.run.find("CronJob", "drtool-backup-postgres")
 
-    assert kept == {"media": "pv-media", "redis": "pv-data-redis-0"}
+    assert kept == {"media": "pv-media", "data-redis-0": "pv-data-redis-0"}
     assert stopped == running == {"thumbnails": False, "asleep": True}
     assert waiting == {"thumbnails": True, "asleep": True}
     assert own
     assert any("PersistentVolume pv-media" in note and "delete it" in note for note in notes)
+
+
+def replicated() -> list[Json]:
+    """Return what stands with a PostgreSQL of three pods."""
+    names = ("db", "db-0")
+    pods = [owned(pod(f"db-{number}", f"data-db-{number}"), "StatefulSet", "db") for number in range(3)]
+    rest = [each for each in STANDING if each["metadata"]["name"] not in names]
+    return [*rest, DB, REPLICATED, *pods, *bound("data-db-1"), *bound("data-db-2")]
+
+
+@pytest.mark.parametrize("calls", [*range(5, 14, 2), 99])
+def test_replicas_get_empty_volumes_and_start_behind_the_first(tmp_path: Path, calls: int) -> None:
+    seen: list[int] = []
+    with scene(tmp_path, objects=replicated()) as found:
+
+        def note(item: Json) -> Json:
+            if item["kind"] == "StatefulSet":
+                seen.append(item["spec"]["replicas"])
+            return found.becomes(item)
+
+        found.run.api.becomes = note
+        with suppress(Killed):
+            dying(found, calls).switch()
+        kept = found.switch()["kept"]
+        found.start()
+        volumes = {f"data-db-{number}": found.volume_of(f"data-db-{number}") for number in range(3)}
+        old = [found.run.find("PersistentVolume", name)["spec"] for name in kept.values()]
+
+    assert seen == [0, 1, 3]
+    assert kept == {f"data-db-{number}": f"pv-data-db-{number}" for number in range(3)}
+    assert all(each["persistentVolumeReclaimPolicy"] == "Retain" for each in old)
+    assert volumes["data-db-0"]["metadata"]["name"] == f"pv-{NEW}"
+    assert not {each["metadata"]["name"] for each in volumes.values()} & {*kept.values()}
 
 
 def dying(found: Scene, calls: int) -> Scene:
@@ -232,7 +266,7 @@ def test_once_volumes_are_switched_an_abort_names_what_has_the_state_before(tmp_
         with pytest.raises(Killed):
             dying(found, 4).switch()
         before = found.seen()
-        with pytest.raises(Refused, match="has switched postgres") as refused:
+        with pytest.raises(Refused, match="has switched data-db-0") as refused:
             abort_run(found.replay)
         assert found.seen() == before
         assert (
@@ -244,11 +278,10 @@ def test_once_volumes_are_switched_an_abort_names_what_has_the_state_before(tmp_
     assert "apps/StatefulSet/db may be stopped" in said.way_on
 
 
-def test_what_does_not_stop_is_named_and_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "UNUSED_S", 0.2)
+def test_what_does_not_stop_is_named_and_runs_on(tmp_path: Path) -> None:
     with scene(tmp_path) as found:
         found.run.api.becomes = well  # its pod stays
-        with pytest.raises(TemporaryFailure, match=r"db-0 still use what is to be switched, after 0\.2 s"):
+        with pytest.raises(TemporaryFailure, match="db-0 still use what is to be switched, after 1 s"):
             found.switch()
         db = found.run.find("StatefulSet", "db")
         assert db["spec"]["replicas"] == 1
@@ -256,8 +289,7 @@ def test_what_does_not_stop_is_named_and_runs_on(tmp_path: Path, monkeypatch: py
         assert found.run.find("PersistentVolumeClaim", CLAIM)["spec"]["volumeName"] == "pv-data-db-0"
 
 
-def test_what_cannot_even_be_started_again_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "UNUSED_S", 0.2)
+def test_what_cannot_even_be_started_again_is_named(tmp_path: Path) -> None:
     with scene(tmp_path) as found:
         found.run.api.becomes = well
         stops = iter([None])
