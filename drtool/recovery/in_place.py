@@ -156,7 +156,9 @@ def _clones(policy: Policy, first: Switch, objects: Sequence[Json]) -> Iterator[
         return
     stem = first.claim.rpartition("-")[0]
     for item in (each for each in objects if _ordinal(each, first.claim) is not None):
-        for claim in (each for each in objects if kind_of(each) == _CLAIM):
+        for claim in (
+            each for each in objects if kind_of(each) == _CLAIM and spec_of(each).get("volumeName")
+        ):
             name = str(claim["metadata"]["name"])
             if name != first.claim and name.rpartition("-")[0] == stem and _ordinal(item, name) is not None:
                 yield Switch(first.volume, name, "", _anew(claim))

@@ -105,5 +105,6 @@ def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
         elif isinstance(policy.volume(switch.volume), PostgresVolume) and not request.wishes.enrol:
             yield (
                 f"volume {switch.volume}: what backs it up is taken away with the switch, for the database then lives "
-                "another life; it needs a new writer: give --admin-key-file and --writer-secrets, or enrol one later"
+                "another life. It needs a new writer: give --admin-key-file and --writer-secrets, or enrol one later; "
+                "until then nobody else may apply drtool's objects again, as Argo or Flux would"
             )

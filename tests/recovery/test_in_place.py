@@ -188,7 +188,13 @@ def test_the_claim_is_made_anew_as_it_was_but_for_its_volume() -> None:
 
 
 def test_replicas_of_a_postgres_get_empty_volumes_and_clone_the_first() -> None:
-    there = [*bound("data-db-1"), *bound("data-db-7"), *bound("data-db-x"), *bound("other-db-0")]
+    there = [
+        *bound("data-db-1"),
+        *bound("data-db-7"),
+        *bound("data-db-x"),
+        *bound("other-db-0"),
+        claim("data-db-8", volumeName=""),
+    ]
     found = plan("postgres", objects=[*without("db"), DB, REPLICATED, *there], classes={"fast": "mine"})
 
     assert [(each.claim, each.beside) for each in found.in_place] == [
