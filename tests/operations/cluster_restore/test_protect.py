@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from drtool.cli.main import drtool as command
 from drtool.deploy.names import OWN
+from drtool.deploy.workloads import backup_job
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure, UsageError, WrongKey
 from drtool.operations.cluster_restore import backup_jobs
 from drtool.operations.cluster_restore.protect import (
@@ -24,9 +25,11 @@ from drtool.operations.cluster_restore.protect import (
     refuse_unready,
 )
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Enrolment, Replay
+from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.points import list_points
 from drtool.operations.session import KeyFiles, Session, Silent, Where, World, open_session
 from drtool.policy.load import load_policy, parse_policy
+from drtool.policy.moments import exact
 from drtool.recovery.in_place import Switch
 from drtool.recovery.journal import State
 from drtool.recovery.plan import Plan
@@ -49,6 +52,10 @@ POSTGRES = {"name": "postgres", "source": "postgres", "host": "db", "user": "drt
 JOBS, PODS, MAPS, SECRETS = at("jobs", "batch"), at("pods"), at("configmaps"), at("secrets")
 FACTS = {"system_identifier": "7000000000000000001", "major": 18, "end_lsn": "0/3000148"}
 FAILED = {"conditions": [{"type": "Failed", "status": "True"}]}
+
+
+DB = {"name": "postgres", "source": "postgres", "host": "db", "user": "drtool"}
+OTHER = {"name": "other", "source": "postgres", "host": "other", "user": "drtool"}
 
 
 @dataclass(frozen=True)
@@ -366,6 +373,30 @@ def test_a_job_that_ends_well_and_leaves_no_point_proves_nothing(enrolled: Back)
     assert {each.writer for each in before} == {"writer-1"}  # whose points are not taken for new ones
 
 
+def test_a_backup_before_a_switch_is_a_point_and_leaves_no_job(enrolled: Back) -> None:
+    media, before = Step("safety backup media", "safety", "media"), list_points(enrolled.session())
+    enrolled.target.becomes = enrolled.run_job
+
+    told = back_up_before(replace(enrolled.replay, session=enrolled.session()), media)
+
+    [new] = [
+        each for each in list_points(enrolled.session()) if each.name not in {one.name for one in before}
+    ]
+    assert told == {"point": new.name, "moment": exact(new.end)}
+    assert enrolled.target.collections[JOBS] == []
+
+
+def test_a_backup_that_ends_well_and_leaves_no_point_at_all_leaves_it_to_the_old_volume(
+    tmp_path: Path,
+) -> None:
+    with restored(tmp_path, DB) as back:
+        back.target.collections[at("cronjobs", "batch")] = [
+            backup_job(back.replay.policy, back.replay.policy.volume("postgres"), "drtool:1")
+        ]
+        [note] = back_up_before(back.replay, Step("safety", "safety", "postgres"))["notes"]
+    assert "its backup ended well, and no point of it is listed" in note
+
+
 def test_a_repository_that_cannot_be_opened_anew_proves_nothing(enrolled: Back) -> None:
     with pytest.raises(DrtoolError, match="cannot be opened anew"):
         enrolled.back_up(reopen=None)
@@ -436,10 +467,6 @@ def test_a_part_of_a_system_enrols_nobody(back: Back) -> None:
     enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
     with pytest.raises(UsageError, match="a part of a system enrols no new writer"):
         refuse_unready(back.replay.session, plan, back.replay.policy, enrolment)
-
-
-DB = {"name": "postgres", "source": "postgres", "host": "db", "user": "drtool"}
-OTHER = {"name": "other", "source": "postgres", "host": "other", "user": "drtool"}
 
 
 def switched(volume: str) -> Plan:

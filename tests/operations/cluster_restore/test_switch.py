@@ -385,7 +385,7 @@ def test_how_it_ended_says_what_is_kept_and_what_has_no_writer(tmp_path: Path) -
         notes = outcome_of(found.replay).notes
     [kept] = [each for each in notes if "is kept as PersistentVolume pv-data-db-0" in each]
     assert "up to the safety backup in snap/postgres/1" in kept
-    assert [each for each in notes if "it needs a new writer" in each]
+    assert [each for each in notes if "It needs a new writer" in each]
     assert not [each for each in notes if "nothing protects" in each]
 
 
