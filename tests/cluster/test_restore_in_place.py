@@ -1,5 +1,6 @@
 """`drtool restore --in-place` on a real cluster: one volume of tiny goes back to before a mistake; the rest runs on."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +47,13 @@ class Mistaken:
     def rows(self) -> str:
         sql = "select count(*) from precious"
         return execute(self.way.target, "postgres-0", *PSQL, sql, namespace="tiny").strip()
+
+    def pods(self) -> dict[str, str]:
+        """Return the pods of the application that are no PostgreSQL, with their uids, which no other pod has."""
+        found = self.scene.protection.kubectl(
+            "get", "pods", "--selector=app in (app, redis)", "--output=json"
+        )
+        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in json.loads(found)["items"]}
 
     def objects(self) -> dict[str, Answer]:
         """Return what the application has, and the cluster around it."""
@@ -94,12 +102,13 @@ def test_a_table_that_was_dropped_is_back_and_nothing_else_is_touched(
     way = mistaken.way
     write_secret(tmp_path / "drtool-s3", way.protection.writer_secret())
     enrol = ("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", tmp_path)
-    before = mistaken.objects()
+    before, pods = mistaken.objects(), mistaken.pods()
 
     answer = way.restore("--in-place", "postgres", "--at", mistaken.mistake.isoformat(), *enrol)["restore"]
 
     assert answer["outcome"] == "restored"
     assert mistaken.rows() == "1000"
+    assert mistaken.pods() == pods != {}
     visit(Visitor.of(TINY, way.target))
     after = mistaken.objects()
     claim = "PersistentVolumeClaim/data-postgres-0"
