@@ -89,8 +89,8 @@ def in_place_of(
     refusals += [refusal for each in users for refusal in _user_refusals(policy, each, switches)]
     stopped = tuple(sorted(ref_of(each) for each in users if _runs(each)))
     refusals += _pod_refusals(objects, claims, stopped)
-    for each in switches:
-        asked = spec_of(each.body)
+    for switch in switches:
+        asked = spec_of(switch.body)
         asked["storageClassName"] = wishes.classes.get(asked["storageClassName"], asked["storageClassName"])
     return InPlace(tuple(switches), stopped, tuple(refusals), tuple(notes))
 
