@@ -141,7 +141,7 @@ def _refuse_in_use(replay: Replay) -> None:
 
 def _remove_beside(replay: Replay) -> Iterator[str]:
     """Take away movers and what they hold."""
-    planned = replay.objects.keys()
+    planned = {name for step in replay.plan.steps if step.kind == "apply" for name in step.objects}
     for resource in _BESIDE:
         found = [each for page in replay.cluster.pages(resource, replay.namespace) for each in page]
         ours = [each for each in found if is_ours(replay, each) and named(each) not in planned]

@@ -20,7 +20,7 @@ from drtool.operations.cluster_restore.switch import start_again, switch_volumes
 from drtool.operations.plan import prepare_again
 from drtool.operations.plan_in_place import working
 from drtool.recovery.manifests.hold import REPLICAS
-from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, run
+from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, live, run
 from tests.recovery.captured import captured, workload
 from tests.recovery.stage import ago
 from tests.recovery.test_in_place import BESIDE, DB, REPLICATED, STANDING, bound, owned, plan, pod
@@ -257,6 +257,23 @@ class Unkept(Kept):
         if state == "noted":
             raise Killed
         self.journal.write(step, state, detail)
+
+
+def test_an_abort_takes_movers_away_whatever_else_stands_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abort, "_GONE_S", 0.1)  # nobody deletes volumes here
+    with scene(tmp_path) as found:
+        for kind in ("Job", "Secret", "Pod"):
+            mover = live(
+                kind, "drtool-mover", metadata={"labels": {RUN_LABEL: RUN}}, status={"phase": "Running"}
+            )
+            found.run.api.collections[at(kind)].append(mover)
+        replay = found.replay
+        objects, _ = prepare_again(replay.session, replay.cluster, replay.plan, replay.policy)
+        assert abort_run(replace(replay, objects=objects))["removed"] == 4
+        left = [found.run.api.find(at(kind), "drtool-mover") for kind in ("Job", "Secret", "Pod")]
+    assert left == [None, None, None]
 
 
 def test_once_volumes_are_switched_an_abort_names_what_has_the_state_before(tmp_path: Path) -> None:
