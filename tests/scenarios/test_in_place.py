@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.commands import Commands, Said
+from tests.conftest import S3Server
+from tests.scenarios.commands import Commands, Said, s3_keys
 from tests.scenarios.shop_kept import CLAIMS, shop_kept
 from tests.scenarios.targets import empty, put, run_plan
 from tests.sources.kubernetes.api import Api, Json
@@ -34,8 +35,13 @@ def running() -> Api:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[tuple[Commands, str]]:
-    drtool = shop_kept(tmp_path, "song.ogg")
+def shop(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Commands, str]]:
+    s3 = s3_server.at(s3_server.plain)
+    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_keys(s3).values(), strict=True):
+        monkeypatch.setenv(name, value)
+    drtool = shop_kept(tmp_path, "song.ogg", s3=s3)
     with running() as target:
         (tmp_path / "new").mkdir()
         yield drtool, str(target.kubeconfig(tmp_path / "new"))
@@ -43,8 +49,10 @@ def shop(tmp_path: Path) -> Iterator[tuple[Commands, str]]:
 
 def plan(shop: tuple[Commands, str], *arguments: str, code: int = 0) -> Said:
     drtool, kubeconfig = shop
-    environment = {"KUBECONFIG": kubeconfig, "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
-    return run_plan(environment, "--repository", drtool.content["repository"]["url"], *arguments, code=code)
+    keys = {"KUBECONFIG": kubeconfig, "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
+    repository = drtool.content["repository"]
+    where = ("--repository", repository["url"], "--endpoint", repository["endpoint"])
+    return run_plan({**drtool.environment, **keys}, *where, *arguments, code=code)
 
 
 def test_what_is_in_use_is_refused_without_the_word_and_told_of_it(shop: tuple[Commands, str]) -> None:
