@@ -1,7 +1,10 @@
 """The pods of a mover, watched over an API: their last words, their results, and what keeps them from starting."""
 
+import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from drtool.operations.cluster_restore.mover_watch import Watch
 from drtool.operations.session import Silent, World
 from drtool.sources.kubernetes.client import Cluster
 from tests.sources.kubernetes.api import Api
+from tests.sources.kubernetes.living import Living
 
 PODS = "/api/v1/namespaces/shop/pods"
 EVENTS = "/api/v1/namespaces/shop/events"
@@ -107,10 +111,33 @@ def test_a_job_that_gets_no_pod_is_told_and_waited_for_until_the_limit(
     for _ in range(2):
         watch.look()
     assert notes.said == [f"Job mover gets no pod: {refused['message']}"]
-    assert "involvedObject.name%3Dmover" in api.asked[-1]
+    assert "involvedObject.name%3Dmover" in api.asked[-2]
     monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
     with pytest.raises(TemporaryFailure, match="exceeded quota: small"):
         watch.look()
+
+
+def test_a_job_that_has_to_wait_for_others_of_its_run_is_waited_for(
+    notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mover_watch, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(time, "monotonic", count(step=mover_watch._STUCK_S / 4).__next__)
+    other = pod("other", "Running")
+    other["metadata"]["labels"] = {"drtool.io/run": "r1", "drtool.io/volume": "b"}
+    refused = {"metadata": {}, "reason": "FailedCreate", "message": "exceeded quota: small"}
+    labels = {"drtool.io/run": "r1", "drtool.io/volume": "a"}
+    world = World(lambda: datetime.now(UTC), {}, notes)
+    with (
+        Living({PODS: [other], EVENTS: [refused]}, {}) as living,
+        Cluster.open(None, {"KUBECONFIG": str(living.kubeconfig(tmp_path))}) as cluster,
+    ):
+        watch = Watch(cluster, "shop", "mover", labels, world)
+        for _ in range(9):
+            watch.look()
+        living.collections[PODS].clear()
+        with pytest.raises(TemporaryFailure, match="exceeded quota: small"):
+            deque(iter(watch.look, "an end"), maxlen=0)
+    assert notes.said == ["Job mover gets no pod: exceeded quota: small"]
 
 
 def test_a_pod_that_is_asked_and_deleted_is_not_waited_for(watch: Watch) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
 
+from drtool.deploy.names import VOLUME_LABEL
 from drtool.deploy.pods import CONTAINER
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
 from drtool.operations.session import World
@@ -123,8 +124,14 @@ class Watch:
             self._pause()
 
     def _check_made(self) -> None:
-        """Look why the Job has no pod: a quota, or whoever admits pods, may let none in."""
+        """Look why the Job has no pod: a quota, or whoever admits pods, may let none in.
+
+        A quota may let movers in one after the other: those at work are waited for.
+        """
         said = [each["message"] for each in self._events(self.job) if each.get("reason") == "FailedCreate"]
+        others = {key: value for key, value in self.labels.items() if key != VOLUME_LABEL}
+        if any((each.get("status") or {}).get("phase") == "Running" for each in self._pods(others)):
+            self._stuck.pop(self.job, None)
         why = f"Job {self.job} gets no pod: {said[-1] if said else 'its controller says no reason'}"
         self._bear(
             self.job,
@@ -164,9 +171,10 @@ class Watch:
         found = self.cluster.ask("GET", f"{EVENTS.path(self.namespace)}?{query}", "list events")
         return list(found.get("items") or [])
 
-    def _pods(self) -> list[Json]:
-        """Return the pods of the Job, oldest first."""
-        query = urlencode({"labelSelector": ",".join(f"{key}={value}" for key, value in self.labels.items())})
+    def _pods(self, labels: Mapping[str, str] | None = None) -> list[Json]:
+        """Return the pods with labels, those of the Job if none are said, oldest first."""
+        asked = (labels or self.labels).items()
+        query = urlencode({"labelSelector": ",".join(f"{key}={value}" for key, value in asked)})
         found = self.cluster.ask("GET", f"{PODS.path(self.namespace)}?{query}", "list the mover's pods")
         pods: list[Json] = [
             each for each in found.get("items", []) if not each["metadata"]["name"].endswith("-ask")
