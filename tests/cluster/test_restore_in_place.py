@@ -78,7 +78,11 @@ def mistaken(cluster: LabCluster, lab: Lab, tmp_path_factory: pytest.TempPathFac
         execute(cluster, "postgres-0", *PSQL, "drop table precious", namespace="tiny")
         scene.load.wait(5)
         scene.load.stop()
-        scene.wait(scene.is_followed, "all WAL is in the store", FOLLOWED_S)
+        scene.wait(
+            lambda: scene.oracle.newest("postgres") > mistake,
+            "the WAL of the mistake is in the store",
+            FOLLOWED_S,
+        )
         yield Mistaken(scene, WayBack(scene.protection, cluster), mistake)
 
 
