@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume
+from drtool.recovery.makers import controller_of, ended_notes, pod_refusals
 from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import Json, Ref, kind_of, part, pod_template_of, ref_of, spec_of
 from drtool.recovery.manifests.quantity import quantity
@@ -22,10 +23,13 @@ from drtool.recovery.wishes import Wishes
 _CLAIM: Final = ("", "PersistentVolumeClaim")
 _VOLUME: Final = ("", "PersistentVolume")
 _CRON_JOB: Final = ("batch", "CronJob")
-_METADATA: Final = ("name", "namespace", "labels", "ownerReferences")
+_METADATA: Final = (
+    "name",
+    "namespace",
+    "labels",
+)  # no owner: it may be another by now, and take the data along
 _KEPT: Final = ("accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName")
 _OF_A_VOLUME: Final = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/")
-_ENDED: Final = ("Succeeded", "Failed")
 _BESIDE_HINT: Final = "Restore it with --to-dir, or the whole system into another namespace."
 
 
@@ -84,14 +88,17 @@ def in_place_of(
         if isinstance(place, Place) and place.path:
             notes.append(f"claim {found.claim}: what lies there beside {place.path} stays in the old volume")
     claims = {each.claim for each in switches}
+    notes += [*_alike(policy, switches, objects), *ended_notes(objects, claims)]
     refusals += _shared(policy, switches, objects)
     users = [each for each in objects if _can_be_stopped(each) and any(uses(each, claim) for claim in claims)]
     refusals += [refusal for each in users for refusal in _user_refusals(policy, each, switches)]
     stopped = tuple(sorted(ref_of(each) for each in users if _runs(each)))
-    refusals += _pod_refusals(objects, claims, stopped)
+    refusals += pod_refusals(objects, claims, stopped)
     for switch in switches:
         asked = spec_of(switch.body)
-        asked["storageClassName"] = wishes.classes.get(asked["storageClassName"], asked["storageClassName"])
+        if "storageClassName" in asked:
+            named = asked["storageClassName"]
+            asked["storageClassName"] = wishes.classes.get(named, named)
     return InPlace(tuple(switches), stopped, tuple(refusals), tuple(notes))
 
 
@@ -194,15 +201,37 @@ def _shared(policy: Policy, switches: Sequence[Switch], objects: Sequence[Json])
                 yield Refusal(f"claim {each.claim}", said, _BESIDE_HINT)
 
 
+def _alike(policy: Policy, switches: Sequence[Switch], objects: Sequence[Json]) -> Iterator[str]:
+    """Yield what may be a standby of a PostgreSQL that goes back: other workloads that run what its pods run."""
+    claims = [each.claim for each in switches]
+    workloads = [
+        each for each in objects if is_workload(*kind_of(each)) and _runs(each) and _can_be_stopped(each)
+    ]
+    for switch in switches:
+        if not switch.beside or not isinstance(policy.volume(switch.volume), PostgresVolume):
+            continue
+        run = {image for each in workloads if uses(each, switch.claim) for image in _images(each)}
+        for each in workloads:
+            if _images(each) & run and not any(uses(each, claim) for claim in claims):
+                yield (
+                    f"{ref_of(each)} runs an image of {switch.volume}, too: if it is a standby of it, it goes on with "
+                    "the life before, and has to be cloned anew"
+                )
+
+
+def _images(item: Json) -> set[str]:
+    return {each["image"] for each in part(pod_template_of(item), "spec").get("containers") or []}
+
+
 def _can_be_stopped(item: Json) -> bool:
     """Return whether this is what pods are stopped by; of those that make each other, the first."""
-    kind, owner = kind_of(item), _controller(item)
+    kind, owner = kind_of(item), controller_of(item)
     return (is_workload(*kind) or kind == _CRON_JOB) and owner.get("kind") != "Deployment"
 
 
 def _user_refusals(policy: Policy, item: Json, switches: Iterable[Switch]) -> Iterator[Refusal]:
     """Yield why a workload that uses one of the claims cannot be stopped, or not be started again."""
-    about, owner = str(ref_of(item)), _controller(item)
+    about, owner = str(ref_of(item)), controller_of(item)
     if owner:
         said = f"is kept by {owner['kind']} {owner['name']}, which would start it again"
         yield Refusal(about, said, "Stop it by the means of its operator, and restore without --in-place.")
@@ -221,48 +250,6 @@ def _user_refusals(policy: Policy, item: Json, switches: Iterable[Switch]) -> It
                 f"starts with pod {first}, and {each.volume} goes back in pod {number}: nobody could clone it"
             )
             yield Refusal(about, said, _BESIDE_HINT)
-
-
-def _pod_refusals(
-    objects: Sequence[Json], claims: Iterable[str], stopped: Iterable[Ref]
-) -> Iterator[Refusal]:
-    """Yield the pods on claims that nothing which is stopped makes."""
-    names = set(claims)
-    makers = {(ref.kind, ref.name) for ref in stopped}
-    for pod in objects:
-        if kind_of(pod) != ("", "Pod") or part(pod, "status").get("phase") in _ENDED:
-            continue
-        mounted = [
-            part(each, "persistentVolumeClaim").get("claimName") for each in spec_of(pod).get("volumes") or []
-        ]
-        if names.isdisjoint(mounted) or _makers_of(pod, objects) & makers:
-            continue
-        who = _controller(pod)
-        said = f"is of {who['kind']} {who['name']}" if who else "is of no workload"
-        hint = "Wait for its end, or delete it; then plan again."
-        yield Refusal(f"pod {pod['metadata']['name']}", f"uses a claim that is switched, and {said}", hint)
-
-
-def _makers_of(pod: Json, objects: Sequence[Json]) -> set[tuple[str, str]]:
-    """Return what makes a pod, and what makes that: Jobs come of CronJobs, ReplicaSets of Deployments."""
-    found: set[tuple[str, str]] = set()
-    item: Json | None = pod
-    while item is not None and (owner := _controller(item)):
-        found.add((owner["kind"], owner["name"]))
-        item = next(
-            (
-                each
-                for each in objects
-                if (each["kind"], each["metadata"]["name"]) == (owner["kind"], owner["name"])
-            ),
-            None,
-        )
-    return found
-
-
-def _controller(item: Json) -> Json:
-    owners: list[Json] = item["metadata"].get("ownerReferences") or []
-    return next((each for each in owners if each.get("controller")), {})
 
 
 def _runs(item: Json) -> bool:

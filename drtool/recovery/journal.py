@@ -69,10 +69,11 @@ class Known:
     def is_past_switch(self, steps: Sequence[Step]) -> bool:
         """Return whether something may have happened that cannot be undone: a workload, a CronJob, a new writer.
 
-        A switch of volumes can be until it has noted which: what it stopped before is only to be started again.
+        A switch of volumes can be until it has noted which: what it stopped before is only to be started again. Where
+        it has noted none since, that was done.
         """
         return any(
-            self.notes_of(step.id) if step.kind == "switch" else self.was_begun(step.id)
+            any(self.notes_of(step.id)[-1:]) if step.kind == "switch" else self.was_begun(step.id)
             for step in steps
             if step.kind in _SWITCHING
         )

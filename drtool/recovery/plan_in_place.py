@@ -88,23 +88,37 @@ def _steps(
     testing = [
         Step("switch volumes", "switch", "volumes", objects=stopped),
         Step("start again", "restart", "what was stopped", objects=stopped),
+        *(
+            protects() if request.wishes.enrol else ()
+        ),  # before a probe that may fail: who goes on is backed up again
         *(Step(f"probe {each.name}", "probe", each.name) for each in policy.recovery.probes),
-        *(protects() if request.wishes.enrol else ()),
     ]
     return {"infrastructure": [], "deployment": [], "data": data, "testing": testing}
 
 
 def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
     for each in found.stopped:
-        yield f"{each}: it is stopped for the switch, and started again; who uses it has to bear that"
+        yield (
+            f"{each}: it is stopped for the switch, and started again; who uses it has to bear that, and nobody else "
+            "may scale or apply it meanwhile, as KEDA, Argo or Flux would"
+        )
+        if each.kind == "CronJob":
+            yield f"{each}: a run that is missed by then begins at once, if its startingDeadlineSeconds lets it"
     if policy.recovery.hooks:
         yield "the hooks of the policy are for a whole system: none is run in place"
     for switch in found.switches:
         if not switch.beside:
             yield f"claim {switch.claim}: it gets an empty volume, and its pod has to clone the first as a new one does"
-        elif isinstance(policy.volume(switch.volume), PostgresVolume) and not request.wishes.enrol:
+        elif isinstance(policy.volume(switch.volume), PostgresVolume):
+            yield f"volume {switch.volume}: roles come back with the passwords of that moment, Secrets stay as now"
             yield (
                 f"volume {switch.volume}: what backs it up is taken away with the switch, for the database then lives "
-                "another life. It needs a new writer: give --admin-key-file and --writer-secrets, or enrol one later; "
-                "until then nobody else may apply drtool's objects again, as Argo or Flux would"
+                "another life; until a new writer is at work nobody else may apply drtool's objects again"
             )
+            if not request.wishes.enrol:
+                yield (
+                    f"volume {switch.volume}: it needs a new writer: give --admin-key-file and --writer-secrets, or "
+                    "enrol one later"
+                )
+    kept = ", ".join(each.claim for each in found.switches)
+    yield f"both volumes of {kept} take their room until the old ones are deleted: see that their disks have it"

@@ -157,8 +157,8 @@ def test_several_volumes_are_switched_at_once_with_all_that_uses_them() -> None:
 def test_a_new_writer_follows_where_it_is_wished_for_and_is_asked_for_where_not() -> None:
     kinds = [step.kind for step in plan("postgres", enrol=True).steps]
     assert kinds[-3:] == ["enrol", "protect", "backup"]
-    assert not [note for note in plan("postgres", enrol=True).notes if "new writer" in note]
-    assert [note for note in plan("postgres").notes if "new writer" in note]
+    assert not [note for note in plan("postgres", enrol=True).notes if "needs a new writer" in note]
+    assert [note for note in plan("postgres").notes if "needs a new writer" in note]
     assert not [note for note in plan("media").notes if "new writer" in note]
 
 
@@ -175,7 +175,6 @@ def test_the_claim_is_made_anew_as_it_was_but_for_its_volume() -> None:
         "namespace": "shop",
         "labels": {"app": "web"},
         "annotations": {"team": "shop"},
-        "ownerReferences": theirs["metadata"]["ownerReferences"],
     }
     assert switch.body["spec"] == {
         "accessModes": ["ReadWriteMany"],
@@ -344,3 +343,30 @@ def test_the_names_of_a_switch_fit() -> None:
     [switch] = plan("media").in_place
     assert isinstance(switch, Switch)
     assert (switch.claim, switch.beside) == ("media", f"media-{BESIDE}")
+
+
+def test_what_may_be_a_standby_is_named_for_it_goes_on_with_the_life_before() -> None:
+    standby = workload("Deployment", "db-read", pod={"containers": [{"name": "db", "image": "postgres:17"}]})
+    notes = plan("postgres", objects=[*STANDING, standby]).notes
+    assert [note for note in notes if "Deployment db-read runs an image of postgres, too" in note]
+    assert not [note for note in plan("media", objects=[*STANDING, standby]).notes if "db-read" in note]
+    assert not [note for note in plan("postgres").notes if "runs an image" in note]
+
+
+def test_ended_pods_on_a_claim_are_named_for_they_are_deleted() -> None:
+    names = ("web-1-x", "thumbnails-1-x")
+    [note] = [each for each in plan("media", objects=without(*names)).notes if "have ended" in each]
+    assert note.endswith(": ended")
+
+
+def test_a_claim_that_names_no_class_is_made_anew_without_one() -> None:
+    theirs = claim("media")
+    del theirs["spec"]["storageClassName"]
+    [switch] = plan("media", objects=[*without("media"), theirs]).in_place
+    assert "storageClassName" not in switch.body["spec"]
+
+
+def test_a_new_writer_is_at_work_before_a_probe_may_fail() -> None:
+    probed = policy("recovery: {probes: [{name: front, http: 'http://web/'}]}")
+    kinds = [step.kind for step in plan("postgres", of=probed, enrol=True).steps]
+    assert kinds[-4:] == ["enrol", "protect", "backup", "probe"]

@@ -95,7 +95,14 @@ def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
 def _way_on(replay: Replay, known: Known) -> str:
     run, steps = replay.run, replay.plan.steps
     if not known.is_past_switch(steps):
-        return f"Go on with --resume {run}, or undo it with --abort {run}: nothing was started yet."
+        halted = [
+            name
+            for step in steps
+            if step.kind == "switch" and known.was_begun(step.id)
+            for name in step.objects
+        ]
+        what = f"{', '.join(halted)} may be stopped" if halted else "nothing was started yet"
+        return f"Go on with --resume {run}, or undo it with --abort {run}: {what}."
     stopped = [
         name
         for step in steps

@@ -1,8 +1,9 @@
 """A backup of a volume before it is switched, by its own CronJob. Where that cannot be, the old volume has to do."""
 
 from drtool.deploy.names import cron_job
-from drtool.errors import TemporaryFailure
+from drtool.errors import DrtoolError
 from drtool.operations.cluster_restore.backup_jobs import run_backup
+from drtool.operations.cluster_restore.lease import Taken
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.points import points_of, take_inventory
 from drtool.policy.moments import exact
@@ -24,16 +25,17 @@ def back_up_before(replay: Replay, step: Step) -> Json:
         return _left_to_the_volume(volume.name, f"there is no CronJob {cron_job(volume)}")
     try:
         run_backup(replay, name, found, "its backup")
-    except TemporaryFailure as fault:
-        if replay.session.world.ending.is_set():
+        delete(replay.cluster, JOBS, replay.namespace, name)
+        known = points_of(take_inventory(replay.session, volume.name))
+    except DrtoolError as fault:
+        if isinstance(fault, Taken) or replay.session.world.ending.is_set():
             raise
         return _left_to_the_volume(volume.name, fault.message)
-    delete(replay.cluster, JOBS, replay.namespace, name)
-    points = [
-        each for each in points_of(take_inventory(replay.session, volume.name)) if each.state == "listed"
-    ]
+    points = [each for each in known if each.state == "listed" and each.end >= replay.plan.made]
     if not points:
-        return _left_to_the_volume(volume.name, "its backup ended well, and no point of it is listed")
+        return _left_to_the_volume(
+            volume.name, "its backup ended well, and no point of after the plan is listed"
+        )
     newest = max(points, key=lambda each: each.end)
     return {"point": newest.name, "moment": exact(newest.end)}
 

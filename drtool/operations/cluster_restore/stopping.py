@@ -1,6 +1,6 @@
 """What runs is stopped for a while, in place: as it was stands in annotations of its own, so that nobody has to know.
 
-An autoscaler lets alone what was scaled to 0.
+A HorizontalPodAutoscaler lets alone what was scaled to 0.
 """
 
 from copy import deepcopy
@@ -17,18 +17,22 @@ _FIELDS: Final = ("replicas", "suspend", "persistentVolumeClaimRetentionPolicy")
 
 
 def stop(replay: Replay, name: str) -> None:
-    """Scale a workload to 0, or suspend a CronJob, unless that is done; what it was is noted in it."""
-    found = live(replay, replay.objects[name].item)
-    if found is None or _is_stopped(found):
+    """Scale a workload to 0, or suspend a CronJob, unless that is done; what it was is noted in it.
+
+    What somebody else started again meanwhile is stopped again, and keeps what was noted first.
+    """
+    found = _find(replay, name)
+    if found is None or (_is_stopped(found) and not _runs(found)):
         return
     held = hold(found)
-    noted = {key: value for key, value in annotations_of(held).items() if key in _ANNOTATIONS}
+    first = {} if _is_stopped(found) else annotations_of(held)
+    noted = {key: value for key, value in first.items() if key in _ANNOTATIONS}
     _change(replay, found, held, noted)
 
 
 def start(replay: Replay, name: str) -> None:
     """Make a workload or a CronJob what it was before it was stopped; fine where it was not."""
-    found = live(replay, replay.objects[name].item)
+    found = _find(replay, name)
     if found is None or not _is_stopped(found):
         return
     wanted = deepcopy(found)
@@ -38,11 +42,22 @@ def start(replay: Replay, name: str) -> None:
 
 def start_first(replay: Replay, name: str) -> None:
     """Scale a StatefulSet to one pod, whose data the others clone before they start; fine where it has some."""
-    found = live(replay, replay.objects[name].item)
+    found = _find(replay, name)
     if found is None or kind_of(found) != ("apps", "StatefulSet"):
         return
     if _is_stopped(found) and spec_of(found).get("replicas") == 0:
         _change(replay, found, {"spec": {"replicas": 1}}, {})
+
+
+def _find(replay: Replay, name: str) -> Json | None:
+    """Return an object as it stands; None for one that is gone since the plan, or since a run before this one."""
+    known = replay.objects.get(name)
+    return None if known is None else live(replay, known.item)
+
+
+def _runs(found: Json) -> bool:
+    spec = spec_of(found)
+    return not spec.get("suspend") if kind_of(found) == ("batch", "CronJob") else spec.get("replicas") != 0
 
 
 def _is_stopped(found: Json) -> bool:

@@ -5,6 +5,7 @@ is gone on with. Both volumes are kept by their policy before anything is delete
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from drtool.deploy.names import VOLUME_LABEL, cron_job, follower
@@ -15,7 +16,7 @@ from drtool.operations.cluster_restore.start import READY_S, wait_until_ready
 from drtool.operations.cluster_restore.stopping import start, start_first, stop
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.policy.volumes import PostgresVolume
-from drtool.recovery.in_place import Switch
+from drtool.recovery.in_place import Switch, uses
 from drtool.recovery.journal import fold
 from drtool.recovery.manifests.objects import Json, part, spec_of
 from drtool.recovery.steps import Step
@@ -54,21 +55,38 @@ def switch_volumes(replay: Replay, step: Step) -> Json:
 def start_again(replay: Replay, step: Step) -> Json:
     """Start what was stopped, CronJobs last, and return once it is ready; what kept the old data is told.
 
-    Each begins with one pod: of a PostgreSQL the others are clones of the first.
+    A PostgreSQL that has several begins with one pod: the others are clones of the first.
 
     Raises TemporaryFailure for what does not get ready: it is left as it is, for somebody to look at.
     """
-    workloads = [each for each in step.objects if not each.startswith(_CRON_JOB)]
+    there = [each for each in step.objects if each in replay.objects]  # else somebody deleted it meanwhile
+    workloads = [each for each in there if not each.startswith(_CRON_JOB)]
+    clones = [each.claim for each in replay.plan.in_place if not each.beside]
+    cloning = [each for each in workloads if any(uses(replay.objects[each].item, claim) for claim in clones)]
     deadline = Deadline(replay.session.world, READY_S)
-    for begin in (start_first, start):
-        for name in workloads:
+    for begin, names in ((start_first, cloning), (start, workloads)):
+        for name in names:
             begin(replay, name)
-        for name in workloads:
+        for name in names:
             wait_until_ready(replay, replay.objects[name].item, deadline)
-    for name in step.objects:
+    for name in there:
         if name not in workloads:
             start(replay, name)
-    return {"notes": [*_left_to_do(replay)]}
+    _leave_to_their_class(replay)
+    gone = [
+        f"{each} was deleted meanwhile, and is not started again"
+        for each in step.objects
+        if each not in there
+    ]
+    return {"notes": [*gone, *_left_to_do(replay)]}
+
+
+def _leave_to_their_class(replay: Replay) -> None:
+    """Give the new volumes the policy that the old ones had: until what uses them was ready, none could be deleted."""
+    noted: Json = fold(replay.journal.entries()).notes_of(_STEP)[-1]
+    for each in replay.plan.in_place:
+        if new := noted[each.claim]["new"]:
+            patch(replay.cluster, VOLUMES, None, new, {"spec": {_RECLAIM: noted[each.claim]["policy"]}})
 
 
 def refuse_once_switched(replay: Replay) -> None:
@@ -83,20 +101,20 @@ def refuse_once_switched(replay: Replay) -> None:
     raise Refused(
         f"run {replay.run} has switched {', '.join(each.claim for each in replay.plan.in_place)}: what came in since "
         "would be lost",
-        hint=f"Go on with --resume {replay.run}. The state before it is in {', '.join([*named, *kept])}: restore that "
-        "with another --in-place.",
+        hint=f"Go on with --resume {replay.run}. The state before it is in {', '.join([*named, *kept])}: restore "
+        "a point with another --in-place, or bind a volume by hand.",
     )
 
 
 def _noted(replay: Replay, step: Step) -> Json | None:
     notes = fold(replay.journal.entries()).notes_of(step.id)
-    return notes[-1] if notes else None
+    return (notes[-1] or None) if notes else None
 
 
 def _begin(replay: Replay, step: Step) -> Json:
     """Stop what uses the claims, and note which volumes are switched; else start all again, and raise why."""
-    volumes = {each.claim: _volumes_of(replay, each) for each in replay.plan.in_place}
     try:
+        volumes = {each.claim: _volumes_of(replay, each) for each in replay.plan.in_place}
         _stop(replay, step)
         replay.journal.write(step.id, "noted", volumes)
     except BaseException as fault:
@@ -115,6 +133,16 @@ def _stop(replay: Replay, step: Step) -> None:
         if name not in cron_jobs:
             stop(replay, name)
     _wait_until_unused(replay, UNUSED_S, lambda _pod: True)
+    _clear_ended(replay)
+
+
+def _clear_ended(replay: Replay) -> None:
+    """Delete the pods on the claims that have ended: as long as there is one, a claim is not deleted."""
+    ended = [pod["metadata"] for pod in _users(replay)]
+    for each in ended:
+        delete(replay.cluster, PODS, replay.namespace, each["name"], uid=each["uid"])
+    for each in ended:
+        _wait_until_gone(replay, PODS, each["name"])
 
 
 def _is_of_a_job(pod: Json) -> bool:
@@ -123,12 +151,11 @@ def _is_of_a_job(pod: Json) -> bool:
 
 
 def _wait_until_unused(replay: Replay, limit_s: float, counts: Callable[[Json], bool]) -> None:
-    claims, deadline = {each.claim for each in replay.plan.in_place}, Deadline(replay.session.world, limit_s)
+    deadline = Deadline(replay.session.world, limit_s)
     while users := [
         pod["metadata"]["name"]
-        for page in replay.cluster.pages(PODS, replay.namespace)
-        for pod in page
-        if claims_of(pod) & claims and counts(pod) and part(pod, "status").get("phase") not in _ENDED
+        for pod in _users(replay)
+        if counts(pod) and part(pod, "status").get("phase") not in _ENDED
     ]:
         if deadline.is_over():
             raise TemporaryFailure(
@@ -138,18 +165,28 @@ def _wait_until_unused(replay: Replay, limit_s: float, counts: Callable[[Json], 
         deadline.wait()
 
 
+def _users(replay: Replay) -> list[Json]:
+    """Return the pods on the claims that are switched, those that have ended among them."""
+    claims = {each.claim for each in replay.plan.in_place}
+    pods = (pod for page in replay.cluster.pages(PODS, replay.namespace) for pod in page)
+    return [pod for pod in pods if claims_of(pod) & claims]
+
+
 def _take_back(replay: Replay, step: Step, fault: BaseException) -> None:
-    """Start again what was stopped. Raises fault with what may still be stopped."""
+    """Start again what was stopped, and note that nothing is switched. Raises fault with what may still be stopped.
+
+    An entry that the store did not take, and that says otherwise, may come to it yet.
+    """
     left: list[str] = []
     for name in step.objects:
         try:
             start(replay, name)
         except DrtoolError:
             left.append(name)
+    with suppress(DrtoolError):  # it comes to the store with the next entry
+        replay.journal.write(step.id, "noted", {})
     if left and isinstance(fault, DrtoolError):
-        hint = (
-            f"{fault.hint} Scale them by hand, as annotations drtool.io/replicas and drtool.io/suspend say."
-        )
+        hint = f"{fault.hint} --resume {replay.run} goes on, --abort {replay.run} starts them again."
         raise type(fault)(f"{fault.message}; {', '.join(left)} may be stopped", hint=hint) from fault
 
 
@@ -201,7 +238,6 @@ def _switch(replay: Replay, switch: Switch, noted: Json) -> None:
         _remove(replay, switch.beside, new)
         _give(replay, switch, new)
     _wait_until_bound(replay, switch)
-    patch(replay.cluster, VOLUMES, None, new, {"spec": {_RECLAIM: noted["policy"]}})
 
 
 def _remove(replay: Replay, claim: str, volume: str) -> None:

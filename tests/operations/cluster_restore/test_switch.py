@@ -16,9 +16,11 @@ from drtool.operations.cluster_restore.apply import apply_objects
 from drtool.operations.cluster_restore.outcome import failed, outcome_of
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.operations.cluster_restore.safety import back_up_before
+from drtool.operations.cluster_restore.stopping import stop
 from drtool.operations.cluster_restore.switch import start_again, switch_volumes
 from drtool.operations.plan import prepare_again
 from drtool.operations.plan_in_place import working
+from drtool.recovery.journal import fold
 from drtool.recovery.manifests.hold import REPLICAS
 from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, live, run
 from tests.recovery.captured import captured, workload
@@ -313,7 +315,7 @@ def test_what_cannot_even_be_started_again_is_named(tmp_path: Path) -> None:
         found.run.api.refuses = lambda *_: next(stops, (422, "no more"))
         with pytest.raises(TemporaryFailure, match="apps/StatefulSet/db may be stopped") as fault:
             found.switch()
-    assert "Scale them by hand" in fault.value.hint
+    assert f"--abort {RUN} starts them again" in fault.value.hint
 
 
 def test_a_claim_that_somebody_else_made_anew_is_left_alone(tmp_path: Path) -> None:
@@ -402,7 +404,7 @@ def test_how_it_ended_says_what_is_kept_and_what_has_no_writer(tmp_path: Path) -
         notes = outcome_of(found.replay).notes
     [kept] = [each for each in notes if "is kept as PersistentVolume pv-data-db-0" in each]
     assert "up to the safety backup in snap/postgres/1" in kept
-    assert [each for each in notes if "It needs a new writer" in each]
+    assert [each for each in notes if "it needs a new writer" in each]
     assert not [each for each in notes if "nothing protects" in each]
 
 
@@ -416,3 +418,64 @@ def test_who_goes_on_has_what_stands_as_it_was_before_it_was_stopped(tmp_path: P
     assert objects["apps/StatefulSet/db"].item["spec"]["replicas"] == 1
     claims = [name for name in objects if name.startswith("core/PersistentVolumeClaim/")]
     assert claims == [f"core/PersistentVolumeClaim/{NEW}"]
+
+
+def test_a_pod_that_has_ended_is_gone_before_its_claim(tmp_path: Path) -> None:
+    ended = owned(pod("once-x", CLAIM, "Succeeded"), "Job", "once")
+    with scene(tmp_path, objects=[*STANDING, ended]) as found:
+        found.switch()
+        asked = [each for each in found.run.api.asked if each.startswith("DELETE")]
+    [gone] = [number for number, each in enumerate(asked) if each.endswith("/pods/once-x")]
+    [first] = [
+        number for number, each in enumerate(asked) if each.endswith(f"/persistentvolumeclaims/{CLAIM}")
+    ]
+    assert gone < first
+
+
+def test_what_somebody_started_again_meanwhile_is_stopped_again_and_comes_back_as_it_was(
+    tmp_path: Path,
+) -> None:
+    with scene(tmp_path) as found:
+        with pytest.raises(Killed):
+            dying(found, 4).switch()
+        db = found.run.find("StatefulSet", "db")
+        assert db["metadata"]["annotations"][REPLICAS] == "1"
+        db["spec"]["replicas"] = 5
+        found.switch()
+        assert found.run.find("StatefulSet", "db")["spec"]["replicas"] == 0
+        found.start()
+        assert found.run.find("StatefulSet", "db")["spec"]["replicas"] == 1
+
+
+def test_what_was_deleted_since_the_plan_is_told_and_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        objects = {name: each for name, each in found.replay.objects.items() if name != "apps/StatefulSet/db"}
+        found.run.api.collections[at("Pod")] = []
+        gone = Scene(found.run, replace(found.replay, objects=objects))
+        gone.switch()
+        notes = gone.start()["notes"]
+    assert notes[0] == "apps/StatefulSet/db was deleted meanwhile, and is not started again"
+
+
+def test_a_run_that_was_killed_once_all_was_stopped_starts_it_again_where_it_cannot_go_on(
+    tmp_path: Path,
+) -> None:
+    with scene(tmp_path) as found:
+        with pytest.raises(Killed):
+            Scene(found.run, replace(found.replay, journal=Unkept(found.replay.journal))).switch()
+        stop(found.replay, "apps/StatefulSet/db")
+        del found.run.find("PersistentVolumeClaim", NEW)["spec"]["volumeName"]
+        with pytest.raises(Refused, match="has no volume any more"):
+            found.switch()
+        assert found.run.find("StatefulSet", "db")["spec"]["replicas"] == 1
+        found.replay.journal.write("switch volumes", "failed", {"error": "", "hint": "", "exit": 1})
+        assert not fold(found.replay.journal.entries()).is_past_switch(found.replay.plan.steps)
+
+
+def test_until_what_uses_it_is_ready_a_new_volume_is_kept_whatever_its_class_says(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        found.switch()
+        kept = found.volume_of(CLAIM)["spec"]["persistentVolumeReclaimPolicy"]
+        found.start()
+        left = found.volume_of(CLAIM)["spec"]["persistentVolumeReclaimPolicy"]
+    assert (kept, left) == ("Retain", "Delete")
