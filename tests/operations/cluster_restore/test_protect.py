@@ -394,7 +394,7 @@ def test_a_backup_that_ends_well_and_leaves_no_point_at_all_leaves_it_to_the_old
             backup_job(back.replay.policy, back.replay.policy.volume("postgres"), "drtool:1")
         ]
         [note] = back_up_before(back.replay, Step("safety", "safety", "postgres"))["notes"]
-    assert "its backup ended well, and no point of it is listed" in note
+    assert "its backup ended well, and no point of after the plan is listed" in note
 
 
 def test_a_repository_that_cannot_be_opened_anew_proves_nothing(enrolled: Back) -> None:
