@@ -37,7 +37,6 @@ SECONDS: Final[Mapping[str, int]] = {
     "test_preflight.py": 40,
     "test_protection.py": 200,
     "test_restore.py": 330,
-    "test_restore_in_place.py": 400,
     "test_restore_objects.py": 150,
     "test_store_faults.py": 40,
     "test_tiny.py": 60,

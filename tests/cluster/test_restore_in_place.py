@@ -18,7 +18,7 @@ from tests.cluster.test_restore import PSQL
 from tests.cluster.under_load import Scene, protected
 from tests.cluster.way_back import IMAGE, Answer, WayBack, inventory
 
-pytestmark = [pytest.mark.cluster, pytest.mark.lab]
+pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.long]
 
 LOADED_S = 20
 FOLLOWED_S = 60
