@@ -1,7 +1,6 @@
 """The options that commands share, declared once, and what they amount to: one Invocation."""
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,11 +19,10 @@ from drtool.cli.units import parse_moment
 from drtool.errors import UsageError
 from drtool.operations.session import KeyFiles, Session, Where, World, open_session
 from drtool.policy.load import load_policy
+from drtool.repository.storage.clock import elapsed
 
 Decorator = Callable[[Any], Any]
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
-# It goes on while the machine sleeps; macOS has only one, which does.
-_SLEEPLESS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Invocation:
     @property
     def world(self) -> World:
         """The clock, the environment, and who shows progress."""
-        return World(_utc_now, os.environ, self.progress, ENDING, elapsed=_elapsed)
+        return World(_utc_now, os.environ, self.progress, ENDING, elapsed=elapsed)
 
     def session(self) -> Session:
         """Return an open session; it is closed when the command ends."""
@@ -80,10 +78,6 @@ class Invocation:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def _elapsed() -> float:
-    return time.clock_gettime(_SLEEPLESS)
 
 
 def _set_color(context: click.Context, _parameter: click.Parameter, value: str) -> None:

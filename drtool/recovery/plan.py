@@ -5,7 +5,7 @@ nothing of what Secrets and ConfigMaps hold: who does a step prepares its object
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Literal
@@ -101,6 +101,23 @@ def make_plan(
     )
     if against:
         return against
+    said = (
+        *notes(preparation, changes, facts, request.version),
+        *note_disk(policy, choice.volumes, preparation, facts),
+        *_policy_notes(policy, preparation, phases, restored),
+    )
+    return replace(draft(policy, request, choice, preparation, changes, facts), phases=phases, notes=said)
+
+
+def draft(
+    policy: Policy,
+    request: Request,
+    choice: Choice,
+    preparation: Preparation,
+    changes: tuple[Change, ...],
+    facts: TargetFacts,
+) -> Plan:
+    """Return a plan without its phases and notes: what follows from the points, whichever way they come back."""
     time = predict(policy, choice.volumes, request.pace)
     return Plan(
         version=1,
@@ -112,13 +129,9 @@ def make_plan(
         volumes=choice.volumes,
         skew=choice.skew,
         size=sum(each.size for each in choice.volumes),
-        phases=phases,
+        phases=(),
         missed=(*choice.missed, *time.missed),
-        notes=(
-            *notes(preparation, changes, facts, request.version),
-            *note_disk(policy, choice.volumes, preparation, facts),
-            *_policy_notes(policy, preparation, phases, restored),
-        ),
+        notes=(),
         disk=disk_of(claims_made(preparation, changes), facts),
         predicted=time.data,
         unmeasured=time.unmeasured,

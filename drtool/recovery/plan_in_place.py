@@ -1,18 +1,18 @@
 """The plan of a restore in place: a safety backup, new volumes beside the old, the switch, and the start. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume
 from drtool.recovery.compare import Change
-from drtool.recovery.disk import claims_made, disk_of, refuse_disk
+from drtool.recovery.disk import refuse_disk
 from drtool.recovery.in_place import InPlace, beside_claims
 from drtool.recovery.manifests.objects import Json, kind_of, ref_of
 from drtool.recovery.manifests.order import PhaseName, place_of
 from drtool.recovery.manifests.prepare import Preparation, Prepared
-from drtool.recovery.plan import Plan, Request
+from drtool.recovery.plan import Plan, Request, draft
 from drtool.recovery.points import Choice
-from drtool.recovery.predict import predict
 from drtool.recovery.preflight import refuse
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Step, chained, label, protects
@@ -40,24 +40,10 @@ def make_plan_in_place(
     )
     if against:
         return against
-    time = predict(policy, choice.volumes, request.pace)
-    phases = tuple(chained(_steps(policy, request, choice, found, claims)))
-    return Plan(
-        version=1,
-        policy=policy.name,
-        made=request.now,
-        target=facts.cluster,
-        namespace=request.namespace,
-        wishes=request.wishes,
-        volumes=choice.volumes,
-        skew=choice.skew,
-        size=sum(each.size for each in choice.volumes),
-        phases=phases,
-        missed=(*choice.missed, *time.missed),
+    return replace(
+        draft(policy, request, choice, preparation, changes, facts),
+        phases=tuple(chained(_steps(policy, request, choice, found, claims))),
         notes=(*found.notes, *_notes(policy, request, found)),
-        disk=disk_of(claims_made(preparation, changes), facts),
-        predicted=time.data,
-        unmeasured=time.unmeasured,
         in_place=found.switches,
     )
 

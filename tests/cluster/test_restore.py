@@ -212,7 +212,9 @@ def test_a_node_that_stays_away_is_named_and_the_run_is_gone_on_with_once_it_is_
             answer = result.result(RESTORE_S)
         failure, run = answer["restore"]["failure"], answer["restore"]["run"]
         named = rf"step restore (\w+): pod (\S+) is on node {name}, which says nothing"
-        volume, pod = re.fullmatch(named, failure["cause"]).groups()  # type: ignore[union-attr]
+        told = re.fullmatch(named, failure["cause"])
+        assert told, failure["cause"]
+        volume, pod = told.groups()
         assert f"restore {volume}" in failure["steps"]
         assert f"delete pod {pod} --force" in failure["hint"]
         assert failure["way_on"].startswith(f"Go on with --resume {run}, or undo it with --abort {run}")

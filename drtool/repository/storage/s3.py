@@ -5,13 +5,12 @@ stores), single deletes, no multipart. The payload is not hashed a second time f
 travels as a signed header lets the store refuse damaged bytes, and is what the name says anyway.
 """
 
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -26,6 +25,7 @@ from botocore.exceptions import (
 
 from drtool.errors import StoreOutage, StoreUnavailable
 from drtool.repository.storage.base import ObjectVersion, Rules
+from drtool.repository.storage.clock import elapsed
 from drtool.repository.storage.names import check_name, check_prefix, is_name
 from drtool.repository.storage.s3_errors import EXPIRED, MISSING, Asked, outage, refusal, unreachable
 from drtool.repository.storage.s3_listing import Page, in_order
@@ -41,7 +41,6 @@ from drtool.repository.storage.settings import S3Settings
 
 CONNECTIONS = 16
 CLOCK_AGE_S = 300  # how long one look at the store's clock serves
-_SLEEPLESS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 _EMPTY = {"InvalidRange": b"", "416": b""}  # a range beyond the end
 _GONE = dict.fromkeys(MISSING)  # some stores tell that there was nothing to delete
@@ -62,7 +61,7 @@ class S3Store:
         self._settings = settings
         self._lock = Lock()
         self._client: Any = None
-        self._clock: tuple[datetime, float] | None = None  # the store's, and _elapsed() at that moment
+        self._clock: tuple[datetime, float] | None = None  # the store's, and elapsed() at that moment
 
     def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
         check_name(name)
@@ -141,14 +140,14 @@ class S3Store:
     def now(self) -> datetime:
         """Return the store's clock, to the second: the Date of an answer, and what has passed since."""
         seen = self._clock
-        if seen is None or _elapsed() - seen[1] > CLOCK_AGE_S:
+        if seen is None or elapsed() - seen[1] > CLOCK_AGE_S:
             # A listing of one object, because a HEAD that is refused says nothing but 403 or 404.
             answer = self._ask(
                 "read the clock", lambda client: self._list(client, "list_objects_v2", MaxKeys=1)
             )
             date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-            self._clock = seen = (date.astimezone(UTC), _elapsed())
-        return seen[0] + timedelta(seconds=_elapsed() - seen[1])
+            self._clock = seen = (date.astimezone(UTC), elapsed())
+        return seen[0] + timedelta(seconds=elapsed() - seen[1])
 
     def close(self) -> None:
         """Close the connections. The store can still be used, and then opens new ones."""
@@ -252,11 +251,6 @@ class S3Store:
             if self._client is None or self._client is instead_of:
                 self._client = _connect(self._settings)
             return self._client
-
-
-def _elapsed() -> float:
-    """Return seconds that go on while the machine sleeps: an answer of the store gets no younger by that."""
-    return time.clock_gettime(_SLEEPLESS)
 
 
 def _named(found: list[ObjectVersion]) -> list[ObjectVersion]:
