@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -178,7 +179,9 @@ class Api:
                     self.close_connection = True
                     return
                 code, headers, value = api._answer(self.command, self.path, body)
-                content = value.pop("raw").encode() if "raw" in value else json.dumps(value).encode()
+                content = value["raw"].encode() if "raw" in value else json.dumps(value).encode()
+                if code == HTTPStatus.NO_CONTENT:
+                    content = b""  # bytes of one would be read as the head of the next answer
                 self.send_response(code)
                 for name, said in headers.items():
                     self.send_header(name, said)
