@@ -22,6 +22,7 @@ from tests.cluster.cgroups import Cgroup
 LOG_TAIL = 3_000  # characters of a log that an error shows
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
+PAUSE_PER_LOOK, LONGEST_AFTER_A_LOOK_S = 2, 5
 RESET_SIGNALS = (signal.SIGINT, signal.SIGPIPE)  # Python, or a shell's `&`, may have had them ignored
 
 
@@ -175,11 +176,15 @@ def wait_until(
 ) -> None:
     """Return as soon as check is true. what completes the sentence "waited in vain until …".
 
+    A look that costs much is taken less often: it slows down what is waited for.
     Raises LabFailed after deadline_s, or at once when process has ended.
     """
     end = time.monotonic() + deadline_s
     pause = FIRST_PAUSE_S
-    while not check():
+    while True:
+        begun = time.monotonic()
+        if check():
+            return
         if process is not None:
             process.check_alive()
         if time.monotonic() > end:
@@ -188,7 +193,8 @@ def wait_until(
                 f"waited {deadline_s:g} s in vain until {what}{said}",
                 hint=f"The whole log is {process.log}." if process else "",
             )
-        time.sleep(pause)
+        took_s = time.monotonic() - begun
+        time.sleep(max(pause, min(took_s * PAUSE_PER_LOOK, LONGEST_AFTER_A_LOOK_S)))
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
