@@ -10,25 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.bulk import GIGABYTE, UPLOADS, digest, fill
+from tests.cluster.bulk import UPLOADS, fill
 from tests.cluster.cluster import Cluster, LabCluster
 from tests.cluster.funkwhale import PRIMARY, STANDBYS, get, is_pool_whole, reads, shell, sql
 from tests.cluster.lab import Lab
-from tests.cluster.load.ledger import Ledger, read_ledger
+from tests.cluster.load.ledger import read_ledger
+from tests.cluster.lost import Lost
 from tests.cluster.process import wait_until
-from tests.cluster.protection import policy_of, write_secret
-from tests.cluster.smoke import Visitor, visit
+from tests.cluster.protection import policy_of
+from tests.cluster.smoke import Visitor
 from tests.cluster.system import FOLDER, FUNKWHALE
 from tests.cluster.under_load import protected
-from tests.cluster.way_back import (
-    Answer,
-    WayBack,
-    assert_followed,
-    assert_told_as_it_was,
-    inventory,
-    lose,
-    points_of,
-)
+from tests.cluster.way_back import Answer, WayBack, inventory, lose
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.long]
 
@@ -40,25 +33,16 @@ AUTOSCALER = "HorizontalPodAutoscaler fw-nginx-autoscaler"
 
 
 @dataclass(frozen=True)
-class Lost:
-    """funkwhale, which is lost, the way back, and the ledger of what it had; before is what it had before the ledger.
+class Funkwhale(Lost):
+    """funkwhale, which is lost: deployment is the folder from which its team deploys it."""
 
-    All of the ledger was acknowledged by moment, and a post that is not in it was written after that. rows is the
-    digest of its rows, deployment the folder from which its team deploys it.
-    """
-
-    way: WayBack
-    ledger: Ledger
-    before: frozenset[str]
-    rows: str
-    moment: datetime
     deployment: Path
 
 
 @pytest.fixture(scope="module")
 def lost(
     cluster: LabCluster, second_cluster: LabCluster, lab: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lost]:
+) -> Iterator[Funkwhale]:
     folder = tmp_path_factory.mktemp("lost")
     deployment = folder / "deployment"
     shutil.copytree(FOLDER / "funkwhale", deployment)
@@ -80,7 +64,8 @@ def lost(
         lose(cluster, FUNKWHALE)
         for node in cluster.nodes:
             node.run("rm", "-rf", "/srv/funkwhale")
-        yield Lost(way, read_ledger(folder / "ledger"), scene.before, rows, moment, deployment)
+        ledger, volumes = read_ledger(folder / "ledger"), frozenset({"objects", "postgres", "redis", "music"})
+        yield Funkwhale(way, ledger, scene.before, rows, moment, "music", volumes, deployment)
         FUNKWHALE.remove(second_cluster)
 
 
@@ -90,7 +75,7 @@ def autoscaler(deployment: Path) -> Path:
 
 
 def test_an_api_that_nothing_served_takes_the_place_of_is_refused_by_name_before_any_write(
-    lost: Lost,
+    lost: Funkwhale,
 ) -> None:
     file = autoscaler(lost.deployment)
     text = file.read_text(encoding="utf-8")
@@ -108,51 +93,30 @@ def test_an_api_that_nothing_served_takes_the_place_of_is_refused_by_name_before
 
 
 def test_funkwhale_comes_back_twice_from_the_same_points_and_each_time_its_wal_flows(
-    lost: Lost, tmp_path: Path
+    lost: Funkwhale, tmp_path: Path
 ) -> None:
-    write_secret(tmp_path / "drtool-s3", lost.way.protection.writer_secret())
     target = lost.way.target
-
-    first = come_back(lost, tmp_path)
+    first = lost.come_back(tmp_path)
 
     assert f"{AUTOSCALER}: {OLD_API} becomes autoscaling/v2" in first["restore"]["notes"]
+    assert_music_fits(lost, first)
     assert_deployed(target)
     assert_reads_are_spread(target)
     assert_replicas(target)
+    lost.assert_kept_again()
 
-    FUNKWHALE.remove(target)
-    again = come_back(lost, tmp_path)
+    again = lost.come_back_again(first, tmp_path)
 
-    assert points_of(again) == points_of(first)
+    assert_music_fits(lost, again)
+    lost.assert_kept_again()
 
 
-def come_back(lost: Lost, secrets: Path) -> Answer:
-    """Restore to the moment, and return the answer. Assert that all is there, and that what is written now is kept."""
-    way = lost.way
-    enrols = ("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", secrets)
-
-    answer, asked, served = way.timed_restore("--at", lost.moment.isoformat(), *enrols)
-
+def assert_music_fits(lost: Funkwhale, answer: Answer) -> None:
+    """Assert that the database is as of the moment, and of a walk after that the files, with all that its rows name."""
     restored = answer["restore"]
-    assert restored["outcome"] == "restored"
-    assert_told_as_it_was(restored, asked, served, lost.moment)
     [music] = restored["references"]
     assert (music["missing"], music["listed"] > UPLOADS) == (0, True)
-    assert sum(each["size"] for each in restored["volumes"]) > GIGABYTE
-    assert_music_is_later(lost, answer)
-    way.judge(answer, lost.ledger, lost.before, uploads="music")
-    assert digest(way.target, FUNKWHALE) == lost.rows
-    visit(Visitor.of(FUNKWHALE, way.target))
-    assert_followed(way)
-    return answer
-
-
-def assert_music_is_later(lost: Lost, answer: Answer) -> None:
-    """Assert that the database is as of the moment, and the files that its rows name are of a walk after that."""
-    moments = {
-        each["volume"]: datetime.fromisoformat(each["moment"]) for each in answer["restore"]["volumes"]
-    }
-    assert set(moments) == {"objects", "postgres", "redis", "music"}
+    moments = {each["volume"]: datetime.fromisoformat(each["moment"]) for each in restored["volumes"]}
     assert moments["postgres"] == lost.moment < moments["music"]
 
 

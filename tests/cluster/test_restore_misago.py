@@ -10,24 +10,17 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cluster.bulk import GIGABYTE, UPLOADS, digest, fill
+from tests.cluster.bulk import fill
 from tests.cluster.cluster import Cluster, LabCluster
 from tests.cluster.lab import Lab
-from tests.cluster.load.ledger import Ledger, read_ledger
+from tests.cluster.load.ledger import read_ledger
+from tests.cluster.lost import Lost
 from tests.cluster.observe import execute
 from tests.cluster.process import wait_until
-from tests.cluster.protection import write_secret
-from tests.cluster.smoke import Visitor, read_page, visit
+from tests.cluster.smoke import Visitor, read_page
 from tests.cluster.system import MISAGO
 from tests.cluster.under_load import protected
-from tests.cluster.way_back import (
-    Answer,
-    WayBack,
-    assert_followed,
-    assert_told_as_it_was,
-    lose,
-    points_of,
-)
+from tests.cluster.way_back import Answer, WayBack, lose
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.long]
 
@@ -39,25 +32,16 @@ FILL = f"for i = 1, {KEYS} do redis.call('SET', 'kept:' .. i, ARGV[1]) end"
 
 
 @dataclass(frozen=True)
-class Lost:
-    """misago, which is lost, the way back, and the ledger of what it had; before is what it had before the ledger.
+class Misago(Lost):
+    """misago, which is lost: word is what each of many keys of its Redis held."""
 
-    All of the ledger was acknowledged by moment. rows is the digest of its rows, word what each of many keys of its
-    Redis held.
-    """
-
-    way: WayBack
-    ledger: Ledger
-    before: frozenset[str]
-    rows: str
     word: str
-    moment: datetime
 
 
 @pytest.fixture(scope="module")
 def lost(
     cluster: LabCluster, second_cluster: LabCluster, lab: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lost]:
+) -> Iterator[Misago]:
     folder, word = tmp_path_factory.mktemp("lost"), uuid4().hex
     MISAGO.deploy(cluster)  # without what its team does by hand afterwards
     rows = fill(cluster, MISAGO, folder / "ledger")
@@ -75,43 +59,26 @@ def lost(
         scene.wait(lambda: scene.oracle.newest("postgres") > moment, "all WAL is in the store", FOLLOWED_S)
         scene.protection.stop()
         lose(cluster, MISAGO)
-        yield Lost(way, read_ledger(folder / "ledger"), scene.before, rows, word, moment)
+        ledger, volumes = read_ledger(folder / "ledger"), frozenset({"objects", "postgres", "redis", "media"})
+        yield Misago(way, ledger, scene.before, rows, moment, "media", volumes, word)
         MISAGO.remove(second_cluster)
 
 
 def test_misago_comes_back_twice_from_the_same_points_and_each_time_its_wal_flows(
-    lost: Lost, tmp_path: Path
+    lost: Misago, tmp_path: Path
 ) -> None:
-    write_secret(tmp_path / "drtool-s3", lost.way.protection.writer_secret())
+    first = lost.come_back(tmp_path)
+    assert_whole(lost, first)
 
-    first = come_back(lost, tmp_path)
-    MISAGO.remove(lost.way.target)
-    again = come_back(lost, tmp_path)
-
-    assert points_of(again) == points_of(first)
+    assert_whole(lost, lost.come_back_again(first, tmp_path))
 
 
-def come_back(lost: Lost, secrets: Path) -> Answer:
-    """Restore to the moment, and return the answer. Assert that all that makes misago one is there, and protected."""
-    way, target = lost.way, lost.way.target
-    enrols = ("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", secrets)
-
-    answer, asked, served = way.timed_restore("--at", lost.moment.isoformat(), *enrols)
-
-    restored = answer["restore"]
-    assert restored["outcome"] == "restored"
-    assert_told_as_it_was(restored, asked, served, lost.moment)
-    assert set(points_of(answer)) == {"objects", "postgres", "redis", "media"}
-    assert sum(each["size"] for each in restored["volumes"]) > GIGABYTE
-    way.judge(answer, lost.ledger, lost.before, uploads="media")
-    assert len(lost.ledger.of("uploads")) > UPLOADS
-    assert digest(target, MISAGO) == lost.rows
-    assert_filled(target, lost.word)
+def assert_whole(lost: Misago, answer: Answer) -> None:
+    """Assert that all that makes misago one is there, and protected."""
+    assert_filled(lost.way.target, lost.word)
     assert_told(answer)
-    visit(Visitor.of(MISAGO, target))
-    assert_copied_by_hook(target, answer)
-    assert_followed(way)
-    return answer
+    assert_copied_by_hook(lost.way.target, answer)
+    lost.assert_kept_again()
 
 
 def assert_copied_by_hook(cluster: Cluster, answer: Answer) -> None:

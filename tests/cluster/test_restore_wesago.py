@@ -10,23 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.bulk import GIGABYTE, UPLOADS, digest, fill
+from tests.cluster.bulk import fill
 from tests.cluster.cluster import Cluster, LabCluster
 from tests.cluster.lab import Lab
-from tests.cluster.load.ledger import Ledger, read_ledger
+from tests.cluster.load.ledger import read_ledger
+from tests.cluster.lost import Lost
 from tests.cluster.process import wait_until
-from tests.cluster.protection import write_secret
-from tests.cluster.smoke import Visitor, read_page, visit
+from tests.cluster.smoke import Visitor, read_page
 from tests.cluster.system import WESAGO
 from tests.cluster.under_load import protected
-from tests.cluster.way_back import (
-    Answer,
-    WayBack,
-    assert_followed,
-    assert_told_as_it_was,
-    lose,
-    points_of,
-)
+from tests.cluster.way_back import WayBack, lose
 from tests.cluster.wesago import (
     SETTLED_S,
     assert_held_until_released,
@@ -45,24 +38,16 @@ FOLLOWED_S = 120
 
 
 @dataclass(frozen=True)
-class Lost:
-    """wesago, which is lost, the way back, and the ledger of what it had; before is what it had before the ledger.
+class Wesago(Lost):
+    """wesago, which is lost: tasks are those that were waiting."""
 
-    All of the ledger was acknowledged by moment. rows is the digest of its rows, tasks are those that were waiting.
-    """
-
-    way: WayBack
-    ledger: Ledger
-    before: frozenset[str]
-    rows: str
     tasks: tuple[str, ...]
-    moment: datetime
 
 
 @pytest.fixture(scope="module")
 def lost(
     cluster: LabCluster, second_cluster: LabCluster, lab: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Lost]:
+) -> Iterator[Wesago]:
     folder = tmp_path_factory.mktemp("lost")
     WESAGO.deploy(cluster)
     rows = fill(cluster, WESAGO, folder / "ledger")
@@ -81,45 +66,31 @@ def lost(
         scene.wait(lambda: scene.oracle.newest("postgres") > moment, "all WAL is in the store", FOLLOWED_S)
         scene.protection.stop()
         lose(cluster, WESAGO)
-        yield Lost(way, read_ledger(folder / "ledger"), scene.before, rows, tasks, moment)
+        ledger = read_ledger(folder / "ledger")
+        volumes = frozenset({"objects", "postgres", "redis", "media", "logs"})
+        yield Wesago(way, ledger, scene.before, rows, moment, "media", volumes, tasks)
         WESAGO.remove(second_cluster)
 
 
 def test_wesago_comes_back_twice_from_the_same_points_and_each_time_its_wal_flows(
-    lost: Lost, tmp_path: Path
+    lost: Wesago, tmp_path: Path
 ) -> None:
-    write_secret(tmp_path / "drtool-s3", lost.way.protection.writer_secret())
+    first = lost.come_back(tmp_path)
+    assert_whole(lost)
 
-    first = come_back(lost, tmp_path)
-    WESAGO.remove(lost.way.target)
-    again = come_back(lost, tmp_path)
-
-    assert points_of(again) == points_of(first)
+    lost.come_back_again(first, tmp_path)
+    assert_whole(lost)
 
 
-def come_back(lost: Lost, secrets: Path) -> Answer:
-    """Restore to the moment, and return the answer. Assert that all that makes wesago one is there, and protected."""
-    way, target = lost.way, lost.way.target
-    enrols = ("--admin-key-file", f"{way.protection.kit}.admin", "--writer-secrets", secrets)
-
-    answer, asked, served = way.timed_restore("--at", lost.moment.isoformat(), *enrols)
-
-    restored = answer["restore"]
-    assert restored["outcome"] == "restored"
-    assert_told_as_it_was(restored, asked, served, lost.moment)
-    assert set(points_of(answer)) == {"objects", "postgres", "redis", "media", "logs"}
-    assert sum(each["size"] for each in restored["volumes"]) > GIGABYTE
-    way.judge(answer, lost.ledger, lost.before, uploads="media")
-    assert len(lost.ledger.of("uploads")) > UPLOADS
-    assert digest(target, WESAGO) == lost.rows
-    visit(Visitor.of(WESAGO, target))
+def assert_whole(lost: Wesago) -> None:
+    """Assert that all that makes wesago one is there, and protected."""
+    target = lost.way.target
     assert b"We talk at" in read_page(replace(WESAGO.site(target), host="www.wesago.k3s")).content
     assert_replicas(target)
     assert len(logged(target, "wesago-django")) > 1
     assert_guarded(target)
-    assert_held_until_released(way, lost.tasks)
-    assert_followed(way)
-    return answer
+    assert_held_until_released(lost.way, lost.tasks)
+    lost.assert_kept_again()
 
 
 def assert_replicas(cluster: Cluster) -> None:
