@@ -20,6 +20,7 @@ from tests.sources.kubernetes.living import Living
 
 PODS = "/api/v1/namespaces/shop/pods"
 EVENTS = "/api/v1/namespaces/shop/events"
+JOBS = "/apis/batch/v1/namespaces/shop/jobs"
 
 
 class Notes(Silent):
@@ -36,7 +37,12 @@ class Notes(Silent):
 
 def pod(name: str, phase: str, made: str = "2026-01-01T00:00:00Z", **state: Any) -> dict[str, Any]:
     status = {"phase": phase, "containerStatuses": [{"name": "drtool", "state": state}]}
-    return {"metadata": {"name": name, "creationTimestamp": made}, "status": status}
+    return {"metadata": {"name": name, "uid": f"uid-{name}", "creationTimestamp": made}, "status": status}
+
+
+def event(of: str, uid: str, message: str, reason: str) -> dict[str, Any]:
+    involved = {"name": of, "uid": uid}
+    return {"metadata": {}, "involvedObject": involved, "reason": reason, "message": message}
 
 
 @pytest.fixture
@@ -102,6 +108,7 @@ def test_a_pod_that_its_node_put_out_tells_why(watch: Watch, api: Api) -> None:
 def test_a_job_that_gets_no_pod_is_told_and_waited_for_until_the_limit(
     watch: Watch, api: Api, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    api.answers[f"{JOBS}/mover"] = {"metadata": {"name": "mover", "uid": "uid-job"}}
     api.answers[EVENTS] = {"items": []}
     serve(api)
     watch.look()
@@ -111,7 +118,7 @@ def test_a_job_that_gets_no_pod_is_told_and_waited_for_until_the_limit(
     for _ in range(2):
         watch.look()
     assert notes.said == [f"Job mover gets no pod: {refused['message']}"]
-    assert "involvedObject.name%3Dmover" in api.asked[-2]
+    assert "involvedObject.name%3Dmover%2CinvolvedObject.uid%3Duid-job" in "".join(api.asked[-3:])
     monkeypatch.setattr(mover_watch, "_STUCK_S", -1.0)
     with pytest.raises(TemporaryFailure, match="exceeded quota: small"):
         watch.look()
@@ -124,11 +131,12 @@ def test_a_job_that_has_to_wait_for_others_of_its_run_is_waited_for(
     monkeypatch.setattr(time, "monotonic", count(step=mover_watch._STUCK_S / 4).__next__)
     other = pod("other", "Running")
     other["metadata"]["labels"] = {"drtool.io/run": "r1", "drtool.io/volume": "b"}
-    refused = {"metadata": {}, "reason": "FailedCreate", "message": "exceeded quota: small"}
+    refused = event("mover", "uid-job", "exceeded quota: small", "FailedCreate")
+    job = {"metadata": {"name": "mover", "uid": "uid-job"}}
     labels = {"drtool.io/run": "r1", "drtool.io/volume": "a"}
     world = World(lambda: datetime.now(UTC), {}, notes)
     with (
-        Living({PODS: [other], EVENTS: [refused]}, {}) as living,
+        Living({PODS: [other], EVENTS: [refused], JOBS: [job]}, {}) as living,
         Cluster.open(None, {"KUBECONFIG": str(living.kubeconfig(tmp_path))}) as cluster,
     ):
         watch = Watch(cluster, "shop", "mover", labels, world)
@@ -138,6 +146,33 @@ def test_a_job_that_has_to_wait_for_others_of_its_run_is_waited_for(
         with pytest.raises(TemporaryFailure, match="exceeded quota: small"):
             deque(iter(watch.look, "an end"), maxlen=0)
     assert notes.said == ["Job mover gets no pod: exceeded quota: small"]
+
+
+def test_what_was_said_of_an_earlier_job_or_pod_of_the_name_is_not_told_of_the_present_one(
+    notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mover_watch, "_PAUSE_S", 0.0)
+    earlier = [
+        event("mover", "uid-gone", "exceeded quota: small", "FailedCreate"),
+        event("it", "uid-gone", 'secret "key" not found', "FailedMount"),
+    ]
+    collections = {PODS: [], EVENTS: earlier, JOBS: [{"metadata": {"name": "mover", "uid": "uid-job"}}]}
+    world = World(lambda: datetime.now(UTC), {}, notes)
+    with (
+        Living(collections, {f"{PODS}/it/log": {"raw": ""}}) as living,
+        Cluster.open(None, {"KUBECONFIG": str(living.kubeconfig(tmp_path))}) as cluster,
+    ):
+        watch = Watch(cluster, "shop", "mover", {}, world)
+        watch.look()
+        starting = {"reason": "ContainerCreating"}
+        living.collections[PODS].append(pod("it", "Pending", waiting=starting))
+        watch.look()
+        assert notes.said == []
+        own = event("it", "uid-it", 'secret "mine" not found', "FailedMount")
+        living.collections[EVENTS].append(own)
+        watch.look()
+    assert len(notes.said) == 1
+    assert "mine" in notes.said[0]
 
 
 def test_a_pod_that_is_asked_and_deleted_is_not_waited_for(watch: Watch) -> None:

@@ -13,7 +13,7 @@ from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
 from drtool.operations.session import World
 from drtool.sources.base import Json, Symptom
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.known import EVENTS, PODS
+from drtool.sources.kubernetes.known import EVENTS, JOBS, PODS
 from drtool.sources.kubernetes.pod_faults import pod_fault
 
 _PAUSE_S: Final = 1.0
@@ -128,7 +128,9 @@ class Watch:
 
         A quota may let movers in one after the other: those at work are waited for.
         """
-        said = [each["message"] for each in self._events(self.job) if each.get("reason") == "FailedCreate"]
+        job = self.cluster.get(JOBS, self.namespace, self.job)
+        events = self._events(job) if job is not None else []
+        said = [each["message"] for each in events if each.get("reason") == "FailedCreate"]
         others = {key: value for key, value in self.labels.items() if key != VOLUME_LABEL}
         if any((each.get("status") or {}).get("phase") == "Running" for each in self._pods(others)):
             self._stuck.pop(self.job, None)
@@ -142,7 +144,7 @@ class Watch:
     def _check_start(self, pod: Json) -> None:
         name = pod["metadata"]["name"]
         pending = (pod.get("status") or {}).get("phase") == "Pending"
-        fault = pod_fault(pod, self._events(name) if pending else [])
+        fault = pod_fault(pod, self._events(pod) if pending else [])
         if fault is None or not pending:
             self._stuck.pop(name, None)
             return
@@ -166,8 +168,11 @@ class Watch:
             self._said = fault.message
             self.world.progress.note(fault.message)
 
-    def _events(self, name: str) -> list[Json]:
-        query = urlencode({"fieldSelector": f"involvedObject.name={name}"})
+    def _events(self, item: Json) -> list[Json]:
+        """Return the Events of an object itself, none of an earlier one of its name: those outlive it by an hour."""
+        wanted = {key: item["metadata"][key] for key in ("name", "uid")}
+        selector = ",".join(f"involvedObject.{key}={value}" for key, value in wanted.items())
+        query = urlencode({"fieldSelector": selector})
         found = self.cluster.ask("GET", f"{EVENTS.path(self.namespace)}?{query}", "list events")
         return list(found.get("items") or [])
 

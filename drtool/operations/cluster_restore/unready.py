@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from drtool.operations.cluster_restore.kinds import live
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.recovery.manifests.objects import Json, part, spec_of
 from drtool.sources.kubernetes.client import Resource
@@ -20,17 +21,19 @@ def unready(replay: Replay, item: Json) -> Iterator[str]:
         if not wanted.items() <= part(pod, "metadata", "labels").items():
             continue
         name = pod["metadata"]["name"]
-        own = [each for each in events if part(each, "involvedObject").get("name") == name]
+        own = _of(events, pod)
         fault = pod_fault(pod, own)
         if fault is not None:
             yield f"{fault.message}{_last_words(pod)}"
         elif not _is_pod_ready(pod):
             yield f"pod {name} is not ready: {own[-1]['message'] if own else 'its probe does not pass'}"
-    yield from (
-        each["message"]
-        for each in events
-        if part(each, "involvedObject").get("name") == item["metadata"]["name"]
-    )
+    found = live(replay, item)
+    yield from (each["message"] for each in (_of(events, found) if found is not None else []))
+
+
+def _of(events: Sequence[Json], item: Json) -> list[Json]:
+    """Return the Events of an object itself: those of an earlier one of its name outlive it by an hour."""
+    return [each for each in events if part(each, "involvedObject").get("uid") == item["metadata"]["uid"]]
 
 
 def _last_words(pod: Json) -> str:

@@ -123,7 +123,7 @@ class Checkup:
             said = f"claim {name} has lost its volume: the PersistentVolume is gone"
             yield Symptom("error", said, "Restore the volume, or make the claim anew.")
         else:
-            events = self._events_of("PersistentVolumeClaim", name)
+            events = self._events_of("PersistentVolumeClaim", claim)
             waits = any(event.get("reason") == "WaitForFirstConsumer" for event in events)
             why = (
                 "no pod has used it yet"
@@ -240,7 +240,7 @@ class Checkup:
             pod for pod in self._all(PODS) if (pod["metadata"].get("labels") or {}).get(label) == "drtool"
         ]
         for pod in ours:
-            fault = self._unending(pod) or pod_fault(pod, self._events_of("Pod", pod["metadata"]["name"]))
+            fault = self._unending(pod) or pod_fault(pod, self._events_of("Pod", pod))
             if fault is not None and not is_outdone(pod, ours):
                 job = job_of(pod)
                 yield self._freeing(fault, job) if job and not fault.mend and is_pending(pod) else fault
@@ -260,9 +260,9 @@ class Checkup:
             f"{SHELL}, only when {node} is really off",
         )
 
-    def _events_of(self, kind: str, name: str) -> list[Json]:
-        """Return the Events of an object, oldest first."""
-        mine = {"kind": kind, "name": name}
+    def _events_of(self, kind: str, item: Json) -> list[Json]:
+        """Return the Events of an object itself, oldest first: none of an earlier one of its name."""
+        mine = {"kind": kind, "name": item["metadata"]["name"], "uid": item["metadata"]["uid"]}
         return [each for each in self._events if mine.items() <= each["involvedObject"].items()]
 
     @cached_property

@@ -60,8 +60,12 @@ def pod(name: str, app: str, **status: Any) -> Json:
     return live("Pod", name, metadata={"labels": {"app": app}}, status=status)
 
 
-def event(of: str, message: str) -> Json:
-    return live("Event", f"{of}.1", involvedObject={"name": of}, message=message)
+def event(of: str, message: str, uid: str | None = None) -> Json:
+    involved = {"name": of, "uid": uid or f"uid-{of}"}
+    return live("Event", f"{of}.{uid}", involvedObject=involved, message=message)
+
+
+EARLIER = [event(name, "of an earlier one", "uid-earlier") for name in ("web", "web-1")]
 
 
 CRASHED = pod(
@@ -98,8 +102,8 @@ def test_what_does_not_get_ready_says_why_and_goes_back_to_nothing(
     monkeypatch.setattr(start, "_LOOK_S", 0.0)
     daemon = workload("DaemonSet", "agent")
     with run(tmp_path, [workload("Deployment", "web"), daemon]) as found:
-        applied(found)
-        found.api.collections[at("Pod")], found.api.collections[at("Event")] = pods, events
+        applied(found).find("Deployment", "web")["metadata"]["uid"] = "uid-web"
+        found.api.collections[at("Pod")], found.api.collections[at("Event")] = pods, [*events, *EARLIER]
         found.api.becomes = lambda item: {} if item["kind"] == "Deployment" else well(item)
         with pytest.raises(TemporaryFailure, match=said):
             start_tier(found.replay, found.step("start tier 1"), limit_s=1.2)

@@ -66,13 +66,13 @@ class Living(Api):
             return self._changed_by(method, folder, name, sent, query)
 
     def _chosen(self, path: str, query: Mapping[str, list[str]]) -> list[Json]:
-        """Return what a list without pages holds: that with all the labels that were asked for."""
-        [selector] = query.get("labelSelector", [""])
-        wanted = [each.split("=", 1) for each in selector.split(",") if each]
+        """Return what a list without pages holds: that with all the labels and fields that were asked for."""
+        labels, fields = _pairs(query, "labelSelector"), _pairs(query, "fieldSelector")
         return [
             each
             for each in self.collections[path]
-            if all((each["metadata"].get("labels") or {}).get(key) == value for key, value in wanted)
+            if all((each["metadata"].get("labels") or {}).get(key) == value for key, value in labels)
+            and all(_field(each, key) == value for key, value in fields)
         ]
 
     def _changed_by(
@@ -144,6 +144,18 @@ class Living(Api):
         return next(
             (each for each in self.collections.get(folder, []) if each["metadata"]["name"] == name), None
         )
+
+
+def _pairs(query: Mapping[str, list[str]], selector: str) -> list[list[str]]:
+    [text] = query.get(selector, [""])
+    return [each.split("=", 1) for each in text.split(",") if each]
+
+
+def _field(item: Json, path: str) -> Any:
+    value: Any = item
+    for key in path.split("."):
+        value = (value or {}).get(key)
+    return value
 
 
 def merged(found: Any, change: Any) -> Any:

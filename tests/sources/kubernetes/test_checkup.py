@@ -50,7 +50,7 @@ def pod(name: str, phase: str, volume: str = "a", **metadata: Any) -> Json:
     owners = [{"kind": "Job", "name": f"drtool-backup-{volume}-1"}]
     made = {"labels": labels, "ownerReferences": owners, "creationTimestamp": "2026-01-31T10:00:00Z"}
     return {
-        "metadata": {"name": name, **made, **metadata},
+        "metadata": {"name": name, "uid": f"uid-{name}", **made, **metadata},
         "spec": {"nodeName": "n1"},
         "status": {"phase": phase},
     }
@@ -132,3 +132,19 @@ def test_what_is_printed_reaches_the_cluster_that_was_looked_at(api: Api, tmp_pa
     api.collections["/api/v1/namespaces"] = []
     [found] = look(api, tmp_path, context="here")["shop"]
     assert found.mend == ("kubectl --context=here create namespace shop",)
+
+
+@pytest.mark.parametrize(
+    ("uid", "said"), [("uid-earlier", "no volume fits it"), ("uid-data", "no such class")]
+)
+def test_a_claim_is_judged_by_its_own_events_not_those_of_an_earlier_one(
+    api: Api, tmp_path: Path, uid: str, said: str
+) -> None:
+    claim = {"metadata": {"name": "data", "uid": "uid-data"}, "spec": {}, "status": {"phase": "Pending"}}
+    api.answers["/api/v1/namespaces/shop/persistentvolumeclaims/data"] = claim
+    involved = {"kind": "PersistentVolumeClaim", "name": "data", "uid": uid}
+    event = {"metadata": {"name": "data.1"}, "involvedObject": involved, "message": "no such class"}
+    api.collections[EVENTS] = [{**event, "lastTimestamp": "2026-01-31T11:00:00Z"}]
+    with Cluster.open("here", {"KUBECONFIG": str(api.kubeconfig(tmp_path))}, patience_s=2) as cluster:
+        found = [each for _, each in Checkup(cluster, "shop", Wanted(claims=("data",)), NOW, None)]
+    assert any(each.message.endswith(said) for each in found)
