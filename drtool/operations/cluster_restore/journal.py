@@ -181,7 +181,7 @@ def refuse_if_moved(session: Session, run: str, journal: JournalSink) -> None:
 
 def read_entries(session: Session, run: str) -> tuple[list[Entry], bytes]:
     """Return the entries of a run, by number, and its plan. Raises as `open_journal`."""
-    found = _by_run(session, _made(run))
+    found = _by_run(session, begun_about(run))
     if not any(_number(each) == 1 for each in found.get(run, ())):  # a clock that was wrong by days named it
         found = _by_run(session)
     if run not in found:
@@ -214,7 +214,7 @@ def known_runs(session: Session, since: datetime | None = None) -> list[KnownRun
     return sorted(found, key=lambda each: each.begun)
 
 
-def _made(run: str) -> datetime | None:
+def begun_about(run: str) -> datetime | None:
     """Return the day since which a run of this name may have a journal; None for a name that nobody of us gave."""
     try:
         return datetime.strptime(run.partition("z-")[0], _MADE).replace(tzinfo=UTC) - _CLOCKS

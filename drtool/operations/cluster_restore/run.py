@@ -23,6 +23,7 @@ from drtool.operations.cluster_restore.journal import (
     rendered_of,
 )
 from drtool.operations.cluster_restore.lease import held_lease
+from drtool.operations.cluster_restore.leftovers import clear_left, clear_own, tell_left
 from drtool.operations.cluster_restore.mover_end import prove_volume
 from drtool.operations.cluster_restore.movers import restore_volume
 from drtool.operations.cluster_restore.outcome import aborted, failed, outcome_of
@@ -108,6 +109,7 @@ def run_cluster_restore(
             if request.enrolment is not None:
                 refuse_unready(session, made.result.plan, made.policy, request.enrolment)
             _tell_unended(session)
+            tell_left(session, cluster, made.result.plan.namespace[1])
             confirm(_challenge(made.result.plan))
             replay = _begin(session, cluster, made, request)
         try:
@@ -192,6 +194,7 @@ def _execute(begun: Replay, machine: str) -> None:
                 f"run {replay.run} is being undone",
                 hint=f"End that: --abort {replay.run}, then restore anew.",
             )
+        clear_left(replay)
         spent = replay.session.repository.store.now() - replay.plan.made
         replay.session.world.progress.promise(replay.policy.objectives.rto, spent)
         runner = Runner(
@@ -201,6 +204,7 @@ def _execute(begun: Replay, machine: str) -> None:
             way_on=f"Go on with `--resume {replay.run}`; until something is started, `--abort {replay.run}` undoes it.",
         )
         runner.run(replay.plan.steps, replay.results)
+        clear_own(replay)
         replay.journal.write(END, "done", {})
         _record(replay)
 
