@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from drtool.deploy.names import COMMON, POLICY_MAP, Object, new
+from drtool.deploy.names import COMMON, POLICY_MAP, Object, cron_job, new
 from drtool.deploy.overlay import objects_of
 from drtool.deploy.pods import POLICY_FILE
 from drtool.deploy.secrets import own_keys
 from drtool.deploy.workloads import backup_job
 from drtool.errors import DrtoolError, NotProven, Refused, UsageError
 from drtool.operations.cluster_restore.apply import marked, put
-from drtool.operations.cluster_restore.backup_jobs import run_backup
+from drtool.operations.cluster_restore.backup_jobs import run_backup, wait_for_own
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
 from drtool.operations.enrol import check_admin, standing, store_config
 from drtool.operations.points import points_of, take_inventory
@@ -27,6 +27,7 @@ from drtool.repository.config import encode_config
 from drtool.repository.enrol import Recovered, enrol_writer
 from drtool.repository.kit import parse_seed
 from drtool.sources.base import Json
+from drtool.sources.kubernetes.known import JOBS
 
 
 def missing_secrets(policy: Policy, enrolment: Enrolment) -> Iterator[str]:
@@ -90,9 +91,7 @@ def first_backup(replay: Replay, step: Step) -> Json:  # noqa: ARG001 - every ac
     with ThreadPoolExecutor(len(policy.volumes)) as pool:
         for done in [pool.submit(_back_up, replay, policy, volume) for volume in policy.volumes]:
             done.result()
-    if replay.reopen is None:
-        raise DrtoolError("the repository cannot be opened anew")
-    session = replay.reopen()
+    session = _reopened(replay)
     return {"points": {volume.name: _new_point(replay, session, volume) for volume in policy.volumes}}
 
 
@@ -162,10 +161,17 @@ def _is_bundle(policy: Policy, secret: str, key: str) -> bool:
 
 
 def _back_up(replay: Replay, policy: Policy, volume: Volume) -> None:
-    """Run a Job as the volume's CronJob does, due or not, and wait for its end."""
+    """Run a Job as the volume's CronJob does, due or not, and wait for its end; or for that of one it began itself."""
     name = f"drtool-first-{volume.name}-{replay.run[-6:]}"
     job = backup_job(policy, volume, replay.plan.wishes.image)
-    run_backup(replay, name, job, f"the first backup of {volume.name}")
+    is_begun = replay.cluster.get(JOBS, replay.namespace, name) is not None
+    if (
+        not is_begun
+        and wait_for_own(replay, cron_job(volume))
+        and _find_point(replay, _reopened(replay), volume)
+    ):
+        return
+    run_backup(replay, name, job, f"the first backup of {volume.name}", is_alone=True)
 
 
 def _new_point(replay: Replay, session: Session, volume: Volume) -> str:
@@ -173,12 +179,23 @@ def _new_point(replay: Replay, session: Session, volume: Volume) -> str:
 
     Of a PostgreSQL only what WAL reaches is listed: its new epoch flows up to the end of the base backup at least.
     """
-    writer = (_noted(replay) or {}).get("writer")
-    inventory = take_inventory(session, volume.name)
-    found = [each for each in points_of(inventory) if each.state == "listed" and each.writer == writer]
-    if not found:
+    found = _find_point(replay, session, volume)
+    if found is None:
         raise NotProven(
             f"the first backup of {volume.name} ended well, and the repository lists no new point of it",
             hint=f"`drtool points {volume.name}` shows what there is.",
         )
-    return max(found, key=lambda each: each.end).name
+    return found
+
+
+def _find_point(replay: Replay, session: Session, volume: Volume) -> str | None:
+    writer = (_noted(replay) or {}).get("writer")
+    points = points_of(take_inventory(session, volume.name))
+    found = [each for each in points if each.state == "listed" and each.writer == writer]
+    return max(found, key=lambda each: each.end).name if found else None
+
+
+def _reopened(replay: Replay) -> Session:
+    if replay.reopen is None:
+        raise DrtoolError("the repository cannot be opened anew")
+    return replay.reopen()

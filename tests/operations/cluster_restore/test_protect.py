@@ -5,6 +5,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from drtool.operations.cluster_restore.protect import (
 )
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Enrolment, Replay
 from drtool.operations.cluster_restore.safety import back_up_before
+from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.operations.points import list_points
 from drtool.operations.session import KeyFiles, Session, Silent, Where, World, open_session
 from drtool.policy.load import load_policy, parse_policy
@@ -38,7 +40,7 @@ from drtool.recovery.wishes import Wishes
 from drtool.repository.config import Config
 from drtool.repository.kit import parse_bundle
 from drtool.sources.kubernetes.client import Cluster
-from tests.operations.cluster_restore.runs import RUN, Kept
+from tests.operations.cluster_restore.runs import RUN, Kept, Told
 from tests.recovery.stage import made
 from tests.scenarios.commands import Commands
 from tests.scenarios.targets import empty, serve
@@ -364,6 +366,84 @@ def test_the_first_backup_is_made_with_the_keys_that_were_applied(enrolled: Back
         assert "--due" not in job["spec"]["template"]["spec"]["containers"][0]["args"]
     assert enrolled.back_up()["points"] == points  # of a run that was killed before it could say so
     assert len(list_points(enrolled.session())) == len(listed)
+
+
+def begun_by_itself(system: Back, volume: str) -> Json:
+    """Have the CronJob of a volume begin a Job, as its controller does."""
+    cron = system.target.find(at("cronjobs", "batch"), f"drtool-backup-{volume}")
+    assert cron is not None
+    name = f"drtool-backup-{volume}-29000000"
+    owner = {"kind": "CronJob", "name": cron["metadata"]["name"], "uid": cron["metadata"]["uid"]}
+    job: Json = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "spec": deepcopy(cron["spec"]["jobTemplate"]["spec"]),
+    }
+    job["metadata"] = {"name": name, "uid": f"uid-{name}", "resourceVersion": "1", "ownerReferences": [owner]}
+    system.target.collections[JOBS].append(job)
+    return job
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_backup_that_the_cron_job_began_by_itself_is_waited_for_and_not_made_twice(
+    enrolled: Back, monkeypatch: pytest.MonkeyPatch, *, ends_well: bool
+) -> None:
+    enrolled.target.becomes = enrolled.run_job
+    job, waited = begun_by_itself(enrolled, "media"), threading.Event()
+
+    def wait(deadline: Deadline, seconds: float = 0.0) -> None:
+        if not waited.is_set():
+            waited.set()
+            assert enrolled.target.find(JOBS, f"drtool-first-media-{RUN[-6:]}") is None
+            job["status"] = enrolled.run_job(job) if ends_well else FAILED
+
+    monkeypatch.setattr(Deadline, "wait", wait)
+    points = enrolled.back_up()["points"]
+
+    assert waited.is_set()
+    assert points.keys() == {"objects", "media"}
+    made = {each["metadata"]["name"] for each in enrolled.target.collections[JOBS]}
+    first = {f"drtool-first-{name}-{RUN[-6:]}" for name in ("objects", "media")}
+    assert made & first == (first - {f"drtool-first-media-{RUN[-6:]}"} if ends_well else first)
+    assert job["metadata"]["name"] in made
+    listed = [each for each in list_points(enrolled.session()) if each.writer == "writer-2"]
+    assert len(listed) == len(points)
+
+
+def test_what_the_cron_job_begins_beside_the_first_backup_is_ended(
+    enrolled: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, told = f"drtool-first-media-{RUN[-6:]}", Told()
+    seen: list[set[str]] = []
+
+    def becomes(found: Json) -> Json:
+        return {} if found["metadata"]["name"] == name else enrolled.run_job(found)
+
+    def wait(deadline: Deadline, seconds: float = 0.0) -> None:
+        jobs = {each["metadata"]["name"]: each for each in enrolled.target.collections[JOBS]}
+        if not seen:
+            begun_by_itself(enrolled, "media")
+            begun_by_itself(enrolled, "objects")["status"] = well(jobs[name])
+            by_hand = deepcopy(begun_by_itself(enrolled, "media"))
+            annotations = {"cronjob.kubernetes.io/instantiate": "manual"}
+            by_hand["metadata"] |= {"name": "by-hand", "annotations": annotations}
+            enrolled.target.collections[JOBS][-1] = by_hand
+        else:
+            jobs[name]["status"] = enrolled.run_job(jobs[name])
+        seen.append(set(jobs))
+
+    enrolled.target.becomes = becomes
+    monkeypatch.setattr(Deadline, "wait", wait)
+    session = enrolled.session()
+    world = replace(session.world, progress=told)
+    step = next(each for each in enrolled.replay.plan.steps if each.id == "first backup")
+    first_backup(replace(enrolled.replay, session=replace(session, world=world)), step)
+
+    assert "drtool-backup-media-29000000" not in seen[1]
+    assert seen[1] >= {"drtool-backup-objects-29000000", "by-hand"}  # one has ended, one is a person's
+    assert told.notes == [
+        "Job drtool-backup-media-29000000 was ended: a backup of its volume is made already"
+    ]
 
 
 def test_a_job_that_ends_well_and_leaves_no_point_proves_nothing(enrolled: Back) -> None:
