@@ -16,7 +16,7 @@ from drtool.sources.kubernetes.transport import is_in_pod
 from drtool.sources.postgres.connection import PostgresSettings
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Endpoint, Tls
-from drtool.sources.redis.nodes import Sentinel
+from drtool.sources.redis.sentinels import Sentinel
 
 CLAIMS: Final = "/claims"  # each claim is mounted in a folder of its name; DRTOOL_CLAIMS says another place
 

@@ -9,12 +9,13 @@ from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Artifact, Captured, Entry, Json, Piece, Previous, Proof, Target
 from drtool.sources.redis.connection import Access, Endpoint
 from drtool.sources.redis.layout import DEFAULT_NAMES, RDB_PATH
-from drtool.sources.redis.nodes import Chosen, Limits, Sentinel, master_endpoint, open_named, open_replica
+from drtool.sources.redis.nodes import Chosen, Limits, master_endpoint, open_named, open_replica
 from drtool.sources.redis.prove import prove
 from drtool.sources.redis.psync import Transfer
 from drtool.sources.redis.rdb.checksum import Checksum
 from drtool.sources.redis.refusals import CommandRefused
 from drtool.sources.redis.restore import restore
+from drtool.sources.redis.sentinels import Sentinel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,8 +12,9 @@ from drtool.sources.base import Symptom
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.info import Info
-from drtool.sources.redis.nodes import Sentinel, ask, endpoint_of, open_named, open_replica, pairs
+from drtool.sources.redis.nodes import open_named, open_replica
 from drtool.sources.redis.refusals import CommandRefused
+from drtool.sources.redis.sentinels import Sentinel, ask, endpoint_of, pairs
 
 OLDEST_VERSION = (6, 2)
 CLI = "redis-cli"

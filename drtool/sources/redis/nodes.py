@@ -4,23 +4,14 @@ A master that Sentinel watches is left alone where it can be: a transfer longer 
 stand in every Sentinel's list of replicas for ever.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
-from drtool.sources.redis.connection import Access, Connection, Endpoint, Reply
+from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.info import Info
+from drtool.sources.redis.sentinels import Sentinel, ask
 
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Sentinel:
-    """The Sentinels that watch one master, and who we are to them."""
-
-    endpoints: tuple[Endpoint, ...]
-    master: str
-    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +103,7 @@ def open_replica(sentinel: Sentinel, access: Access, limits: Limits, previous: s
 
 
 def master_endpoint(sentinel: Sentinel) -> Endpoint:
-    """Return where the master is, as the first Sentinel that answers says."""
+    """Return where the master is, as the Sentinels say. Raises as `ask`."""
     return ask(sentinel)[0]
 
 
@@ -158,48 +149,16 @@ def _check_memory(endpoint: Endpoint, info: Info, limits: Limits) -> None:
 
 
 def _master_position(master: Endpoint, access: Access) -> tuple[str, int]:
-    """Return the master's replication id and offset: what a replica's are compared with."""
+    """Return the master's replication id and offset: what a replica's are compared with.
+
+    Raises TemporaryFailure where it is no master: what follows it then is not what Sentinel knows.
+    """
     with Connection(master, access) as connection:
         info = Info.of(connection)
+    if info.is_replica:
+        raise TemporaryFailure(
+            f"Sentinel names {master} as the master, and it is a replica: "
+            "a failover is under way, or Sentinel is cut off",
+            hint="Try again in a minute; `drtool doctor` shows which Sentinel names which master.",
+        )
     return info.text("master_replid"), info.number("master_repl_offset")
-
-
-def ask(sentinel: Sentinel) -> tuple[Endpoint, list[Endpoint]]:
-    """Return the master and its replicas, from the first Sentinel that answers."""
-    failures: list[str] = []
-    for endpoint in sentinel.endpoints:
-        try:
-            with Connection(endpoint, sentinel.access) as connection:
-                master = pairs(connection.call("SENTINEL", "MASTER", sentinel.master))
-                replicas = connection.call("SENTINEL", "REPLICAS", sentinel.master)
-        except DrtoolError as error:
-            failures.append(str(error))
-            continue
-        if "failover_in_progress" in master["flags"]:
-            raise TemporaryFailure(
-                f"Sentinel is failing {sentinel.master} over", hint="Try again in a minute."
-            )
-        each = [pairs(one) for one in replicas] if isinstance(replicas, list) else []
-        return endpoint_of(master), [endpoint_of(one) for one in each if _is_alive(one)]
-    raise SourceUnavailable(
-        f"no Sentinel of {sentinel.master} answers: {'; '.join(failures)}",
-        hint="Check the Sentinels' addresses, their password, and the name of the master.",
-    )
-
-
-def _is_alive(replica: dict[str, str]) -> bool:
-    down = {"s_down", "o_down", "disconnected"} & set(replica["flags"].split(","))
-    return not down and replica["port"] != "0"
-
-
-def endpoint_of(fields: dict[str, str]) -> Endpoint:
-    """Return where the server of a Sentinel's reply listens."""
-    return Endpoint(fields["ip"], int(fields["port"]))
-
-
-def pairs(reply: Reply) -> dict[str, str]:
-    """Return a reply of alternating names and values as a dict."""
-    words: Iterator[str] = (
-        word.decode() for word in (reply if isinstance(reply, list) else []) if isinstance(word, bytes)
-    )
-    return dict(zip(words, words, strict=False))

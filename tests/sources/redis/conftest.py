@@ -49,3 +49,22 @@ def client() -> Iterator[Callable[..., Redis]]:
     yield connect
     for one in clients:
         one.close()
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Start Sentinels that watch a server; all are killed at the end."""
+    made: list[RedisServer] = []
+
+    def start(master: RedisServer, **settings: str) -> RedisServer:
+        sentinel = RedisServer.create_sentinel(
+            redis_program("7.0"), tmp_path / f"sentinel-{len(made)}", master
+        )
+        sentinel.settings = {**sentinel.settings, **settings}
+        made.append(sentinel)
+        sentinel.start()
+        return sentinel
+
+    yield start
+    for sentinel in made:
+        sentinel.kill()

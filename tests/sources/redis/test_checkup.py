@@ -1,19 +1,18 @@
 """Every statement that a finding prints is run, and mends it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from drtool.demo.servers.process import wait_until
-from drtool.demo.servers.redis import RedisServer, redis_program
+from drtool.demo.servers.redis import RedisServer
 from drtool.sources.base import Symptom
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.checkup import examine
 from drtool.sources.redis.connection import Access, Connection, Endpoint
-from drtool.sources.redis.nodes import Sentinel
+from drtool.sources.redis.sentinels import Sentinel
 from tests.sources.redis.support import Launch, allow, settings_of, take
 
 NEEDED = ("+psync", "+replconf", "+ping", "+info")
@@ -95,25 +94,6 @@ def test_a_replica_without_its_master_is_said(launch: Launch) -> None:
     server = launch({"replicaof": "127.0.0.1 1"})
     found = wrong(settings_of(server))
     assert ["it has lost its master" in symptom.message for symptom in found] == [True]
-
-
-@pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
-    """Start Sentinels that watch a server; all are killed at the end."""
-    made: list[RedisServer] = []
-
-    def start(master: RedisServer, **settings: str) -> RedisServer:
-        sentinel = RedisServer.create_sentinel(
-            redis_program("7.0"), tmp_path / f"sentinel-{len(made)}", master
-        )
-        sentinel.settings = {**sentinel.settings, **settings}
-        made.append(sentinel)
-        sentinel.start()
-        return sentinel
-
-    yield start
-    for sentinel in made:
-        sentinel.kill()
 
 
 def by_sentinel(sentinel: RedisServer, **others: object) -> RedisSettings:

@@ -14,7 +14,8 @@ from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Endpoint
 from drtool.sources.redis.info import Info
-from drtool.sources.redis.nodes import Limits, Sentinel, not_now, too_little_memory
+from drtool.sources.redis.nodes import Limits, not_now, too_little_memory
+from drtool.sources.redis.sentinels import Sentinel
 from tests.sources.redis.support import Launch, take
 
 HEALTHY = {"role": "slave", "master_link_status": "up", "master_last_io_seconds_ago": "2", "loading": "0"}
