@@ -25,7 +25,7 @@ Note = Literal["hold", "using", "plan"]
 _OFTEN: Final = ("backup", "wal")  # many a day, of each volume
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _AT_ONCE: Final = 8  # small GETs at once
-_FEW_DAYS: Final = 30  # that are listed one by one
+_FEW_DAYS: Final = 7  # that are listed one by one
 
 
 def put_run(records: Records, kind: RunKind, now: datetime, value: Json) -> str:
@@ -35,10 +35,7 @@ def put_run(records: Records, kind: RunKind, now: datetime, value: Json) -> str:
 
 def read_runs(records: Records, since: datetime | None = None) -> Iterator[Record | Unreadable]:
     """Yield the run records by time, from the day of since on."""
-    first = f"runs/{since:%Y%m%d}/" if since else ""
-    for day in _days(records):
-        if day >= first:
-            yield from records.all(day)
+    yield from (_read(records, stored) for stored in _stored(records, since))
 
 
 def read_runs_that_tell(
@@ -48,19 +45,14 @@ def read_runs_that_tell(
 
     Those are read newest first, back to the one for which is_enough is true, or to the day of often_since.
     """
-    listed = [
-        stored
-        for day in _days(records)
-        if day >= f"runs/{since:%Y%m%d}/"
-        for stored in stored_objects(records.store, day)
-    ]
+    listed = [*_stored(records, since)]
     found: list[Record] = []
     is_done = False
     for stored in reversed(listed):
         if kind_of(stored.name) == "journal":  # of a restore: it tells of steps, not of how anything ended
             continue
         comes_often = kind_of(stored.name) in _OFTEN
-        if comes_often and (is_done or stored.name < f"runs/{often_since:%Y%m%d}/"):
+        if comes_often and (is_done or stored.name < _day(often_since)):
             continue
         with suppress(Corrupt, ObjectMissing):
             record = records.read(stored)
@@ -74,19 +66,13 @@ def read_journals(records: Records, since: datetime | None = None) -> Iterator[R
 
     Anybody who may put a run record can put one that does not count. That one is missing is told by the numbers.
     """
-
-    def read(stored: Stored) -> Record | Unreadable:
-        try:
-            return records.read(stored)
-        except (Corrupt, ObjectMissing) as fault:
-            return Unreadable(stored.name, fault)
-
-    folders = (
-        _days_of(records, since, _NEVER) if since else ["runs/"]
-    )  # a request lists a thousand, of many days
-    listed = (stored for folder in folders for stored in stored_objects(records.store, folder))
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="drtool-runs") as pool:
-        yield from pool.map(read, (stored for stored in listed if kind_of(stored.name) == "journal"))
+        yield from pool.map(lambda stored: _read(records, stored), list_journals(records, since))
+
+
+def list_journals(records: Records, since: datetime | None = None) -> list[Stored]:
+    """Return the records of journals as they are listed, by time, from the day of since on; none is read."""
+    return [stored for stored in _stored(records, since) if kind_of(stored.name) == "journal"]
 
 
 def read_runs_of(
@@ -114,10 +100,10 @@ def read_runs_of(
 def _newest_first(
     records: Records, kinds: Collection[RunKind], since: datetime, until: datetime
 ) -> Iterator[Stored]:
-    """Yield the run records of kinds from since until then; a day is listed once it is asked for."""
+    """Yield the run records of kinds from since until then; a day, or month, is listed once it is asked for."""
     first, last = (run_prefix("", each).rstrip("-") for each in (since, until))
-    for day in reversed(_days_of(records, since, until)):
-        for stored in [*stored_objects(records.store, day)][::-1]:
+    for folder in reversed(_folders(records, since, until)):
+        for stored in [*stored_objects(records.store, folder)][::-1]:
             if first <= stored.name <= last and kind_of(stored.name) in kinds:
                 yield stored
 
@@ -126,27 +112,44 @@ def newest_run(records: Records, kind: RunKind, since: datetime) -> str | None:
     """Return the name of the newest record of kind since then, from listings alone; None where there is none."""
     names = (
         found.name
-        for day in _days(records)
-        if day >= f"runs/{since:%Y%m%d}/"
-        for found in records.store.list(day)
+        for folder in _folders(records, since)
+        for found in records.store.list(folder)
         if found.modified >= since and f"-{kind}-" in found.name
     )
     return max(names, default=None)
 
 
-def _days_of(records: Records, since: datetime, until: datetime) -> list[str]:
-    """Return the folders of the days from since until then: of a few by their names, for years of others lie beside."""
+def _read(records: Records, stored: Stored) -> Record | Unreadable:
+    try:
+        return records.read(stored)
+    except (Corrupt, ObjectMissing) as fault:
+        return Unreadable(stored.name, fault)
+
+
+def _stored(records: Records, since: datetime | None) -> Iterator[Stored]:
+    """Yield the run records by time, from the day of since on."""
+    first = _day(since) if since else ""
+    for folder in _folders(records, since) if since else ["runs/"]:
+        yield from (each for each in stored_objects(records.store, folder) if each.name >= first)
+
+
+def _folders(records: Records, since: datetime, until: datetime = _NEVER) -> list[str]:
+    """Return how the names begin of what ran from since until then, by time: day by day, or a year month by month.
+
+    A request lists a thousand of whatever begins so; for years of others lie beside.
+    """
     end = min(until, records.store.now() + timedelta(days=1))  # the clock that dated them may go before
-    count = max(0, (end.astimezone(UTC).date() - since.astimezone(UTC).date()).days + 1)
-    if count <= _FEW_DAYS:
-        return [f"runs/{since.astimezone(UTC) + timedelta(days=day):%Y%m%d}/" for day in range(count)]
-    first, last = (f"runs/{each.astimezone(UTC):%Y%m%d}/" for each in (since, end))
-    return [day for day in _days(records) if first <= day <= last]
+    first, last = (each.astimezone(UTC).date() for each in (since, end))
+    days = (last - first).days + 1
+    if days <= _FEW_DAYS:
+        return [f"runs/{first + timedelta(days=day):%Y%m%d}/" for day in range(days)]
+    months = (last.year - first.year) * 12 + last.month - first.month + 1
+    numbers = (first.year * 12 + first.month - 1 + month for month in range(months))
+    return [f"runs/{number // 12:04}{number % 12 + 1:02}" for number in numbers]
 
 
-def _days(records: Records) -> list[str]:
-    days = {found.name[: len("runs/YYYYMMDD/")] for found in records.store.list("runs/")}
-    return sorted(days)
+def _day(moment: datetime) -> str:
+    return f"runs/{moment.astimezone(UTC):%Y%m%d}/"
 
 
 def run_kind(record: Record) -> str:

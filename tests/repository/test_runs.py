@@ -13,6 +13,7 @@ from drtool.repository.records import Record, Unreadable
 from drtool.repository.runs import (
     Note,
     RunKind,
+    newest_run,
     put_note,
     put_run,
     read_notes,
@@ -104,9 +105,37 @@ def test_the_runs_of_a_kind_come_newest_first_from_the_days_that_are_asked_for_a
     assert set(store.of("versions")) == {f"runs/{first + timedelta(days=day):%Y%m%d}/" for day in range(2, 5)}
     assert told(0, most=4) == ["backup 9", "backup 8"]  # what does not count is asked for, too
     assert told(-400) == [f"backup {number}" for number in range(9, -1, -1)]
-    assert store.of("list") == ["runs/"]
+    assert len(store.of("versions")) in (14, 15)  # a month each
     assert told(-400, 1) == ["backup 1", "backup 0"]
     assert told(20) == []
+
+
+def test_a_year_of_runs_is_listed_by_the_month_and_a_day_of_it_begins_where_it_is_asked_for(
+    stage: Stage,
+) -> None:
+    writer, first = stage.writer().records, stage.clock()
+    for number in range(400):
+        put_run(writer, "backup", stage.clock(), {"run": str(number), "outcome": "done"})
+        stage.clock.leap(days=1)
+    store = Noting(stage.store)
+    records, now = stage.writer(store).records, stage.clock()
+
+    def told(days: float) -> list[str]:
+        store.calls.clear()
+        found = read_runs_that_tell(records, now - timedelta(days=days), first, lambda _run: False)
+        return [run.value["run"] for run in found]
+
+    for days in (399.5, 200, 40.5, 8):
+        from_day = (now - timedelta(days=days)).date()
+        wanted = [str(number) for number in range(400) if (first + timedelta(days=number)).date() >= from_day]
+        assert told(days) == wanted
+        listed = store.of("list") + store.of("versions")
+        assert len(listed) <= days / 28 + 2
+    assert newest_run(records, "backup", now - timedelta(days=2)) is not None
+    assert newest_run(records, "probe", now - timedelta(days=2)) is None
+    store.calls.clear()
+    newest_run(records, "probe", now - timedelta(days=1))
+    assert len(store.of("list")) <= 3
 
 
 def test_runs_are_read_some_at_once(stage: Stage) -> None:
