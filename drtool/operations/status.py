@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from drtool.operations.cluster_restore.unended import stopped_runs
 from drtool.operations.lateness import Late, Seen, lateness
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.protection import protection_of
@@ -59,6 +60,7 @@ def run_status(session: Session) -> Status:
             *(each.text for each in late if not each.red),
             *_warnings(len(config.recipients), proven),
             *_weaknesses(protection, policy.repository.url),
+            *map(str, stopped_runs(session, now)),
         ),
         policy_of=policy_of,
         protection=protection,

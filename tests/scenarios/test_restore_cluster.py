@@ -285,8 +285,11 @@ def test_a_run_that_has_not_ended_is_told_to_who_begins_another(way: Way) -> Non
 
     said = way("objects", "--image", "drtool:1", "--confirm-target", "another", code=5)
 
-    assert f"note: run {run} of " in said.err
+    assert f"note: restore {run}, begun by operator" in said.err
     assert "has not ended" in said.err
+    assert f"--abort {run} undoes it" in " ".join(said.err.split())
+    planned = way("objects", "--dry-run", "--if-exists", "replace").value["plan"]
+    assert [note for note in planned["notes"] if f"restore {run}, begun by operator" in note]
     way("--abort", run, "--confirm-target", UID)
     said = way("objects", "--image", "drtool:1", "--confirm-target", "another", code=5)
     assert "has not ended" not in said.err

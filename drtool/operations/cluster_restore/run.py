@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -15,7 +14,6 @@ from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import (
     begin_journal,
-    known_runs,
     make_run_name,
     open_journal,
     policy_of,
@@ -41,10 +39,12 @@ from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreR
 from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
 from drtool.operations.cluster_restore.switch import start_again, switch_volumes
+from drtool.operations.cluster_restore.unended import unended_runs
 from drtool.operations.plan import Made, PlanResult, plan_for, prepare_again
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.record import record_run
 from drtool.operations.session import Session
+from drtool.operations.told_policy import RUNS_SINCE
 from drtool.recovery.journal import END, fold
 from drtool.recovery.plan import Plan, from_json, to_json
 from drtool.recovery.runner import Runner
@@ -55,7 +55,6 @@ from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
 
 Act = Callable[[Replay, Step], Json]
-_TOLD: Final = timedelta(days=14)  # how long a run that has not ended is told to who begins another
 
 _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "apply": apply_objects,
@@ -108,7 +107,8 @@ def run_cluster_restore(
                 return made.result
             if request.enrolment is not None:
                 refuse_unready(session, made.result.plan, made.policy, request.enrolment)
-            _tell_unended(session)
+            for each in unended_runs(session, session.repository.store.now() - RUNS_SINCE):
+                session.world.progress.note(str(each))
             tell_left(session, cluster, made.result.plan.namespace[1])
             confirm(_challenge(made.result.plan))
             replay = _begin(session, cluster, made, request)
@@ -118,16 +118,6 @@ def run_cluster_restore(
             failing(failed(replay, fault))
             raise
         return outcome_of(replay)
-
-
-def _tell_unended(session: Session) -> None:
-    """Say which runs were begun and have not ended: one of them may be what is wanted, or stand in the way."""
-    for each in known_runs(session, session.repository.store.now() - _TOLD):
-        if not each.is_over:
-            session.world.progress.note(
-                f"run {each.run} of {each.by} has not ended: "
-                f"--resume {each.run} goes on with it, --abort {each.run} undoes it"
-            )
 
 
 def _begin(session: Session, cluster: Cluster, made: Made, request: ClusterRestoreRequest) -> Replay:
