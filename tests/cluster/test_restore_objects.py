@@ -152,6 +152,22 @@ def captured() -> list[Json]:
             },
         },
         {
+            "apiVersion": "policy/v1beta1",  # as of a cluster before 1.25; this one serves v1 alone
+            "kind": "PodDisruptionBudget",
+            "metadata": meta("web"),
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+        },
+        {
+            "apiVersion": "autoscaling/v2beta2",  # before 1.26
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": meta("web"),
+            "spec": {
+                "minReplicas": 1,
+                "maxReplicas": 1,
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            },
+        },
+        {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingWebhookConfiguration",
             "metadata": {"name": f"dead.{GROUP}"},
@@ -268,6 +284,9 @@ def test_what_comes_waits_until_it_is_started(stage: Callable[[Wishes], Stage], 
     for step in steps[first_start:]:
         begun.do(step)
 
+    budget, scaled = look_at(cluster, "pdb/web"), look_at(cluster, "hpa/web")
+    assert (budget["apiVersion"], budget["spec"]["maxUnavailable"]) == ("policy/v1", 1)
+    assert (scaled["apiVersion"], scaled["spec"]["maxReplicas"]) == ("autoscaling/v2", 1)
     started = look_at(cluster, "statefulset/db")
     assert started["status"]["readyReplicas"] == started["spec"]["replicas"] == 2
     assert started["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
@@ -275,6 +294,26 @@ def test_what_comes_waits_until_it_is_started(stage: Callable[[Wishes], Stage], 
     assert look_at(cluster, "cronjob/mail")["spec"].get("suspend", False) is False
     assert look_at(cluster, "jobs")["items"] == []  # nothing that was missed is made up for
     wait_until(lambda: bool(look_at(cluster, "jobs")["items"]), "the CronJob fires", deadline_s=LIMIT_S)
+
+
+def test_what_was_captured_in_an_api_that_nothing_served_takes_the_place_of_is_refused_by_name(
+    cluster: Cluster,
+) -> None:
+    old: list[Json] = [
+        {"apiVersion": "extensions/v1beta1", "kind": "Ingress", "metadata": meta("old"), "spec": {}},
+        {"apiVersion": "autoscaling/v2beta1", "kind": "HorizontalPodAutoscaler", "metadata": meta("old")},
+        {"apiVersion": "policy/v1beta1", "kind": "PodDisruptionBudget", "metadata": meta("all"), "spec": {}},
+    ]
+    before = inventory(cluster, "shop")
+    with Api.open(None, {"KUBECONFIG": str(cluster.kubeconfig)}) as api:
+        served = TargetLook(api, "here", "shop").served
+        found = prepare([*captured(), *old], Mappings(("shop", "shop"), {}, {}, {}), served)
+    assert {each.about for each in found.refusals} == {
+        "Ingress old",
+        "HorizontalPodAutoscaler old",
+        "PodDisruptionBudget all",
+    }
+    assert inventory(cluster, "shop") == before
 
 
 @pytest.mark.parametrize("there", ["nothing", "another"])

@@ -1,6 +1,6 @@
 """A namespace that was captured, and the cluster of the tests that it comes back into, from the command line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from drtool.cli.main import drtool as command
 from tests.scenarios.commands import Commands, Said
 from tests.scenarios.shop_kept import captured
 from tests.scenarios.targets import empty
-from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.api import Api, Json
 from tests.sources.kubernetes.living import Living
 from tests.sources.kubernetes.shop import at
 
@@ -73,8 +73,13 @@ class Way:
 
 
 @contextmanager
-def shop_lost(folder: Path, **policy: object) -> Iterator[Way]:
-    """Capture the objects of a shop, and give a new cluster for them. policy is what its policy says besides."""
+def shop_lost(
+    folder: Path, plant: Callable[[Api], None] = lambda _api: None, **policy: object
+) -> Iterator[Way]:
+    """Capture the objects of a shop, and give a new cluster for them.
+
+    plant gets the cluster that is captured before it is; policy is what its policy says besides.
+    """
     (folder / "repository").mkdir()
     content = {
         "version": 1,
@@ -89,6 +94,7 @@ def shop_lost(folder: Path, **policy: object) -> Iterator[Way]:
         **policy,
     }
     with captured() as api:
+        plant(api)
         environment = {"KUBECONFIG": str(api.kubeconfig(folder))}
         drtool = Commands(folder / "commands", content, environment).written()
         drtool.init()
