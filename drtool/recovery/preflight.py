@@ -7,6 +7,7 @@ from typing import Final
 from drtool.policy.kinds import CLUSTER, NAMESPACED
 from drtool.recovery.compare import Change
 from drtool.recovery.demand import shortages
+from drtool.recovery.keepers import keeper_notes
 from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import NETWORK, STORAGE, Json, part, pod_template_of, spec_of
 from drtool.recovery.manifests.prepare import Preparation, Prepared
@@ -16,6 +17,7 @@ from drtool.recovery.webhooks import refuse_webhooks
 
 _CLAIM: Final = ("", "PersistentVolumeClaim")
 _BY_HAND: Final = "kubernetes.io/no-provisioner"
+_OLD_CLASS: Final = "kubernetes.io/ingress.class"
 _OLDEST: Final = (1, 29)  # the first with containers that begin before others, and end after them
 _MAP: Final = "Map it to one that is: --storage-class {}=NEW, where NEW is {}."
 
@@ -133,6 +135,7 @@ def notes(
         if each.ref.kind == "StatefulSet":
             yield from _ordinals(each, preparation)
     yield from _custom(preparation)
+    yield from keeper_notes(each.item for each in preparation.objects)
 
 
 def _minor(version: str) -> tuple[int, ...]:
@@ -142,10 +145,19 @@ def _minor(version: str) -> tuple[int, ...]:
 
 
 def _ingress(ingress: Prepared, preparation: Preparation, facts: TargetFacts) -> Iterator[str]:
-    name = spec_of(ingress.item).get("ingressClassName")
+    annotations = part(ingress.item, "metadata", "annotations")
+    name = spec_of(ingress.item).get("ingressClassName") or annotations.get(_OLD_CLASS)
     captured = {each.ref.name for each in preparation.objects if each.ref.kind == "IngressClass"}
     if name and name not in facts.ingress_classes | captured:
         yield f"{ingress.ref}: nobody serves class {name} here, until there is an IngressClass of that name"
+    secrets = {each.ref.name for each in preparation.objects if each.ref[:2] == ("", "Secret")}
+    for each in spec_of(ingress.item).get("tls") or []:
+        if (secret := each.get("secretName")) and secret not in secrets:
+            is_issued = any(key.startswith("cert-manager.io/") for key in annotations)
+            until = (
+                "cert-manager orders it anew" if is_issued else "its hosts have another one until it is there"
+            )
+            yield f"{ingress.ref}: Secret {secret} with its certificate does not come back: {until}"
 
 
 def _ordinals(found: Prepared, preparation: Preparation) -> Iterator[str]:

@@ -259,3 +259,79 @@ def test_what_is_no_reason_and_should_be_known_is_a_note() -> None:
     assert (
         made(objects[:1], facts=facts(ingress_classes=frozenset({"traefik"})), version="unknown").notes == ()
     )
+
+
+def ingress(secret: str, **annotations: str) -> Json:
+    spec = {"tls": [{"hosts": ["shop.example"], "secretName": secret}, {"hosts": ["other.example"]}]}
+    return captured(
+        "networking.k8s.io/v1", "Ingress", "web", spec=spec, metadata={"annotations": annotations}
+    )
+
+
+@pytest.mark.parametrize(
+    ("objects", "told"),
+    [
+        pytest.param(
+            [ingress("web-tls", **{"kubernetes.io/ingress.class": "nginx"})],
+            (
+                "Ingress web: nobody serves class nginx here, until there is an IngressClass of that name",
+                (
+                    "Ingress web: Secret web-tls with its certificate does not come back: "
+                    "its hosts have another one until it is there"
+                ),
+            ),
+            id="43-certificate",
+        ),
+        pytest.param(
+            [ingress("web-tls", **{"cert-manager.io/cluster-issuer": "le"})],
+            (
+                (
+                    "Ingress web: Secret web-tls with its certificate does not come back: "
+                    "cert-manager orders it anew"
+                ),
+            ),
+            id="44-ordered-anew",
+        ),
+        pytest.param(
+            [ingress("web-tls"), captured("v1", "Secret", "web-tls", data={})], (), id="44-certificate"
+        ),
+        pytest.param(
+            [
+                captured(
+                    "v1", "ConfigMap", name, metadata={"labels": {"argocd.argoproj.io/instance": "shop"}}
+                )
+                for name in "ab"
+            ],
+            ("Argo CD's Application shop keeps 2 objects that come back: ",),
+            id="55-argo-cd",
+        ),
+        pytest.param(
+            [
+                captured(
+                    "v1",
+                    "ConfigMap",
+                    "a",
+                    metadata={"annotations": {"argocd.argoproj.io/tracking-id": "shop:/ConfigMap:shop/a"}},
+                ),
+                workload("Deployment", "web")
+                | {"metadata": {"name": "web", "labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}},
+                captured("v1", "Secret", "s", metadata={"labels": {"helm.toolkit.fluxcd.io/name": "db"}}),
+            ],
+            (
+                "Argo CD's Application shop keeps an object that comes back: ",
+                "Flux's HelmRelease db keeps an object",
+                "Flux's Kustomization apps keeps an object",
+            ),
+            id="55-both",
+        ),
+        pytest.param(
+            [captured("v1", "ConfigMap", "a", metadata={"labels": {"app.kubernetes.io/instance": "shop"}})],
+            (),
+            id="55-nobody",
+        ),
+    ],
+)
+def test_who_else_acts_on_what_comes_back_is_a_note(objects: list[Json], told: tuple[str, ...]) -> None:
+    said = made(objects).notes
+    assert len(said) == len(told)
+    assert all(note.startswith(text) for note, text in zip(said, told, strict=True))

@@ -50,3 +50,14 @@ def test_what_nobody_knows_comes_behind_the_workloads_and_what_takes_traffic_las
     assert place_of("example.com", "Widget") > place_of("batch", "CronJob")
     assert place_of("traefik.io", "IngressRoute") == place_of("networking.k8s.io", "Ingress")
     assert place_of("", "Job") == place_of("example.com", "Widget")
+
+
+def test_a_certificate_comes_behind_the_secret_that_was_issued_for_it_and_before_what_asks_for_one() -> None:
+    objects = [
+        captured("networking.k8s.io/v1", "Ingress", "web"),
+        captured("cert-manager.io/v1", "Certificate", "web"),
+        captured("v1", "Secret", "web-tls"),
+    ]
+    served = {**SERVED, ("cert-manager.io", "Certificate"): ("v1",)}
+    found = prepare(objects, Mappings(("shop", "shop")), served)
+    assert [each.ref.kind for each in found.objects] == ["Secret", "Certificate", "Ingress"]

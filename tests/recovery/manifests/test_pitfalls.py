@@ -316,6 +316,8 @@ LEFT_OUT: dict[str, tuple[Json, str]] = {
         captured("apiregistration.k8s.io/v1", "APIService", "v1.x", spec={"service": {"name": "x"}}),
         "its own server answers for it"),
     "44-orders": (captured("acme.cert-manager.io/v1", "Order", "o"), "made anew by the cluster"),
+    "44-challenges": (captured("acme.cert-manager.io/v1", "Challenge", "c"), "made anew by the cluster"),
+    "44-requests": (captured("cert-manager.io/v1", "CertificateRequest", "r"), "made anew by the cluster"),
     "52-locks": (
         captured("v1", "ConfigMap", "l", metadata=annotated(**{"control-plane.alpha.kubernetes.io/leader": "x"})),
         "a lock",
