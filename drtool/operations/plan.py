@@ -9,6 +9,7 @@ from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import Corrupt, ObjectMissing, UsageError
 from drtool.operations.cluster_restore.unended import unended_runs
 from drtool.operations.pace import pace_of
+from drtool.operations.plan_alone import plan_alone, with_notes
 from drtool.operations.plan_in_place import plan_in_place, standing, working
 from drtool.operations.plan_objects import (
     Captured,
@@ -28,6 +29,7 @@ from drtool.operations.session import Session
 from drtool.operations.told_policy import RUNS_SINCE, policy_as_of
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
+from drtool.recovery.alone import Alone, is_alone
 from drtool.recovery.compare import Action, Change, State, compare
 from drtool.recovery.deploy import kustomized
 from drtool.recovery.manifests.prepare import Preparation, Prepared
@@ -118,24 +120,29 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         return Made(_result(policy, target, request, choice, made), policy, objects)
     captured = with_deployment(captured, kustomized(policy, wishes), cluster, world)
     preparation = prepared_of(captured, wishes, namespace, look)
+    objects, alone = by_label(preparation.objects), Alone()
+    if is_alone(policy, wishes):
+        alone, objects = plan_alone(session, look, policy, choice, inventories)
     claims = {
+        *alone.claims,
         *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
         *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
     }
     facts = look.facts(preparation.objects, claims)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
-    choice = replace(choice, refusals=(*choice.refusals, *_unplaced(policy, choice, preparation)))
-    made = make_plan(policy, request, choice, preparation, changes, facts)
+    against = (*choice.refusals, *alone.refusals, *_unplaced(policy, choice, preparation))
+    choice = replace(choice, refusals=against)
+    made = with_notes(make_plan(policy, request, choice, preparation, changes, facts), alone)
     result = _result(policy, facts.cluster, request, choice, made)
     told = result.notes if isinstance(made, Plan) else preparation.notes
     result = replace(
         result,
         changes=tuple(_told(change) for change in changes),
         left_out=preparation.left_out,
-        notes=(*captured.notes, *_unseen(policy, choice), *told),
+        notes=(*captured.notes, *told),
     )
     replaced = replaced_of(captured, wishes, namespace, look)
-    return Made(result, policy, by_label(preparation.objects), replaced, captured.rendered)
+    return Made(result, policy, objects, replaced, captured.rendered)
 
 
 def _result(
@@ -170,7 +177,7 @@ def prepare_again(
     """
     namespace = plan.namespace[1]
     look = TargetLook(cluster, plan.target.context, namespace)
-    if plan.in_place:
+    if plan.in_place or is_alone(policy, plan.wishes):
         return working(standing(look), plan), {}
     inventories = {each.volume: take_inventory(session, each.volume, plan.wishes.at) for each in plan.volumes}
     captured = replace(captured_of(session, policy, inventories, plan.volumes), rendered=rendered)
@@ -243,15 +250,6 @@ def _unplaced(policy: Policy, choice: Choice, preparation: Preparation) -> Itera
         elif place.claim is None and not isinstance(volume, RedisVolume):  # that is filled once it runs
             hint = "Give it a claim before the next capture; or name the volumes that are to come back, without it."
             yield Refusal(f"volume {each.volume}", f"has no claim: its data goes with pod {place.pod}", hint)
-
-
-def _unseen(policy: Policy, choice: Choice) -> Iterator[str]:
-    """Yield the databases whose claims the policy does not tell: nobody looked whether they are in use."""
-    for each in choice.volumes:
-        volume = policy.volume(each.volume)
-        if isinstance(volume, PostgresVolume | RedisVolume) and not isinstance(volume.host, str):
-            how = "a Secret names its host" if volume.host else "Sentinel tells its host"
-            yield f"volume {volume.name}: {how}; see that nothing runs on its claims in the target"
 
 
 def _told(change: Change) -> ObjectChange:

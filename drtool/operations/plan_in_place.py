@@ -14,7 +14,7 @@ from drtool.recovery.manifests.objects import Json, kind_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.plan import Plan, Request
 from drtool.recovery.plan_in_place import as_prepared, make_plan_in_place
-from drtool.recovery.points import Choice, VolumePoint
+from drtool.recovery.points import Choice
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import label
 from drtool.recovery.target import TargetCluster
@@ -36,10 +36,7 @@ def plan_in_place(
 ) -> tuple[Plan | tuple[Refusal, ...], Mapping[str, Prepared], TargetCluster]:
     """Return the plan, or what speaks against it; the objects that it works with, by the names that steps have."""
     objects = standing(look)
-    is_readable = not choice.refusals  # else it is said already what of the points cannot be read
-    told = {
-        each.volume: _told(session, inventories[each.volume], each) for each in choice.volumes if is_readable
-    }
+    told = told_of(session, inventories, choice)
     found = in_place_of(policy, choice.volumes, objects, told, request.wishes, request.now)
     claims = [as_prepared(each) for each in beside_claims(found.switches)]
     changed = [as_prepared(each) for each in objects if kind_of(each) in _CHANGED]
@@ -58,16 +55,26 @@ def standing(look: TargetLook) -> list[Json]:
 
 def working(objects: Sequence[Json], plan: Plan) -> Mapping[str, Prepared]:
     """Return what a run works with: what stands, but the claims and volumes; and the claims that it makes."""
-    without = {("", "PersistentVolumeClaim"), ("", "PersistentVolume")}
-    rest: Iterable[Json] = (each for each in objects if kind_of(each) not in without)
-    found = [as_prepared(each) for each in (*rest, *beside_claims(plan.in_place))]
-    return {label(each.ref): each for each in found}
+    made = [as_prepared(each) for each in beside_claims(plan.in_place)]
+    return {**without_claims(objects), **{label(each.ref): each for each in made}}
 
 
-def _told(session: Session, inventory: Inventory, chosen: VolumePoint) -> Mapping[str, Any]:
-    """Return what the point of a PostgreSQL tells of its server: where it kept its data, above all."""
-    if chosen.source != "postgres":
+def without_claims(objects: Iterable[Json]) -> Mapping[str, Prepared]:
+    """Return what stands, but the claims and volumes, by the names that steps have."""
+    claims = {("", "PersistentVolumeClaim"), ("", "PersistentVolume")}
+    rest = (as_prepared(each) for each in objects if kind_of(each) not in claims)
+    return {label(each.ref): each for each in rest}
+
+
+def told_of(
+    session: Session, inventories: Mapping[str, Inventory], choice: Choice
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return by volume what the points of PostgreSQL tell of their servers: where they kept their data, above all."""
+    if choice.refusals:  # it is said already what of the points cannot be read
         return {}
-    snapshot = inventory.snapshots[chosen.point]
-    facts: Mapping[str, Any] = Reader(session.repository).read_contents(snapshot).header["facts"]
-    return facts
+    found: dict[str, Mapping[str, Any]] = {}
+    for each in choice.volumes:
+        if each.source == "postgres":
+            snapshot = inventories[each.volume].snapshots[each.point]
+            found[each.volume] = Reader(session.repository).read_contents(snapshot).header["facts"]
+    return found

@@ -4,7 +4,7 @@ import json
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -337,9 +337,16 @@ def test_a_kind_that_only_an_older_version_has_is_asked_for_in_it(stage: Stage) 
     )
 
 
-def test_one_volume_can_be_planned_alone_and_another_is_wrong_usage(stage: Stage) -> None:
+def test_one_volume_can_be_planned_alone_where_its_claim_is_and_another_is_wrong_usage(stage: Stage) -> None:
+    assert stage.reasons("media") == [
+        "volume media lies in claim media, which is not there, and no objects come back with it"
+    ]
+    put(stage.target, CLAIMS, item("media", spec={}))
     found = stage.plan("media")
 
+    assert found["notes"] == [
+        "volume media: it goes into claim media as that stands, which has to be empty; nothing is made yet that uses it"
+    ]
     assert [step["id"] for phase in found["plan"]["phases"] for step in phase["steps"]] == [
         "restore media",
         "prove media",
@@ -447,6 +454,7 @@ def test_a_policy_that_is_given_is_heeded_and_claims_of_files_are_looked_at(
     policy.write_text(json.dumps(content))
     volume = {"name": "x", "persistentVolumeClaim": {"claimName": "media"}}
     put(stage.target, at("pods"), item("web-1", spec={"volumes": [volume]}))
+    put(stage.target, CLAIMS, item("media", spec={}))
 
     assert stage.reasons("media", "--policy", policy) == ["claim media is in use by web-1"]
     content = {key: value for key, value in content.items() if key != "kubernetes"}
@@ -464,39 +472,79 @@ def plan_of(drtool: Commands, *arguments: object, code: int = 0) -> dict[str, An
     return found
 
 
-def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
-    system: System, tmp_path: Path
-) -> None:
+def server(name: str, claim: str, image: str) -> list[Any]:
+    """Return a Deployment at 0 replicas that keeps all it has in a claim, and the Service before it."""
+    mounts = [{"name": "data", "mountPath": "/"}]
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
+    pod = {"containers": [{"name": name, "image": image, "volumeMounts": mounts}], "volumes": volumes}
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
+    return [
+        item(name, spec={"replicas": 0, "template": template}),
+        item(name, spec={"selector": {"app": name}}),
+    ]
+
+
+@contextmanager
+def servers_at_rest(system: System, folder: Path) -> Iterator[tuple[Api, Commands]]:
+    """Give a cluster where both servers wait at 0 replicas, with their claims, and what has the policy for it."""
     within = system.drtool.but("repository")
-    volume = {"name": "x", "persistentVolumeClaim": {"claimName": "data-db-0"}}
-    labels = {"app": "db", "role": "x"}
     with empty() as target:
-        kubeconfig = str(target.kubeconfig(tmp_path))
+        db, redis = server("db", "data-db", "postgres:18"), server("redis", "data-redis", "redis:6")
+        put(target, at("deployments", "apps"), db[0], redis[0])
+        put(target, at("services"), db[1], redis[1], item("none", spec={}))
+        put(target, CLAIMS, item("data-db", spec={}), item("data-redis", spec={}))
         drtool = replace(
             within,
             content={**within.content, "kubernetes": {"namespace": "shop"}},
-            environment={**within.environment, "KUBECONFIG": kubeconfig},
+            environment={**within.environment, "KUBECONFIG": str(target.kubeconfig(folder))},
         ).written()
+        yield target, drtool.but("postgres", host="db.shop.svc", port=1).but("redis", host="redis")
+
+
+def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
+    system: System, tmp_path: Path
+) -> None:
+    with servers_at_rest(system, tmp_path) as (_, drtool):
         newest = plan_of(drtool)
         earlier = plan_of(drtool, "--at", system.when_filled.isoformat())
-        put(target, at("pods"), item("db-0", spec={"volumes": [volume]}, metadata={"labels": labels}))
-        put(target, at("services"), item("db", spec={"selector": {"app": "db"}}), item("none", spec={}))
         behind = plan_of(drtool, "--as-of", "x", code=2)
-        busy = plan_of(drtool.but("postgres", host="db.shop.svc", port=1), code=5)
-        sentinel = drtool.but("redis", host=None, sentinel={"service": "s", "master": "m"})
-        unseen = plan_of(sentinel, "redis")
 
     assert [each["volume"] for each in newest["volumes"]] == ["postgres", "redis"]
     assert newest["volumes"][0]["target"] is None
     assert newest["volumes"][0]["version"] == 18
-    assert "not the WAL that came after the head" in behind["error"]["message"]
-    [refusal] = busy["refusals"]
-    assert (refusal["about"], refusal["message"]) == ("claim data-db-0", "is in use by db-0")
-    assert unseen["notes"] == [
-        "volume redis: Sentinel tells its host; see that nothing runs on its claims in the target"
+    assert [note.partition(";")[2] for note in newest["notes"]] == [
+        *(" start Deployment db once it is back", " start Deployment redis once it is back"),
     ]
+    assert "not the WAL that came after the head" in behind["error"]["message"]
     postgres, redis = earlier["volumes"]
     assert (postgres["moment"], postgres["loss_seconds"]) == (postgres["target"], 0.0)
     assert datetime.fromisoformat(postgres["moment"]) == system.when_filled
     assert datetime.fromisoformat(redis["moment"]) <= system.when_filled
     assert earlier["skew_seconds"] == pytest.approx(redis["loss_seconds"])
+
+
+def test_servers_alone_are_refused_where_they_run_are_backed_up_are_watched_or_are_not(
+    system: System, tmp_path: Path
+) -> None:
+    volume = {"name": "x", "persistentVolumeClaim": {"claimName": "data-db"}}
+    labels = {"app": "db", "role": "x"}
+    with servers_at_rest(system, tmp_path) as (target, drtool):
+        put(target, at("pods"), item("db-0", spec={"volumes": [volume]}, metadata={"labels": labels}))
+        busy = plan_of(drtool, code=5)
+        target.collections[at("pods")] = []
+        put(target, at("deployments", "apps"), item("drtool-wal-follow-postgres", spec={}))
+        followed = plan_of(drtool, code=5)
+        sentinel = drtool.but("redis", host=None, sentinel={"service": "s", "master": "m"})
+        watched = plan_of(sentinel, "redis", code=5)
+        target.collections[at("deployments", "apps")] = []
+        nowhere = plan_of(drtool, code=5)
+
+    [refusal] = busy["refusals"]
+    assert (refusal["about"], refusal["message"]) == ("claim data-db", "is in use by db-0")
+    [refusal] = followed["refusals"]
+    assert refusal["about"] == "Deployment drtool-wal-follow-postgres"
+    assert "the life of volume postgres" in refusal["message"]
+    assert "is found by Sentinels" in watched["refusals"][0]["message"]
+    assert [each["message"].partition(",")[0] for each in nowhere["refusals"]] == [
+        *("is reached as db.shop.svc", "is reached as redis"),
+    ]

@@ -1,0 +1,87 @@
+"""Volumes that come back without the objects around them: into claims that stand in the target, below nothing. Pure.
+
+A mover fills a claim that is there and empty. Where there is none, or where it takes more than a claim, that is
+refused in the plan, with the way that there is: the run would only find it out once it is under way.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from drtool.policy.schema import Policy
+from drtool.policy.volumes import RedisVolume
+from drtool.recovery.hosts import workloads_of
+from drtool.recovery.in_place import uses
+from drtool.recovery.manifests.objects import Json, kind_of, ref_of
+from drtool.recovery.places import Place, place_of
+from drtool.recovery.points import VolumePoint
+from drtool.recovery.refusal import Refusal
+from drtool.recovery.wishes import Wishes
+
+_CLAIM: Final = ("", "PersistentVolumeClaim")
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Where volumes go that come back alone: into which claims, what speaks against it, what is left to a person."""
+
+    claims: frozenset[str] = frozenset()
+    refusals: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def is_alone(policy: Policy, wishes: Wishes) -> bool:
+    """Return whether no objects come back: what stands in the target decides where data goes."""
+    wished = wishes.volumes or [each.name for each in policy.volumes]
+    return all(policy.volume(name).source != "manifests" for name in wished)
+
+
+def alone_of(
+    policy: Policy,
+    volumes: Iterable[VolumePoint],
+    objects: Sequence[Json],
+    told: Mapping[str, Mapping[str, Any]],
+) -> Alone:
+    """Return where volumes go among objects, which stand in the target. told is what points tell of their servers."""
+    claims: list[str] = []
+    refusals: list[Refusal] = []
+    notes: list[str] = []
+    for each in volumes:
+        volume = policy.volume(each.volume)
+        place = place_of(volume, objects, told.get(each.volume, {}))
+        refusals += _against(policy, each.volume, place, objects)
+        if isinstance(place, Place) and place.claim is not None:
+            claims.append(place.claim)
+            notes.append(_left(each.volume, place.claim, objects))
+    return Alone(frozenset(claims), tuple(refusals), tuple(notes))
+
+
+def _against(policy: Policy, name: str, place: Place | Refusal, objects: Sequence[Json]) -> Iterator[Refusal]:
+    volume, way = policy.volume(name), _way(policy)
+    if isinstance(volume, RedisVolume) and (volume.sentinel is not None or volume.broker != "restore"):
+        why = "is found by Sentinels" if volume.sentinel is not None else f"is to {volume.broker} its queues"
+        yield Refusal(f"volume {name}", f"{why}, which takes more than its claim", way)
+    if isinstance(place, Refusal):
+        yield Refusal(place.about, f"{place.message}; no objects come back with it", f"{place.hint} {way}")
+    elif place.claim is None:
+        said = f"has no claim in the target: its data goes with pod {place.pod}"
+        yield Refusal(f"volume {name}", said, way)
+    elif place.claim not in {each["metadata"]["name"] for each in objects if kind_of(each) == _CLAIM}:
+        said = f"lies in claim {place.claim}, which is not there, and no objects come back with it"
+        yield Refusal(f"volume {name}", said, f"{way} Or make the claim, and plan again.")
+
+
+def _way(policy: Policy) -> str:
+    names = [each.name for each in policy.volumes if each.source == "manifests"]
+    if not names:
+        return "Restore it with --to-dir, and bring it to its place by hand."
+    return f"Name {names[0]} beside it: what its data lies in comes back with the objects."
+
+
+def _left(name: str, claim: str, objects: Sequence[Json]) -> str:
+    """Return what is said of a claim that stands: nobody has looked into it, and the plan starts nothing."""
+    users = [str(ref_of(each)) for each in workloads_of(objects) if uses(each, claim)]
+    then = (
+        f"start {', '.join(sorted(users))} once it is back" if users else "nothing is made yet that uses it"
+    )
+    return f"volume {name}: it goes into claim {claim} as that stands, which has to be empty; {then}"
