@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Final
 
 from drtool.operations.plan_target import TargetLook
@@ -9,8 +10,9 @@ from drtool.operations.points import Inventory
 from drtool.operations.session import Session
 from drtool.policy.schema import Policy
 from drtool.recovery.in_place import beside_claims, in_place_of
+from drtool.recovery.keepers import KINDS, Kept, kept
 from drtool.recovery.manifests.hold import unhold
-from drtool.recovery.manifests.objects import Json, kind_of
+from drtool.recovery.manifests.objects import Json, kind_of, ref_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.plan import Plan, Request
 from drtool.recovery.plan_in_place import as_prepared, make_plan_in_place
@@ -38,11 +40,21 @@ def plan_in_place(
     objects = standing(look)
     told = told_of(session, inventories, choice)
     found = in_place_of(policy, choice.volumes, objects, told, request.wishes, request.now)
+    kept = kept_by(look, objects, map(label, found.stopped), (each.claim for each in found.switches))
+    notes, against = (*found.notes, *kept.notes), (*found.refusals, *kept.refusals)
+    found = replace(found, notes=notes, refusals=against)
     claims = [as_prepared(each) for each in beside_claims(found.switches)]
     changed = [as_prepared(each) for each in objects if kind_of(each) in _CHANGED]
     facts = look.facts([*claims, *changed], ())
     made = make_plan_in_place(policy, request, choice, found, facts)
     return made, working(objects, made) if isinstance(made, Plan) else {}, facts.cluster
+
+
+def kept_by(look: TargetLook, objects: Sequence[Json], names: Iterable[str], claims: Iterable[str]) -> Kept:
+    """Return what keeps those of objects that are called so, and claims, as somebody declared them."""
+    wanted = {*names, *(f"core/PersistentVolumeClaim/{claim}" for claim in claims)}
+    items = [each for each in objects if label(ref_of(each)) in wanted]
+    return kept(items, {kind: look.seen(*kind) for kind in KINDS})
 
 
 def standing(look: TargetLook) -> list[Json]:

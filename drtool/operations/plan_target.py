@@ -139,7 +139,7 @@ class TargetLook:
             priority_classes=self._names("scheduling.k8s.io", "PriorityClass"),
             quotas=tuple(self._list("", "ResourceQuota", self._namespace)),
             users=self._users(set(claims)),
-            capacities=tuple(self._seen(_STORAGE, "CSIStorageCapacity") or ()),
+            capacities=tuple(self.seen(_STORAGE, "CSIStorageCapacity") or ()),
             labels=part(namespace, "metadata", "labels") if namespace else {},
             dead_hooks=tuple(self._dead_hooks()),
             plurals={kind: resource.plural for kind, resource in self._kinds.items()},
@@ -210,9 +210,9 @@ class TargetLook:
     def _dead_hooks(self) -> Iterator[tuple[str, Json]]:
         """Yield the webhooks that let nothing pass, and have nobody behind their Service."""
         kinds = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
-        found = [each for kind in kinds for each in self._seen("admissionregistration.k8s.io", kind) or ()]
+        found = [each for kind in kinds for each in self.seen("admissionregistration.k8s.io", kind) or ()]
         hooks = [hook for configuration in found for hook in fatal_hooks(configuration)]
-        slices = self._seen("discovery.k8s.io", "EndpointSlice") if hooks else None
+        slices = self.seen("discovery.k8s.io", "EndpointSlice") if hooks else None
         if slices is None:
             return
         ready = {
@@ -225,7 +225,7 @@ class TargetLook:
             if (service.get("namespace"), service.get("name")) not in ready:
                 yield name, hook
 
-    def _seen(self, group: str, kind: str) -> list[Json] | None:
+    def seen(self, group: str, kind: str) -> list[Json] | None:
         """Return the objects of a kind in all namespaces; None for who may not see them, and goes without."""
         before = dict(self._lacking)
         found = list(self._list(group, kind, None))

@@ -90,9 +90,9 @@ def in_place_of(
     claims = {each.claim for each in switches}
     notes += [*_alike(policy, switches, objects), *ended_notes(objects, claims)]
     refusals += _shared(policy, switches, objects)
-    users = [each for each in objects if _can_be_stopped(each) and any(uses(each, claim) for claim in claims)]
+    users = [each for each in objects if stops_pods(each) and any(uses(each, claim) for claim in claims)]
     refusals += [refusal for each in users for refusal in _user_refusals(policy, each, switches)]
-    stopped = tuple(sorted(ref_of(each) for each in users if _runs(each)))
+    stopped = tuple(sorted(ref_of(each) for each in users if runs(each)))
     refusals += pod_refusals(objects, claims, stopped)
     for switch in switches:
         asked = spec_of(switch.body)
@@ -204,9 +204,7 @@ def _shared(policy: Policy, switches: Sequence[Switch], objects: Sequence[Json])
 def _alike(policy: Policy, switches: Sequence[Switch], objects: Sequence[Json]) -> Iterator[str]:
     """Yield what may be a standby of a PostgreSQL that goes back: other workloads that run what its pods run."""
     claims = [each.claim for each in switches]
-    workloads = [
-        each for each in objects if is_workload(*kind_of(each)) and _runs(each) and _can_be_stopped(each)
-    ]
+    workloads = [each for each in objects if is_workload(*kind_of(each)) and runs(each) and stops_pods(each)]
     for switch in switches:
         if not switch.beside or not isinstance(policy.volume(switch.volume), PostgresVolume):
             continue
@@ -223,7 +221,7 @@ def _images(item: Json) -> set[str]:
     return {each["image"] for each in part(pod_template_of(item), "spec").get("containers") or []}
 
 
-def _can_be_stopped(item: Json) -> bool:
+def stops_pods(item: Json) -> bool:
     """Return whether this is what pods are stopped by; of those that make each other, the first."""
     kind, owner = kind_of(item), controller_of(item)
     return (is_workload(*kind) or kind == _CRON_JOB) and owner.get("kind") != "Deployment"
@@ -252,7 +250,8 @@ def _user_refusals(policy: Policy, item: Json, switches: Iterable[Switch]) -> It
             yield Refusal(about, said, _BESIDE_HINT)
 
 
-def _runs(item: Json) -> bool:
+def runs(item: Json) -> bool:
+    """Return whether a workload or a CronJob makes pods as it stands."""
     return spec_of(item).get("replicas") != 0 and not spec_of(item).get("suspend")
 
 

@@ -86,7 +86,7 @@ def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
     for each in found.stopped:
         yield (
             f"{each}: it is stopped for the switch, and started again; who uses it has to bear that, and nobody else "
-            "may scale or apply it meanwhile, as KEDA, Argo or Flux would"
+            "may scale or apply it meanwhile"
         )
         if each.kind == "CronJob":
             yield f"{each}: a run that is missed by then begins at once, if its startingDeadlineSeconds lets it"

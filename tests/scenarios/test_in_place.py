@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import S3Server
 from tests.scenarios.commands import Commands, Said, s3_keys
 from tests.scenarios.shop_kept import CLAIMS, shop_kept
-from tests.scenarios.targets import empty, put, run_plan
+from tests.scenarios.targets import empty, put, run_plan, serve
 from tests.sources.kubernetes.api import Api, Json
 from tests.sources.kubernetes.shop import at, item
 
@@ -35,14 +35,19 @@ def running() -> Api:
 
 
 @pytest.fixture
+def target() -> Api:
+    return running()
+
+
+@pytest.fixture
 def shop(
-    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, s3_server: S3Server, target: Api, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Commands, str]]:
     s3 = s3_server.at(s3_server.plain)
     for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_keys(s3).values(), strict=True):
         monkeypatch.setenv(name, value)
     drtool = shop_kept(tmp_path, "song.ogg", s3=s3)
-    with running() as target:
+    with target:
         (tmp_path / "new").mkdir()
         yield drtool, str(target.kubeconfig(tmp_path / "new"))
 
@@ -72,6 +77,24 @@ def test_with_it_nothing_but_the_volume_is_planned(shop: tuple[Commands, str]) -
     ]
     assert [each["claim"] for each in found["plan"]["in_place"]] == ["media"]
     assert plan(shop, "media", "--in-place").out.count("Deployment web: it is stopped for the switch") == 1
+
+
+def test_what_flux_keeps_is_refused_until_it_is_paused(shop: tuple[Commands, str], target: Api) -> None:
+    group, kind = "kustomize.toolkit.fluxcd.io", "Kustomization"
+    apps = item("apps", spec={"suspend": False}, metadata={"namespace": "flux-system"})
+    path = serve(target, group, kind, "kustomizations", apps, namespaced=True)
+    for each in (*target.collections[CLAIMS], *target.collections[at("deployments", "apps")]):
+        each["metadata"]["labels"] = {f"{group}/name": "apps", f"{group}/namespace": "flux-system"}
+
+    said = plan(shop, "media", "--in-place", code=5).out
+    assert "Kustomization apps keeps Deployment web, PersistentVolumeClaim media, and would" in said
+    assert "`flux suspend kustomization apps --namespace flux-system`" in said
+    apps["spec"]["suspend"] = True
+    assert "Kustomization apps is paused: let it go on" in plan(shop, "media", "--in-place").out
+    target.forbidden.add(path)
+    hidden = plan(shop, "media", "--in-place").out
+    assert "Flux: you may not list its Kustomizations" in hidden
+    assert "Deployment web is marked as kept by Kustomization flux-system/apps" in hidden
 
 
 def test_the_objects_do_not_come_back_in_place(shop: tuple[Commands, str]) -> None:

@@ -35,10 +35,11 @@ from drtool.operations.cluster_restore.protect import (
 from drtool.operations.cluster_restore.queues import treat_queues
 from drtool.operations.cluster_restore.references import check_references
 from drtool.operations.cluster_restore.replay import Fence, Replay
+from drtool.operations.cluster_restore.restart import start_again
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest, ClusterRestoreResult
 from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
-from drtool.operations.cluster_restore.switch import start_again, switch_volumes
+from drtool.operations.cluster_restore.switch import switch_volumes
 from drtool.operations.cluster_restore.unended import unended_runs
 from drtool.operations.plan import Made, PlanResult, plan_for, prepare_again
 from drtool.operations.plan_target import TargetLook

@@ -49,6 +49,12 @@ def start_first(replay: Replay, name: str) -> None:
         _change(replay, found, {"spec": {"replicas": 1}}, {})
 
 
+def running(replay: Replay, name: str) -> Json | None:
+    """Return a workload or a CronJob that makes pods as it now stands; None for one that is stopped, or gone."""
+    found = _find(replay, name)
+    return found if found is not None and _runs(found) else None
+
+
 def _find(replay: Replay, name: str) -> Json | None:
     """Return an object as it stands; None for one that is gone since the plan, or since a run before this one."""
     known = replay.objects.get(name)

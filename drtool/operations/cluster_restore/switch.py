@@ -4,19 +4,19 @@ Until it has noted what it switches, all that it did is taken back by starting a
 is gone on with. Both volumes are kept by their policy before anything is deleted, so that no end of drtool loses one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from drtool.deploy.names import VOLUME_LABEL, cron_job, follower
 from drtool.errors import DrtoolError, Refused, TemporaryFailure
-from drtool.operations.cluster_restore.kinds import claims_of, live
+from drtool.operations.cluster_restore.kinds import live
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
-from drtool.operations.cluster_restore.start import READY_S, wait_until_ready
-from drtool.operations.cluster_restore.stopping import start, start_first, stop
+from drtool.operations.cluster_restore.stopping import start, stop
+from drtool.operations.cluster_restore.users import refuse_changed, refuse_used, users_of, wait_until_unused
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.policy.volumes import PostgresVolume
-from drtool.recovery.in_place import Switch, uses
+from drtool.recovery.in_place import Switch
 from drtool.recovery.journal import fold
 from drtool.recovery.manifests.objects import Json, part, spec_of
 from drtool.recovery.steps import Step
@@ -28,16 +28,16 @@ JOBS_S: Final = 900.0  # for what a CronJob has begun
 UNUSED_S: Final = 300.0  # for the last pod of what was stopped: databases take their time
 _GONE_S: Final = 300.0  # a backup that is ended says so in the repository first
 _BOUND_S: Final = 120.0
-_RECLAIM: Final = "persistentVolumeReclaimPolicy"
-_ENDED: Final = ("Succeeded", "Failed")
-_CRON_JOB: Final = "batch/CronJob/"
-_STEP: Final = "switch volumes"
+RECLAIM: Final = "persistentVolumeReclaimPolicy"
+CRON_JOB: Final = "batch/CronJob/"
+SWITCH: Final = "switch volumes"
 
 
 def switch_volumes(replay: Replay, step: Step) -> Json:
     """Stop what uses the claims, give each the new volume, and return which old volumes are kept. Safe to run again.
 
-    Raises TemporaryFailure for what does not stop in time, and starts all of it again.
+    Raises TemporaryFailure for what does not stop in time, or does not stay so, and starts all of it again until it
+    has noted what it switches; Refused, with nothing stopped, for what uses the claims since the plan was made.
     """
     noted = _noted(replay, step)
     if noted is None:
@@ -48,45 +48,8 @@ def switch_volumes(replay: Replay, step: Step) -> Json:
         if isinstance(replay.policy.volume(each.volume), PostgresVolume):
             _end_protection(replay, each.volume)
     for each in replay.plan.in_place:
-        _switch(replay, each, noted[each.claim])
+        _switch(replay, step.objects, each, noted[each.claim])
     return {"kept": {each.claim: noted[each.claim]["old"] for each in replay.plan.in_place}}
-
-
-def start_again(replay: Replay, step: Step) -> Json:
-    """Start what was stopped, CronJobs last, and return once it is ready; what kept the old data is told.
-
-    A PostgreSQL that has several begins with one pod: the others are clones of the first.
-
-    Raises TemporaryFailure for what does not get ready: it is left as it is, for somebody to look at.
-    """
-    there = [each for each in step.objects if each in replay.objects]  # else somebody deleted it meanwhile
-    workloads = [each for each in there if not each.startswith(_CRON_JOB)]
-    clones = [each.claim for each in replay.plan.in_place if not each.beside]
-    cloning = [each for each in workloads if any(uses(replay.objects[each].item, claim) for claim in clones)]
-    deadline = Deadline(replay.session.world, READY_S)
-    for begin, names in ((start_first, cloning), (start, workloads)):
-        for name in names:
-            begin(replay, name)
-        for name in names:
-            wait_until_ready(replay, replay.objects[name].item, deadline)
-    for name in there:
-        if name not in workloads:
-            start(replay, name)
-    _leave_to_their_class(replay)
-    gone = [
-        f"{each} was deleted meanwhile, and is not started again"
-        for each in step.objects
-        if each not in there
-    ]
-    return {"notes": [*gone, *_left_to_do(replay)]}
-
-
-def _leave_to_their_class(replay: Replay) -> None:
-    """Give the new volumes the policy that the old ones had: until what uses them was ready, none could be deleted."""
-    noted: Json = fold(replay.journal.entries()).notes_of(_STEP)[-1]
-    for each in replay.plan.in_place:
-        if new := noted[each.claim]["new"]:
-            patch(replay.cluster, VOLUMES, None, new, {"spec": {_RECLAIM: noted[each.claim]["policy"]}})
 
 
 def refuse_once_switched(replay: Replay) -> None:
@@ -96,7 +59,7 @@ def refuse_once_switched(replay: Replay) -> None:
         return
     points = (known.done.get(f"safety backup {each.volume}", {}) for each in replay.plan.in_place)
     named = [f"point {each['point']}, up to {each['moment']}" for each in points if "point" in each]
-    noted = known.notes_of(_STEP)[-1]
+    noted = known.notes_of(SWITCH)[-1]
     kept = [f"PersistentVolume {each['old']}" for each in noted.values()]
     raise Refused(
         f"run {replay.run} has switched {', '.join(each.claim for each in replay.plan.in_place)}: what came in since "
@@ -115,7 +78,9 @@ def _begin(replay: Replay, step: Step) -> Json:
     """Stop what uses the claims, and note which volumes are switched; else start all again, and raise why."""
     try:
         volumes = {each.claim: _volumes_of(replay, each) for each in replay.plan.in_place}
+        refuse_changed(replay, step.objects)
         _stop(replay, step)
+        refuse_used(replay, step.objects)
         replay.journal.write(step.id, "noted", volumes)
     except BaseException as fault:
         _take_back(replay, step, fault)
@@ -125,20 +90,20 @@ def _begin(replay: Replay, step: Step) -> Json:
 
 def _stop(replay: Replay, step: Step) -> None:
     """Stop what uses the claims: CronJobs first, whose work is waited for while the application still serves."""
-    cron_jobs = [each for each in step.objects if each.startswith(_CRON_JOB)]
+    cron_jobs = [each for each in step.objects if each.startswith(CRON_JOB)]
     for name in cron_jobs:
         stop(replay, name)
-    _wait_until_unused(replay, JOBS_S, _is_of_a_job)
+    wait_until_unused(replay, cron_jobs, JOBS_S, _is_of_a_job)
     for name in step.objects:
         if name not in cron_jobs:
             stop(replay, name)
-    _wait_until_unused(replay, UNUSED_S, lambda _pod: True)
+    wait_until_unused(replay, step.objects, UNUSED_S, lambda _pod: True)
     _clear_ended(replay)
 
 
 def _clear_ended(replay: Replay) -> None:
     """Delete the pods on the claims that have ended: as long as there is one, a claim is not deleted."""
-    ended = [pod["metadata"] for pod in _users(replay)]
+    ended = [pod["metadata"] for pod in users_of(replay)]
     for each in ended:
         delete(replay.cluster, PODS, replay.namespace, each["name"], uid=each["uid"])
     for each in ended:
@@ -148,28 +113,6 @@ def _clear_ended(replay: Replay) -> None:
 def _is_of_a_job(pod: Json) -> bool:
     """Return whether a Job made a pod."""
     return any(each["kind"] == "Job" for each in pod["metadata"].get("ownerReferences") or [])
-
-
-def _wait_until_unused(replay: Replay, limit_s: float, counts: Callable[[Json], bool]) -> None:
-    deadline = Deadline(replay.session.world, limit_s)
-    while users := [
-        pod["metadata"]["name"]
-        for pod in _users(replay)
-        if counts(pod) and part(pod, "status").get("phase") not in _ENDED
-    ]:
-        if deadline.is_over():
-            raise TemporaryFailure(
-                f"{', '.join(sorted(users))} still use what is to be switched, after {limit_s:g} s",
-                hint="See what keeps them, and who started them.",
-            )
-        deadline.wait()
-
-
-def _users(replay: Replay) -> list[Json]:
-    """Return the pods on the claims that are switched, those that have ended among them."""
-    claims = {each.claim for each in replay.plan.in_place}
-    pods = (pod for page in replay.cluster.pages(PODS, replay.namespace) for pod in page)
-    return [pod for pod in pods if claims_of(pod) & claims]
 
 
 def _take_back(replay: Replay, step: Step, fault: BaseException) -> None:
@@ -202,7 +145,7 @@ def _volumes_of(replay: Replay, switch: Switch) -> Json:
                 hint=f"See who changed it; then undo the run: --abort {replay.run}.",
             )
     old = replay.cluster.get(VOLUMES, None, names["old"]) or {}
-    return {**names, "policy": str(spec_of(old).get(_RECLAIM) or "Retain")}
+    return {**names, "policy": str(spec_of(old).get(RECLAIM) or "Retain")}
 
 
 def _end_protection(replay: Replay, name: str) -> None:
@@ -221,26 +164,28 @@ def _end_protection(replay: Replay, name: str) -> None:
         _wait_until_gone(replay, resource, each)
 
 
-def _switch(replay: Replay, switch: Switch, noted: Json) -> None:
+def _switch(replay: Replay, names: Sequence[str], switch: Switch, noted: Json) -> None:
+    """Give a claim its new volume, while none of names runs. Safe to run again."""
+    refuse_used(replay, names)
     old, new = noted["old"], noted["new"]
     labels = {RUN_LABEL: replay.run, VOLUME_LABEL: switch.volume}
-    kept = {_RECLAIM: "Retain"}
+    kept = {RECLAIM: "Retain"}
     patch(replay.cluster, VOLUMES, None, old, {"metadata": {"labels": labels}, "spec": kept})
     found = replay.cluster.get(CLAIMS, replay.namespace, switch.claim) or {}
     if not new:
         if not found or spec_of(found).get("volumeName") == old:
-            _remove(replay, switch.claim, old)
+            _remove(replay, names, switch.claim, old)
             replay.cluster.create(CLAIMS, replay.namespace, switch.body)
         return
     if spec_of(found).get("volumeName") != new:
         patch(replay.cluster, VOLUMES, None, new, {"spec": kept})
-        _remove(replay, switch.claim, old)
-        _remove(replay, switch.beside, new)
+        _remove(replay, names, switch.claim, old)
+        _remove(replay, names, switch.beside, new)
         _give(replay, switch, new)
     _wait_until_bound(replay, switch)
 
 
-def _remove(replay: Replay, claim: str, volume: str) -> None:
+def _remove(replay: Replay, names: Sequence[str], claim: str, volume: str) -> None:
     """Delete a claim, unless it is gone. Raises Refused for one that has another volume than was noted."""
     found = replay.cluster.get(CLAIMS, replay.namespace, claim)
     if found is None:
@@ -251,6 +196,10 @@ def _remove(replay: Replay, claim: str, volume: str) -> None:
             hint="Somebody made it anew: delete it if nobody needs what it has; then resume the run.",
         )
     delete(replay.cluster, CLAIMS, replay.namespace, claim, uid=found["metadata"]["uid"])
+    deadline = Deadline(replay.session.world, _GONE_S)
+    while replay.cluster.get(CLAIMS, replay.namespace, claim) is not None and not deadline.is_over():
+        refuse_used(replay, names)  # a claim stays for as long as a pod is on it
+        deadline.wait()
     _wait_until_gone(replay, CLAIMS, claim)
 
 
@@ -279,14 +228,3 @@ def _wait_until_bound(replay: Replay, switch: Switch) -> None:
 def _wait_until_gone(replay: Replay, resource: Resource, name: str) -> None:
     ending = replay.session.world.ending
     wait_until_gone(replay.cluster, resource, replay.namespace, name, deadline_s=_GONE_S, ending=ending)
-
-
-def _left_to_do(replay: Replay) -> Iterator[str]:
-    kept: Json = replay.results.get(_STEP, {}).get("kept", {})
-    for each in replay.plan.in_place:
-        point = replay.results.get(f"safety backup {each.volume}", {}).get("point") if each.beside else None
-        yield (
-            f"what claim {each.claim} had until the switch is kept as PersistentVolume {kept.get(each.claim)}"
-            + (f", and up to the safety backup in {point}" if point else "")
-            + ": delete it once nobody needs it any more"
-        )

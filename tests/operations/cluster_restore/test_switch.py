@@ -15,13 +15,15 @@ from drtool.operations.cluster_restore.abort import abort_run
 from drtool.operations.cluster_restore.apply import apply_objects
 from drtool.operations.cluster_restore.outcome import failed, outcome_of
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
+from drtool.operations.cluster_restore.restart import start_again
 from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.cluster_restore.stopping import stop
-from drtool.operations.cluster_restore.switch import start_again, switch_volumes
+from drtool.operations.cluster_restore.switch import switch_volumes
 from drtool.operations.plan import prepare_again
 from drtool.operations.plan_in_place import working
 from drtool.recovery.journal import fold
 from drtool.recovery.manifests.hold import REPLICAS
+from drtool.recovery.wishes import Wishes
 from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, live, run
 from tests.recovery.captured import captured, workload
 from tests.recovery.stage import ago
@@ -112,6 +114,7 @@ def scene(folder: Path, *volumes: str, objects: list[Json] = STANDING) -> Iterat
     with pytest.MonkeyPatch.context() as patched, run(folder, (), there=there) as found:
         for name in ("JOBS_S", "UNUSED_S"):
             patched.setattr(switch, name, 1.0)
+        patched.setattr(switch, "_GONE_S", 3.0)
         made = plan(*volumes or ("postgres",), at=ago(10), objects=objects)
         replay = replace(found.replay, plan=made, objects=working(objects, made), journal=Kept())
         self = Scene(found, replay)
@@ -420,6 +423,17 @@ def test_who_goes_on_has_what_stands_as_it_was_before_it_was_stopped(tmp_path: P
     assert claims == [f"core/PersistentVolumeClaim/{NEW}"]
 
 
+def test_who_goes_on_with_a_volume_alone_finds_its_place_in_what_stands(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        replay = found.replay
+        alone = replace(replay.plan, in_place=(), wishes=Wishes(volumes=("media",)))
+        objects, replaced = prepare_again(replay.session, replay.cluster, alone, replay.policy)
+
+    assert replaced == {}
+    assert "apps/Deployment/web" in objects
+    assert not [name for name in objects if name.startswith("core/PersistentVolume")]
+
+
 def test_a_pod_that_has_ended_is_gone_before_its_claim(tmp_path: Path) -> None:
     ended = owned(pod("once-x", CLAIM, "Succeeded"), "Job", "once")
     with scene(tmp_path, objects=[*STANDING, ended]) as found:
@@ -479,3 +493,122 @@ def test_until_what_uses_it_is_ready_a_new_volume_is_kept_whatever_its_class_say
         found.start()
         left = found.volume_of(CLAIM)["spec"]["persistentVolumeReclaimPolicy"]
     assert (kept, left) == ("Retain", "Delete")
+
+
+def changed(found: Scene) -> list[str]:
+    """Return what was asked of the server that changes something."""
+    return [each for each in found.run.api.asked if not each.startswith("GET")]
+
+
+def test_who_came_to_use_a_claim_since_the_plan_is_refused_and_nothing_is_stopped(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        shell = pod("shell", CLAIM)
+        reporter = owned(pod("report-x", CLAIM), "StatefulSet", "report")
+        found.run.api.collections[at("Pod")] += [shell, reporter]
+        before, asked = found.seen(), changed(found)
+        with pytest.raises(Refused, match="pod shell uses a claim that is switched, and is of no") as refused:
+            found.switch()
+        assert "pod report-x" in refused.value.message
+        assert found.seen() == before
+        assert changed(found) == asked
+        assert not fold(found.replay.journal.entries()).is_past_switch(found.replay.plan.steps)
+        found.run.api.collections[at("Pod")] = []
+        found.both()
+
+
+def serve_keda(found: Scene, **metadata: Any) -> None:
+    """Have KEDA in the cluster, which scales the StatefulSet db."""
+    api, version = found.run.api, {"version": "v1alpha1"}
+    target = {"scaleTargetRef": {"kind": "StatefulSet", "name": "db"}}
+    scaled = captured("keda.sh/v1alpha1", "ScaledObject", "db", spec=target, metadata=metadata)
+    api.answers["/apis"]["groups"].append(
+        {"name": "keda.sh", "preferredVersion": version, "versions": [version]}
+    )
+    kind = {"name": "scaledobjects", "kind": "ScaledObject", "namespaced": True, "verbs": ["list"]}
+    api.answers["/apis/keda.sh/v1alpha1"] = {"resources": [kind]}
+    api.collections["/apis/keda.sh/v1alpha1/scaledobjects"] = [scaled]
+    found.replay.cluster.forget_kinds()
+
+
+def test_a_controller_that_was_let_go_on_since_the_plan_is_refused_and_nothing_is_stopped(
+    tmp_path: Path,
+) -> None:
+    with scene(tmp_path) as found:
+        serve_keda(found)
+        asked = changed(found)
+        with pytest.raises(Refused, match="ScaledObject db keeps StatefulSet db") as refused:
+            found.switch()
+        assert changed(found) == asked
+        assert "autoscaling.keda.sh/paused=true" in refused.value.hint
+        serve_keda(found, annotations={"autoscaling.keda.sh/paused": "true"})
+        found.both()
+
+
+def scaling(found: Scene, what: str, when: str, to: int = 1) -> list[str]:
+    """Have KEDA scale a StatefulSet, once, as soon as an object called so is written; return when that was done."""
+    done: list[str] = []
+
+    def becomes(item: Json) -> Json:
+        name, status = item["metadata"]["name"], found.becomes(item)
+        if name == when and not done:
+            done.append(name)
+            fields: Json = {"f:spec": {"f:replicas": {}}}
+            scaled = item if name == what else found.run.find("StatefulSet", what)
+            scaled["spec"]["replicas"] = to
+            scaled["metadata"]["managedFields"] = [{"manager": "keda", "time": "2026", "fieldsV1": fields}]
+        return status
+
+    found.run.api.becomes = becomes
+    return done
+
+
+def test_what_is_started_again_at_once_ends_the_switch_before_it_began(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        done = scaling(found, "db", "db", 3)
+        with pytest.raises(TemporaryFailure, match="apps/StatefulSet/db by keda: started again before"):
+            found.switch()
+        db = found.run.find("StatefulSet", "db")
+        assert done
+        assert REPLICAS not in db["metadata"]["annotations"]
+        assert db["spec"]["replicas"] == 1  # as it was
+        assert found.run.find("PersistentVolumeClaim", CLAIM)["spec"]["volumeName"] == "pv-data-db-0"
+        assert not fold(found.replay.journal.entries()).is_past_switch(found.replay.plan.steps)
+
+
+def test_nothing_is_switched_below_what_was_started_again_behind_the_note(tmp_path: Path) -> None:
+    with scene(tmp_path, "postgres", "redis", objects=without_users()) as found:
+        done = scaling(found, "redis", CLAIM)  # the first claim of two has its new volume
+        with pytest.raises(TemporaryFailure, match="apps/StatefulSet/redis by keda: started again before"):
+            found.switch()
+        assert done
+        assert found.volume_of("data-redis-0")["metadata"]["name"] == "pv-data-redis-0"
+        found.both()
+        assert found.volume_of("data-redis-0")["metadata"]["name"] == f"pv-data-redis-0-{BESIDE}"
+        assert found.run.find("StatefulSet", "redis")["spec"]["replicas"] == 1
+
+
+def without_users() -> list[Json]:
+    """Return what stands, but for what runs on media."""
+    names = ("web-1-x", "thumbnails-1-x", "web", "worker", "web-1")
+    return [each for each in STANDING if each["metadata"]["name"] not in names]
+
+
+def test_a_pod_on_a_claim_that_is_being_deleted_ends_the_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scene(tmp_path) as found:
+        api, gone = found.run.api, found.run.api._gone
+
+        def held(folder: str, item: Json, options: Json) -> Any:
+            if item["kind"] != "PersistentVolumeClaim" or item["metadata"]["name"] != CLAIM:
+                return gone(folder, item, options)
+            api.collections[at("Pod")].append(pod("late", CLAIM))
+            return 200, {}, {}
+
+        monkeypatch.setattr(api, "_gone", held)  # pvc-protection keeps a claim that a pod uses
+        with pytest.raises(TemporaryFailure, match="late came to use a claim before its volume was switched"):
+            found.switch()
+        monkeypatch.setattr(api, "_gone", gone)
+        api.collections[at("Pod")] = []
+        found.both()
+        assert found.volume_of(CLAIM)["metadata"]["name"] == f"pv-{NEW}"
