@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from drtool.policy.hooks import RestorePlace, StartPlace
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume
 from drtool.recovery.compare import Change
@@ -78,8 +79,17 @@ def _steps(
             protects() if request.wishes.enrol else ()
         ),  # before a probe that may fail: who goes on is backed up again
         *(Step(f"probe {each.name}", "probe", each.name) for each in policy.recovery.probes),
+        *_references(policy, choice),
     ]
     return {"infrastructure": [], "deployment": [], "data": data, "testing": testing}
+
+
+def _references(policy: Policy, choice: Choice) -> Iterator[Step]:
+    """Yield what looks for files that rows refer to: whichever of both goes back, the other one is as it is now."""
+    back = {each.volume for each in choice.volumes}
+    for each in policy.recovery.references:
+        if back & {each.database, each.files}:
+            yield Step(f"references {each.name}", "references", each.name)
 
 
 def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
@@ -90,8 +100,7 @@ def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
         )
         if each.kind == "CronJob":
             yield f"{each}: a run that is missed by then begins at once, if its startingDeadlineSeconds lets it"
-    if policy.recovery.hooks:
-        yield "the hooks of the policy are for a whole system: none is run in place"
+    yield from _hooks(policy, found)
     for switch in found.switches:
         if not switch.beside:
             yield f"claim {switch.claim}: it gets an empty volume, and its pod has to clone the first as a new one does"
@@ -108,3 +117,21 @@ def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
                 )
     kept = ", ".join(each.claim for each in found.switches)
     yield f"both volumes of {kept} take their room until the old ones are deleted: see that their disks have it"
+
+
+def _hooks(policy: Policy, found: InPlace) -> Iterator[str]:
+    """Yield the hooks whose place this is. None is run: what they act on runs as it is now, not as it was captured.
+
+    One that migrates behind a start would repeat the very migration that is undone; one behind a restore would find
+    the old server, which still serves.
+    """
+    places = [StartPlace(start=each.name) for each in found.stopped if each.kind != "CronJob"]
+    due = [*places, *(RestorePlace(restore=each.volume) for each in found.switches)]
+    for hook in policy.recovery.hooks:
+        if hook.place in due:
+            when = "before" if hook.before else "after"
+            ((what, name),) = hook.place.model_dump().items()
+            yield (
+                f"hook {hook.name}: it runs {when} the {what} of {name} in a whole restore, and not in place, where "
+                "the application is as it is now: see whether it is needed, and run it by hand"
+            )

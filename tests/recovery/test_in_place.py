@@ -1,6 +1,7 @@
 """Named volumes of a system that runs: what is switched, what is stopped for it, and what speaks against it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from drtool.recovery.points import choose_points
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.wishes import Wishes
 from tests.recovery.captured import captured, claim, volume, workload
-from tests.recovery.stage import NOW, POINTS, POLICY, ago, facts, policy
+from tests.recovery.stage import NOW, POINTS, POLICY, ago, facts, point, policy
 
 NODES = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/hostname", "values": ["a"]}]}]}
 BESIDE = "20260301t120000z"
@@ -85,6 +86,18 @@ STANDING = [
 ]
 
 
+# A second PostgreSQL, in a policy and where it stands.
+ANOTHER = replace(point("second", 600, 1), source="postgres")
+SECOND_DATABASE = "  - {name: second, source: postgres, host: second, user: drtool}"
+TWO = policy(SECOND_DATABASE)
+BOTH = [
+    *STANDING,
+    served("second", "postgres:17", "/var/lib/postgresql/data"),
+    captured("v1", "Service", "second", spec={"selector": {"app": "second"}}),
+    *bound("data-second-0"),
+]
+
+
 def without(*names: str) -> list[Json]:
     return [each for each in STANDING if each["metadata"]["name"] not in names]
 
@@ -93,7 +106,7 @@ def planned(
     *volumes: str, objects: Sequence[Json] = STANDING, of: Policy | None = None, **wished: Any
 ) -> Plan | tuple[Refusal, ...]:
     wishes, promised = Wishes(volumes=volumes, in_place=True, **wished), of or policy()
-    choice = choose_points(promised, POINTS, wishes, NOW)
+    choice = choose_points(promised, (*POINTS, ANOTHER), wishes, NOW)
     found = in_place_of(promised, choice.volumes, objects, {}, wishes, NOW)
     return make_plan_in_place(promised, Request(wishes, NOW, ("shop", "shop")), choice, found, facts())
 
@@ -152,6 +165,19 @@ def test_several_volumes_are_switched_at_once_with_all_that_uses_them() -> None:
         *("apps/Deployment/web", "apps/Deployment/worker", "apps/StatefulSet/redis"),
         "batch/CronJob/thumbnails",
     )
+
+
+def test_two_databases_go_back_in_one_switch_and_one_new_writer_follows_both() -> None:
+    found = plan("postgres", "second", objects=BOTH, of=TWO, enrol=True, at=ago(10))
+
+    ids = [step.id for step in found.steps]
+    assert ids[:2] == ["safety backup postgres", "safety backup second"]
+    assert ids[-5:] == ["switch volumes", "start again", "enrol writer", "protect again", "first backup"]
+    [switch] = [step for step in found.steps if step.kind == "switch"]
+    assert switch.objects == ("apps/StatefulSet/db", "apps/StatefulSet/second")
+    assert set(switch.needs) == {"prove postgres", "prove second"}
+    assert {each.moment for each in found.volumes} == {ago(10)}
+    assert not [note for note in found.notes if "needs a new writer" in note]
 
 
 def test_a_new_writer_follows_where_it_is_wished_for_and_is_asked_for_where_not() -> None:
@@ -233,11 +259,45 @@ def test_what_is_stopped_and_what_stays_behind_is_said() -> None:
     notes = plan("postgres", objects=[*without("db"), below, DB]).notes
     assert [each for each in notes if "StatefulSet db: it is stopped" in each]
     assert [each for each in notes if "beside data stays in the old volume" in each]
-    hook = "{name: mail, workload: web, command: [mail], before: {start: web}}"
-    hooks = f"recovery: {{hooks: [{hook}]}}"
-    assert [each for each in plan("media", of=policy(hooks)).notes if "hooks" in each] == [
-        "the hooks of the policy are for a whole system: none is run in place"
+
+
+def test_hooks_are_not_run_and_those_whose_place_it_is_are_named() -> None:
+    job = "job: {image: 'x:1', command: [a]}"
+    places = ("before: {start: web}", "after: {restore: media}", "after: {start: db}", "after: {phase: data}")
+    hooks = ", ".join(f"{{name: h{number}, {job}, {each}}}" for number, each in enumerate(places))
+    found = plan("media", of=policy(f"recovery: {{hooks: [{hooks}]}}"))
+
+    assert not [step for step in found.steps if step.kind == "hook"]
+    assert [note.partition(",")[0] for note in found.notes if note.startswith("hook")] == [
+        "hook h0: it runs before the start of web in a whole restore",
+        "hook h1: it runs after the restore of media in a whole restore",
     ]
+
+
+@pytest.mark.parametrize(
+    ("volumes", "looked"),
+    [
+        (("postgres",), ["posts"]),
+        (("media",), ["posts", "covers"]),
+        (("redis",), []),
+        (("second",), ["covers"]),
+    ],
+)
+def test_files_that_rows_refer_to_are_looked_for_whichever_of_both_goes_back(
+    volumes: tuple[str, ...], looked: list[str]
+) -> None:
+    one, two = (
+        f"{{name: {name}, database: {database}, files: media, sql: select 1}}"
+        for name, database in (("posts", "postgres"), ("covers", "second"))
+    )
+    probes = "probes: [{name: front, http: 'http://web/'}]"
+    of = policy(f"{SECOND_DATABASE}\nrecovery: {{references: [{one}, {two}], {probes}}}")
+    kinds = {step.id: step.kind for step in plan(*volumes, objects=BOTH, of=of, enrol=True).steps}
+    assert [name for name, kind in kinds.items() if kind == "references"] == [
+        f"references {each}" for each in looked
+    ]
+    behind = ["probe", *(["references"] * len(looked))]
+    assert [*kinds.values()][-len(behind) :] == behind
 
 
 @pytest.mark.parametrize(

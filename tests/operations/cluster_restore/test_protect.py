@@ -549,23 +549,29 @@ def test_a_part_of_a_system_enrols_nobody(back: Back) -> None:
         refuse_unready(back.replay.session, plan, back.replay.policy, enrolment)
 
 
-def switched(volume: str) -> Plan:
+def switched(*volumes: str) -> Plan:
     """Return the plan of a restore in place."""
-    step = Step(f"restore {volume}", "restore", volume)
-    wishes = Wishes(image="drtool:1", volumes=(volume,), in_place=True, enrol=True)
+    steps = tuple(Step(f"restore {each}", "restore", each) for each in volumes)
+    wishes = Wishes(image="drtool:1", volumes=volumes, in_place=True, enrol=True)
     plan = replace(made(wishes=Wishes(image="drtool:1", enrol=True)), wishes=wishes)
-    return replace(plan, phases=(Phase("data", (step,)),), in_place=(Switch(volume, "data", "data-new", {}),))
+    switches = tuple(Switch(each, f"data-{each}", f"data-{each}-new", {}) for each in volumes)
+    return replace(plan, phases=(Phase("data", steps),), in_place=switches)
 
 
-def test_a_postgres_that_goes_back_in_place_gets_a_new_writer_and_the_others_live_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("volumes", [("postgres",), ("postgres", "other")])
+def test_each_postgres_that_goes_back_in_place_gets_an_epoch_and_the_others_live_on(
+    tmp_path: Path, volumes: tuple[str, ...]
+) -> None:
     with restored(tmp_path, DB, OTHER) as back:
-        replay = replace(back.replay, plan=switched("postgres"))
+        facts = {f"restore {each}": {"facts": {**FACTS, "system_identifier": each}} for each in volumes}
+        replay = replace(back.replay, plan=switched(*volumes), results=facts)
         enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
         refuse_unready(replay.session, replay.plan, replay.policy, enrolment)
         enrol_new_writer(replay, Step("enrol writer", "enrol", "a new writer"))
         assert replay.reopen is not None
-        epochs = replay.reopen().repository.config.epochs
-    assert [(each.volume, each.epoch) for each in epochs] == [("postgres", 2)]
+        config = replay.reopen().repository.config
+    assert [(each.volume, each.epoch) for each in config.epochs] == [(each, 2) for each in volumes]
+    assert len([each for each in config.signers if each.role == "writer" and each.until is None]) == 1
 
 
 def test_files_that_go_back_in_place_need_no_new_writer(back: Back) -> None:

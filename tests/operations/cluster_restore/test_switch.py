@@ -1,5 +1,6 @@
 """Claims get the volumes that were filled beside them, against an API server of the tests that binds claims."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from drtool.deploy.one_off import one_off_name
 from drtool.errors import Refused, TemporaryFailure
 from drtool.operations.cluster_restore import abort, backup_jobs, switch
 from drtool.operations.cluster_restore.abort import abort_run
 from drtool.operations.cluster_restore.apply import apply_objects
 from drtool.operations.cluster_restore.outcome import failed, outcome_of
+from drtool.operations.cluster_restore.references import check_references
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.operations.cluster_restore.restart import start_again
 from drtool.operations.cluster_restore.safety import back_up_before
@@ -21,12 +24,13 @@ from drtool.operations.cluster_restore.stopping import stop
 from drtool.operations.cluster_restore.switch import switch_volumes
 from drtool.operations.plan import prepare_again
 from drtool.operations.plan_in_place import working
+from drtool.policy.schema import Policy
 from drtool.recovery.journal import fold
 from drtool.recovery.manifests.hold import REPLICAS
 from drtool.recovery.wishes import Wishes
 from tests.operations.cluster_restore.runs import RUN, Kept, Run, at, live, run
 from tests.recovery.captured import captured, workload
-from tests.recovery.stage import ago
+from tests.recovery.stage import ago, policy
 from tests.recovery.test_in_place import BESIDE, DB, REPLICATED, STANDING, bound, owned, plan, pod
 from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.living import well
@@ -107,7 +111,9 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, *volumes: str, objects: list[Json] = STANDING) -> Iterator[Scene]:
+def scene(
+    folder: Path, *volumes: str, objects: list[Json] = STANDING, of: Policy | None = None
+) -> Iterator[Scene]:
     there = deepcopy(
         [*(each for each in objects if each["kind"] != "ReplicaSet" and each["kind"] != "Service"), *OWN]
     )
@@ -115,8 +121,9 @@ def scene(folder: Path, *volumes: str, objects: list[Json] = STANDING) -> Iterat
         for name in ("JOBS_S", "UNUSED_S"):
             patched.setattr(switch, name, 1.0)
         patched.setattr(switch, "_GONE_S", 3.0)
-        made = plan(*volumes or ("postgres",), at=ago(10), objects=objects)
+        made = plan(*volumes or ("postgres",), at=ago(10), objects=objects, of=of)
         replay = replace(found.replay, plan=made, objects=working(objects, made), journal=Kept())
+        replay = replace(replay, policy=of or replay.policy)
         self = Scene(found, replay)
         found.api.becomes = self.becomes
         apply_objects(replay, self.step("apply core/PersistentVolumeClaim"))
@@ -612,3 +619,28 @@ def test_a_pod_on_a_claim_that_is_being_deleted_ends_the_wait_for_it(
         api.collections[at("Pod")] = []
         found.both()
         assert found.volume_of(CLAIM)["metadata"]["name"] == f"pv-{NEW}"
+
+
+def test_rows_that_refer_to_files_which_are_not_there_are_told_and_nothing_is_undone(tmp_path: Path) -> None:
+    asked = "{name: posts, database: postgres, files: media, sql: select 1}"
+    promised, step = policy(f"recovery: {{references: [{asked}]}}"), "references posts"
+    with scene(tmp_path, of=promised) as found:
+        found.both()
+        logs: list[Json] = []
+
+        def becomes(item: Json) -> Json:
+            if item["kind"] == "Pod":
+                logs.append(item)
+                return {"phase": "Succeeded"}
+            return found.becomes(item)
+
+        found.run.api.becomes = becomes
+        told = json.dumps({"references": {"listed": 9, "missing": 1, "first": ["cover.png"]}})
+        found.run.api.answers[f"{at('Pod')}/{one_off_name(RUN, step)}/log"] = {"raw": told}
+        found.replay.results[step] = check_references(found.replay, found.step(step))
+        result = outcome_of(found.replay)
+
+    [claim] = [each for each in logs[0]["spec"]["volumes"] if "persistentVolumeClaim" in each]
+    assert claim["persistentVolumeClaim"]["claimName"] == "media"
+    assert result.outcome == "restored, and not proven"
+    assert [(each.listed, each.missing) for each in result.references] == [(9, 1)]
