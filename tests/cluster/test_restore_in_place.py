@@ -86,12 +86,37 @@ def mistaken(cluster: LabCluster, lab: Lab, tmp_path_factory: pytest.TempPathFac
         yield Mistaken(scene, WayBack(scene.protection, cluster), mistake)
 
 
+def reader_of(claim: str) -> str:
+    """Return a pod that is to mount a claim, and that nobody ever starts."""
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": claim}}
+    secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    spec = {
+        "schedulingGates": [{"name": "drtool.io/never"}],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [{"name": "reader", "image": IMAGE, "securityContext": secure}],
+        "volumes": [volume],
+    }
+    return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader"}, "spec": spec})
+
+
 def test_a_run_that_was_killed_before_the_switch_is_undone_and_the_cluster_is_as_it_was(
     mistaken: Mistaken, tmp_path: Path
 ) -> None:
-    way, before = mistaken.way, mistaken.objects()
+    way, before, kubectl = mistaken.way, mistaken.objects(), mistaken.scene.protection.kubectl
     arguments = ("--in-place", "postgres", "--at", mistaken.mistake.isoformat(), "--image", IMAGE)
     run, _ = way.killed_after(FILLED, tmp_path, *arguments)
+    uid = ("get", "pod", "postgres-0", "--output=jsonpath={.metadata.uid}")
+    server = kubectl(*uid)
+
+    kubectl("apply", "--filename=-", stdin=reader_of("data-postgres-0"))
+    refused = way.run("--resume", run, "--confirm-target", way.uid, code=1)
+    kubectl("delete", "pod", "reader")
+    assert "pod reader uses a claim that is switched" in refused["error"]["message"]
+    assert kubectl(*uid) == server  # nothing was stopped
 
     undone = way.run("--abort", run, "--confirm-target", way.uid)["restore"]
 
