@@ -9,7 +9,7 @@ from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import Corrupt, ObjectMissing, UsageError
 from drtool.operations.cluster_restore.unended import unended_runs
 from drtool.operations.pace import pace_of
-from drtool.operations.plan_alone import plan_alone, with_notes
+from drtool.operations.plan_alone import plan_alone, with_alone
 from drtool.operations.plan_in_place import plan_in_place, standing, working
 from drtool.operations.plan_objects import (
     Captured,
@@ -124,7 +124,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     if is_alone(policy, wishes):
         alone, objects = plan_alone(session, look, policy, choice, inventories)
     claims = {
-        *alone.claims,
+        *(claim["metadata"]["name"] for _, claim in alone.claims),
         *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),
         *(claim for each in choice.volumes for claim in _claims(policy.volume(each.volume), look)),
     }
@@ -132,7 +132,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
     against = (*choice.refusals, *alone.refusals, *_unplaced(policy, choice, preparation))
     choice = replace(choice, refusals=against)
-    made = with_notes(make_plan(policy, request, choice, preparation, changes, facts), alone)
+    made = with_alone(make_plan(policy, request, choice, preparation, changes, facts), alone, facts)
     result = _result(policy, facts.cluster, request, choice, made)
     told = result.notes if isinstance(made, Plan) else preparation.notes
     result = replace(

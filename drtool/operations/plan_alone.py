@@ -11,11 +11,13 @@ from drtool.operations.session import Session
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume
 from drtool.recovery.alone import Alone, alone_of
+from drtool.recovery.disk import refuse_tight
 from drtool.recovery.manifests.objects import Json, kind_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.plan import Plan
 from drtool.recovery.points import Choice
 from drtool.recovery.refusal import Refusal
+from drtool.recovery.target import TargetFacts
 
 
 def plan_alone(
@@ -28,9 +30,14 @@ def plan_alone(
     return replace(alone, refusals=(*alone.refusals, *against)), without_claims(objects)
 
 
-def with_notes(made: Plan | tuple[Refusal, ...], alone: Alone) -> Plan | tuple[Refusal, ...]:
-    """Return a plan with what is left to a person; what speaks against one as it is."""
-    return replace(made, notes=(*made.notes, *alone.notes)) if isinstance(made, Plan) else made
+def with_alone(
+    made: Plan | tuple[Refusal, ...], alone: Alone, facts: TargetFacts
+) -> Plan | tuple[Refusal, ...]:
+    """Return a plan with what is left to a person; else all that speaks against it, claims that are too small too."""
+    tight = tuple(refuse_tight(alone.claims, facts, "Enlarge it, or make it anew; then plan again."))
+    if isinstance(made, Plan):
+        return tight or replace(made, notes=(*made.notes, *alone.notes))
+    return (*made, *tight)
 
 
 def _backed_up(policy: Policy, choice: Choice, objects: Sequence[Json]) -> Iterator[Refusal]:

@@ -4,7 +4,7 @@ A mover fills a claim that is there and empty. Where there is none, or where it 
 refused in the plan, with the way that there is: the run would only find it out once it is under way.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ _CLAIM: Final = ("", "PersistentVolumeClaim")
 class Alone:
     """Where volumes go that come back alone: into which claims, what speaks against it, what is left to a person."""
 
-    claims: frozenset[str] = frozenset()
+    claims: tuple[tuple[VolumePoint, Json], ...] = ()
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -43,20 +43,22 @@ def alone_of(
     told: Mapping[str, Mapping[str, Any]],
 ) -> Alone:
     """Return where volumes go among objects, which stand in the target. told is what points tell of their servers."""
-    claims: list[str] = []
+    there = {each["metadata"]["name"]: each for each in objects if kind_of(each) == _CLAIM}
+    claims: list[tuple[VolumePoint, Json]] = []
     refusals: list[Refusal] = []
     notes: list[str] = []
     for each in volumes:
         volume = policy.volume(each.volume)
         place = place_of(volume, objects, told.get(each.volume, {}))
-        refusals += _against(policy, each.volume, place, objects)
-        if isinstance(place, Place) and place.claim is not None:
-            claims.append(place.claim)
-            notes.append(_left(each.volume, place.claim, objects))
-    return Alone(frozenset(claims), tuple(refusals), tuple(notes))
+        refusals += _against(policy, each.volume, place, there)
+        claim = place.claim if isinstance(place, Place) else None
+        if claim is not None and claim in there:
+            claims.append((each, there[claim]))
+            notes.append(_left(each.volume, claim, objects))
+    return Alone(tuple(claims), tuple(refusals), tuple(notes))
 
 
-def _against(policy: Policy, name: str, place: Place | Refusal, objects: Sequence[Json]) -> Iterator[Refusal]:
+def _against(policy: Policy, name: str, place: Place | Refusal, there: Collection[str]) -> Iterator[Refusal]:
     volume, way = policy.volume(name), _way(policy)
     if isinstance(volume, RedisVolume) and (volume.sentinel is not None or volume.broker != "restore"):
         why = "is found by Sentinels" if volume.sentinel is not None else f"is to {volume.broker} its queues"
@@ -66,7 +68,7 @@ def _against(policy: Policy, name: str, place: Place | Refusal, objects: Sequenc
     elif place.claim is None:
         said = f"has no claim in the target: its data goes with pod {place.pod}"
         yield Refusal(f"volume {name}", said, way)
-    elif place.claim not in {each["metadata"]["name"] for each in objects if kind_of(each) == _CLAIM}:
+    elif place.claim not in there:
         said = f"lies in claim {place.claim}, which is not there, and no objects come back with it"
         yield Refusal(f"volume {name}", said, f"{way} Or make the claim, and plan again.")
 

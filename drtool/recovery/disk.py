@@ -53,17 +53,24 @@ def refuse_disk(
     facts: TargetFacts,
 ) -> Iterator[Refusal]:
     """Yield the volumes whose claims are too small for them, and the classes that have not enough left."""
-    for volume, claim, room in _tight(policy, volumes, preparation, facts):
-        if facts.storage_classes.get(_class(claim, facts)) not in _FOLDERS:
-            about = f"claim {claim['metadata']['name']}"
-            yield Refusal(
-                about, f"has {_size(room)}, and volume {volume.volume} needs {_size(volume.size)}", _WAY
-            )
+    yield from refuse_tight(_placed(policy, volumes, preparation, facts), facts, _WAY)
     made = claims_made(preparation, changes)
     for name, needed in disk_of(made, facts).items():
         there = [each for each in facts.capacities if each.get("storageClassName") == name]
         if there:
             yield from _capacity(name, needed, [each for each in made if _class(each, facts) == name], there)
+
+
+def refuse_tight(
+    placed: Iterable[tuple[VolumePoint, Json]], facts: TargetFacts, way: str
+) -> Iterator[Refusal]:
+    """Yield the volumes that are larger than their claims, where a class holds to what a claim asks for."""
+    for volume, claim in placed:
+        room = _asked(claim)
+        is_bound = facts.storage_classes.get(_class(claim, facts)) not in _FOLDERS
+        if is_bound and Decimal(volume.size) > room:
+            said = f"has {_size(room)}, and volume {volume.volume} needs {_size(volume.size)}"
+            yield Refusal(f"claim {claim['metadata']['name']}", said, way)
 
 
 def note_disk(
@@ -81,19 +88,19 @@ def note_disk(
             name = _class(each.item, facts)
             asked = ", ".join(sorted(modes))
             yield f"{each.ref}: it asks for {asked}, and class {name} may make volumes of one node only"
-    for volume, claim, room in _tight(policy, volumes, preparation, facts):
-        name = _class(claim, facts)
-        if facts.storage_classes.get(name) in _FOLDERS:
+    for volume, claim in _placed(policy, volumes, preparation, facts):
+        name, room = _class(claim, facts), _asked(claim)
+        if facts.storage_classes.get(name) in _FOLDERS and Decimal(volume.size) > room:
             yield (
                 f"claim {claim['metadata']['name']}: it asks for {_size(room)}, and volume {volume.volume} has "
                 f"{_size(volume.size)}: see that the node has room, for class {name} does not look"
             )
 
 
-def _tight(
+def _placed(
     policy: Policy, volumes: Iterable[VolumePoint], preparation: Preparation, facts: TargetFacts
-) -> Iterator[tuple[VolumePoint, Json, Decimal]]:
-    """Yield the volumes that do not fit, with their claim and its size: as it is there already, else as it is asked."""
+) -> Iterator[tuple[VolumePoint, Json]]:
+    """Yield the volumes whose claims come back, with these: as they are there already, else as they are made."""
     items = [each.item for each in preparation.objects]
     claims = {
         each.ref.name: facts.live.get(each.ref, each.item)
@@ -104,9 +111,7 @@ def _tight(
         place = place_of(policy.volume(each.volume), items, {}) if each.source != "manifests" else None
         name = None if place is None or isinstance(place, Refusal) else place.claim
         if name in claims:
-            room = _asked(claims[name])
-            if Decimal(each.size) > room:
-                yield each, claims[name], room
+            yield each, claims[name]
 
 
 def _capacity(name: str, needed: int, claims: Sequence[Json], there: Sequence[Json]) -> Iterator[Refusal]:
@@ -136,6 +141,11 @@ def _size(number: Decimal | int) -> str:
     left = Decimal(number)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if left < 1024:  # noqa: PLR2004
-            return f"{left:.3g} {unit}"
+            return f"{_digits(left)} {unit}"
         left /= 1024
-    return f"{left:.3g} TiB"
+    return f"{_digits(left)} TiB"
+
+
+def _digits(number: Decimal) -> str:
+    """Return three digits of a number, and all that stand before its point."""
+    return f"{number:.3g}" if number < 1000 else f"{number:.0f}"  # noqa: PLR2004

@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from drtool.policy.hooks import RestorePlace, StartPlace
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume
 from drtool.recovery.compare import Change
-from drtool.recovery.disk import refuse_disk
+from drtool.recovery.disk import refuse_disk, refuse_tight
 from drtool.recovery.in_place import InPlace, beside_claims
 from drtool.recovery.manifests.objects import Json, kind_of, ref_of
 from drtool.recovery.manifests.order import PhaseName, place_of
 from drtool.recovery.manifests.prepare import Preparation, Prepared
 from drtool.recovery.plan import Plan, Request, draft
-from drtool.recovery.points import Choice
+from drtool.recovery.points import Choice, VolumePoint
 from drtool.recovery.preflight import refuse
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Step, chained, label, protects
 from drtool.recovery.target import TargetFacts
+
+_LARGER: Final = "The new claim is as large as the old one: enlarge that, and plan again; or map its class."
 
 
 def as_prepared(item: Json) -> Prepared:
@@ -38,6 +41,7 @@ def make_plan_in_place(
         *found.refusals,
         *refuse(request.namespace[1], preparation, changes, facts),
         *refuse_disk(policy, choice.volumes, preparation, changes, facts),
+        *refuse_tight(_filled(choice, found), facts, _LARGER),
     )
     if against:
         return against
@@ -47,6 +51,12 @@ def make_plan_in_place(
         notes=(*found.notes, *_notes(policy, request, found)),
         in_place=found.switches,
     )
+
+
+def _filled(choice: Choice, found: InPlace) -> Iterator[tuple[VolumePoint, Json]]:
+    """Yield the volumes with the claims that they are to fit into: each is made as large as the old one is."""
+    bodies = {each.volume: each.body for each in found.switches if each.beside}
+    yield from ((each, bodies[each.volume]) for each in choice.volumes if each.volume in bodies)
 
 
 def _steps(

@@ -35,7 +35,8 @@ def reasons(*volumes: str, **options: Any) -> list[str]:
 def test_volumes_go_into_the_claims_that_stand_and_who_starts_what_uses_them_is_said() -> None:
     found = alone("postgres", "redis", "media")
 
-    assert found.claims == {"data-db-0", "data-redis-0", "media"}
+    into = {each.volume: claim["metadata"]["name"] for each, claim in found.claims}
+    assert into == {"postgres": "data-db-0", "redis": "data-redis-0", "media": "media"}
     assert not found.refusals
     assert [note.partition("; ")[2] for note in found.notes] == [
         "start StatefulSet db once it is back",

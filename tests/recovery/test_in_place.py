@@ -16,9 +16,10 @@ from drtool.recovery.plan import Plan, Request, from_json, to_json
 from drtool.recovery.plan_in_place import make_plan_in_place
 from drtool.recovery.points import choose_points
 from drtool.recovery.refusal import Refusal
+from drtool.recovery.target import TargetFacts
 from drtool.recovery.wishes import Wishes
 from tests.recovery.captured import captured, claim, volume, workload
-from tests.recovery.stage import NOW, POINTS, POLICY, ago, facts, point, policy
+from tests.recovery.stage import FACTS, NOW, POINTS, POLICY, ago, facts, point, policy
 
 NODES = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/hostname", "values": ["a"]}]}]}
 BESIDE = "20260301t120000z"
@@ -103,12 +104,16 @@ def without(*names: str) -> list[Json]:
 
 
 def planned(
-    *volumes: str, objects: Sequence[Json] = STANDING, of: Policy | None = None, **wished: Any
+    *volumes: str,
+    objects: Sequence[Json] = STANDING,
+    of: Policy | None = None,
+    target: TargetFacts = FACTS,
+    **wished: Any,
 ) -> Plan | tuple[Refusal, ...]:
     wishes, promised = Wishes(volumes=volumes, in_place=True, **wished), of or policy()
     choice = choose_points(promised, (*POINTS, ANOTHER), wishes, NOW)
     found = in_place_of(promised, choice.volumes, objects, {}, wishes, NOW)
-    return make_plan_in_place(promised, Request(wishes, NOW, ("shop", "shop")), choice, found, facts())
+    return make_plan_in_place(promised, Request(wishes, NOW, ("shop", "shop")), choice, found, target)
 
 
 def plan(*volumes: str, **options: Any) -> Plan:
@@ -231,6 +236,17 @@ def test_replicas_of_a_postgres_get_empty_volumes_and_clone_the_first() -> None:
     [made] = [step for step in found.steps if step.kind == "apply"]
     assert made.objects == (f"core/PersistentVolumeClaim/data-db-0-{BESIDE}",)
     assert [each for each in found.notes if "claim data-db-1: it gets an empty volume" in each]
+
+
+def test_what_is_known_to_have_no_room_is_refused() -> None:
+    small = [*without("media"), claim("media", size="500")]
+    assert reasons("media", objects=small) == ["claim media has 500 B, and volume media needs 1000 B"]
+    folders = facts(storage_classes={"fast": "rancher.io/local-path"})  # as large as the disk of their node
+    assert plan("media", objects=small, target=folders).disk == {"fast": 500}
+    full = facts(capacities=[{"storageClassName": "fast", "capacity": "10Mi"}])
+    assert reasons("media", target=full) == [
+        "storage class fast has 10 MiB left, and the claims ask for 1 GiB"
+    ]
 
 
 def test_another_class_can_be_wished_for() -> None:

@@ -341,7 +341,9 @@ def test_one_volume_can_be_planned_alone_where_its_claim_is_and_another_is_wrong
     assert stage.reasons("media") == [
         "volume media lies in claim media, which is not there, and no objects come back with it"
     ]
-    put(stage.target, CLAIMS, item("media", spec={}))
+    put(stage.target, CLAIMS, item("media", spec={"resources": {"requests": {"storage": "1Ki"}}}))
+    assert stage.reasons("media") == ["claim media has 1 KiB, and volume media needs 2.00 KiB"]
+    put(stage.target, CLAIMS, item("media", spec={"resources": {"requests": {"storage": "1Mi"}}}))
     found = stage.plan("media")
 
     assert found["notes"] == [
@@ -454,7 +456,7 @@ def test_a_policy_that_is_given_is_heeded_and_claims_of_files_are_looked_at(
     policy.write_text(json.dumps(content))
     volume = {"name": "x", "persistentVolumeClaim": {"claimName": "media"}}
     put(stage.target, at("pods"), item("web-1", spec={"volumes": [volume]}))
-    put(stage.target, CLAIMS, item("media", spec={}))
+    put(stage.target, CLAIMS, item("media", spec={"resources": {"requests": {"storage": "1Mi"}}}))
 
     assert stage.reasons("media", "--policy", policy) == ["claim media is in use by web-1"]
     content = {key: value for key, value in content.items() if key != "kubernetes"}
@@ -492,7 +494,8 @@ def servers_at_rest(system: System, folder: Path) -> Iterator[tuple[Api, Command
         db, redis = server("db", "data-db", "postgres:18"), server("redis", "data-redis", "redis:6")
         put(target, at("deployments", "apps"), db[0], redis[0])
         put(target, at("services"), db[1], redis[1], item("none", spec={}))
-        put(target, CLAIMS, item("data-db", spec={}), item("data-redis", spec={}))
+        requests = {"resources": {"requests": {"storage": "1Gi"}}}
+        put(target, CLAIMS, item("data-db", spec=requests), item("data-redis", spec=requests))
         drtool = replace(
             within,
             content={**within.content, "kubernetes": {"namespace": "shop"}},
