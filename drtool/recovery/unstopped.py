@@ -13,7 +13,10 @@ _HINT: Final = "Stop it and resume; or undo this run, and plan again: then it is
 
 
 def unstopped(objects: Sequence[Json], claims: Collection[str], names: Collection[str]) -> Iterator[Refusal]:
-    """Yield what of objects uses claims and is not in names; and the pods on claims that nothing of these makes."""
+    """Yield what of objects uses claims and is not in names; and the pods on claims that nothing of these makes.
+
+    Pods that are being deleted are let go: whoever stops the rest waits for them, too.
+    """
     users = [
         ref_of(each)
         for each in objects
@@ -25,7 +28,8 @@ def unstopped(objects: Sequence[Json], claims: Collection[str], names: Collectio
                 str(ref), "uses a claim that is switched, and did not when the plan was made", _HINT
             )
     known = [ref_of(each) for each in objects if label(ref_of(each)) in names]
-    yield from pod_refusals(objects, claims, {*users, *known})
+    staying = [each for each in objects if "deletionTimestamp" not in each["metadata"]]
+    yield from pod_refusals(staying, claims, {*users, *known})
 
 
 def scaled_by(item: Json) -> str:

@@ -18,6 +18,12 @@ def test_what_the_plan_stops_is_no_reason() -> None:
     assert said(pod("ended-x", "media", "Failed"), pod("else", "cache")) == []
 
 
+def test_a_pod_that_is_going_is_waited_for() -> None:
+    going = owned(pod("safety-x", "media"), "Job", "drtool-safety-media")
+    going["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    assert said(going) == []
+
+
 def test_all_that_came_since_is_named_once() -> None:
     files = workload("Deployment", "files", pod=mounting("media"))
     found = said(
