@@ -5,10 +5,11 @@ from typing import Final
 
 from drtool.recovery.in_place import runs, stops_pods, uses
 from drtool.recovery.makers import pod_refusals
-from drtool.recovery.manifests.objects import Json, part, ref_of
+from drtool.recovery.manifests.objects import Json, kind_of, part, ref_of
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import label
 
+_POD: Final = ("", "Pod")
 _HINT: Final = "Stop it and resume; or undo this run, and plan again: then it is stopped, too."
 
 
@@ -28,7 +29,9 @@ def unstopped(objects: Sequence[Json], claims: Collection[str], names: Collectio
                 str(ref), "uses a claim that is switched, and did not when the plan was made", _HINT
             )
     known = [ref_of(each) for each in objects if label(ref_of(each)) in names]
-    staying = [each for each in objects if "deletionTimestamp" not in each["metadata"]]
+    staying = [
+        each for each in objects if kind_of(each) != _POD or "deletionTimestamp" not in each["metadata"]
+    ]
     yield from pod_refusals(staying, claims, {*users, *known})
 
 

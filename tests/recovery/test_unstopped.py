@@ -2,7 +2,7 @@
 
 from drtool.recovery.manifests.objects import Json
 from drtool.recovery.unstopped import scaled_by, unstopped
-from tests.recovery.captured import workload
+from tests.recovery.captured import captured, workload
 from tests.recovery.test_in_place import STANDING, cron_job, mounting, owned, pod
 
 PLANNED = ("apps/Deployment/web", "apps/Deployment/worker", "batch/CronJob/thumbnails")
@@ -22,6 +22,12 @@ def test_a_pod_that_is_going_is_waited_for() -> None:
     going = owned(pod("safety-x", "media"), "Job", "drtool-safety-media")
     going["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
     assert said(going) == []
+
+
+def test_what_makes_a_pod_is_known_by_a_job_that_is_going() -> None:
+    job = owned(captured("batch/v1", "Job", "thumbnails-2"), "CronJob", "thumbnails")
+    job["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    assert said(job, owned(pod("thumbnails-2-x", "media"), "Job", "thumbnails-2")) == []
 
 
 def test_all_that_came_since_is_named_once() -> None:
