@@ -1,15 +1,17 @@
 """A restore in place, planned: what stands in the cluster takes the place of what was captured of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
 
+from drtool.deploy.names import cron_job, follower
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.points import Inventory
 from drtool.operations.session import Session
 from drtool.policy.schema import Policy
-from drtool.recovery.in_place import beside_claims, in_place_of
+from drtool.policy.volumes import PostgresVolume
+from drtool.recovery.in_place import Switch, beside_claims, in_place_of
 from drtool.recovery.keepers import KINDS, Kept, kept
 from drtool.recovery.manifests.hold import unhold
 from drtool.recovery.manifests.objects import Json, kind_of, ref_of
@@ -40,7 +42,7 @@ def plan_in_place(
     objects = standing(look)
     told = told_of(session, inventories, choice)
     found = in_place_of(policy, choice.volumes, objects, told, request.wishes, request.now)
-    kept = kept_by(look, objects, map(label, found.stopped), (each.claim for each in found.switches))
+    kept = kept_by(look, policy, objects, map(label, found.stopped), found.switches)
     notes, against = (*found.notes, *kept.notes), (*found.refusals, *kept.refusals)
     found = replace(found, notes=notes, refusals=against)
     claims = [as_prepared(each) for each in beside_claims(found.switches)]
@@ -50,11 +52,29 @@ def plan_in_place(
     return made, working(objects, made) if isinstance(made, Plan) else {}, facts.cluster
 
 
-def kept_by(look: TargetLook, objects: Sequence[Json], names: Iterable[str], claims: Iterable[str]) -> Kept:
-    """Return what keeps those of objects that are called so, and claims, as somebody declared them."""
-    wanted = {*names, *(f"core/PersistentVolumeClaim/{claim}" for claim in claims)}
+def kept_by(
+    look: TargetLook,
+    policy: Policy,
+    objects: Sequence[Json],
+    stopped: Iterable[str],
+    switches: Iterable[Switch],
+) -> Kept:
+    """Return what keeps those of objects as somebody declared them that a switch stops, or deletes."""
+    wanted = {*stopped, *(name for each in switches for name in _deleted(policy, each))}
     items = [each for each in objects if label(ref_of(each)) in wanted]
     return kept(items, {kind: look.seen(*kind) for kind in KINDS})
+
+
+def _deleted(policy: Policy, switch: Switch) -> Iterator[str]:
+    """Yield what a switch deletes: the claim, and what backs a PostgreSQL up.
+
+    Were the latter made anew, the writer of the life before would mingle both lives.
+    """
+    yield f"core/PersistentVolumeClaim/{switch.claim}"
+    volume = policy.volume(switch.volume)
+    if isinstance(volume, PostgresVolume):
+        yield f"batch/CronJob/{cron_job(volume)}"
+        yield f"apps/Deployment/{follower(volume)}"
 
 
 def standing(look: TargetLook) -> list[Json]:

@@ -26,7 +26,7 @@ def refuse_changed(replay: Replay, names: Iterable[str]) -> None:
     """Return while nothing but names, which are stopped next, uses the claims. Raises Refused with all that does."""
     look = TargetLook(replay.cluster, replay.plan.target.context, replay.namespace)
     objects, claims = standing(look), {each.claim for each in replay.plan.in_place}
-    kept = kept_by(look, objects, [*names], claims)
+    kept = kept_by(look, replay.policy, objects, [*names], replay.plan.in_place)
     if found := [*unstopped(objects, claims, [*names]), *kept.refusals]:
         raise refused(found)
 

@@ -551,6 +551,33 @@ def test_a_controller_that_was_let_go_on_since_the_plan_is_refused_and_nothing_i
         found.both()
 
 
+def serve_flux(found: Scene) -> Json:
+    """Have Flux in the cluster; return its only Kustomization, which keeps what bears its marks."""
+    api, version = found.run.api, {"version": "v1"}
+    group = "kustomize.toolkit.fluxcd.io"
+    apps = captured(f"{group}/v1", "Kustomization", "apps", spec={}, metadata={"namespace": "flux-system"})
+    api.answers["/apis"]["groups"].append({"name": group, "preferredVersion": version, "versions": [version]})
+    kind = {"name": "kustomizations", "kind": "Kustomization", "namespaced": True, "verbs": ["list"]}
+    api.answers[f"/apis/{group}/v1"] = {"resources": [kind]}
+    api.collections[f"/apis/{group}/v1/kustomizations"] = [apps]
+    found.replay.cluster.forget_kinds()
+    return apps
+
+
+def test_what_backs_a_postgresql_up_may_not_be_made_anew_by_who_keeps_it(tmp_path: Path) -> None:
+    with scene(tmp_path) as found:
+        apps = serve_flux(found)
+        marks = {f"kustomize.toolkit.fluxcd.io/{key}": apps["metadata"][key] for key in ("name", "namespace")}
+        for each in OWN:
+            found.run.find(each["kind"], each["metadata"]["name"])["metadata"]["labels"] = marks
+        asked, names = changed(found), "CronJob drtool-backup-postgres, Deployment drtool-wal-follow-postgres"
+        with pytest.raises(Refused, match=f"Kustomization apps keeps {names}, and would"):
+            found.switch()
+        assert changed(found) == asked
+        apps["spec"]["suspend"] = True
+        found.both()
+
+
 def scaling(found: Scene, what: str, when: str, to: int = 1) -> list[str]:
     """Have KEDA scale a StatefulSet, once, as soon as an object called so is written; return when that was done."""
     done: list[str] = []
