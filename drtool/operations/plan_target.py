@@ -9,6 +9,7 @@ from drtool.recovery.manifests.objects import Json, Ref, part, spec_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.target import TargetCluster, TargetFacts
 from drtool.recovery.webhooks import fatal_hooks
+from drtool.sources.kubernetes.checkup import kubectl
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.faults import Forbidden
 
@@ -81,6 +82,10 @@ class TargetLook:
                     if versions is not None and version not in versions and "/" not in each["name"]:
                         versions.append(version)
         return {kind: tuple(versions) for kind, versions in found.items()}
+
+    def kubectl(self, namespace: str) -> str:
+        """Return how a statement begins that a person gives to the same cluster."""
+        return kubectl(self._context, namespace)
 
     def taken_ports(self, mine: Iterable[str]) -> dict[int, str]:
         """Return the node ports of all Services, but of those of the namespace that are called as in mine."""

@@ -5,7 +5,7 @@ person, for they may themselves be kept by others; whether that was done can be 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ KINDS: Final = (KEDA, ARGO, KUSTOMIZE, HELM)
 _TOLD: Final = {KEDA: "KEDA", ARGO: "Argo CD", KUSTOMIZE: "Flux", HELM: "Flux"}
 _PAUSED: Final = "autoscaling.keda.sh/paused"
 _COUNT: Final = "autoscaling.keda.sh/paused-replicas"
+_LET_BE: Final = {KUSTOMIZE: f"{KUSTOMIZE[0]}/reconcile", HELM: f"{HELM[0]}/driftDetection"}
 _TRACKED: Final = "argocd.argoproj.io/tracking-id"
 _INSTANCE: Final = (
     "argocd.argoproj.io/instance"  # app.kubernetes.io/instance is set by whomever, and proves nothing
@@ -37,8 +38,16 @@ class Kept:
     notes: tuple[str, ...] = ()
 
 
-def kept(items: Sequence[Json], keepers: Mapping[tuple[str, str], Sequence[Json] | None]) -> Kept:
-    """Return what keepers, by kind, do to items. None for a kind that may not be read."""
+def kept(
+    stopped: Sequence[Json],
+    deleted: Sequence[Json],
+    keepers: Mapping[tuple[str, str], Sequence[Json] | None],
+    kubectl: Callable[[str], str],
+) -> Kept:
+    """Return what keepers, by kind, do to what is stopped and what is deleted. None for a kind that may not be read.
+
+    kubectl says how a statement begins that acts on a namespace.
+    """
     refusals: list[Refusal] = []
     notes: list[str] = []
     for kind in KINDS:
@@ -47,21 +56,36 @@ def kept(items: Sequence[Json], keepers: Mapping[tuple[str, str], Sequence[Json]
             notes.append(
                 f"{_TOLD[kind]}: you may not list its {kind[1]}s, so nobody knows whether one keeps what is stopped"
             )
+        # What is deleted takes its own word for it along, and is made anew.
+        items = [*(each for each in stopped if not _is_let_be(kind, each)), *deleted]
         for keeper in found or ():
-            names = sorted(str(ref_of(each)) for each in items if _keeps(kind, keeper, each))
+            names = ", ".join(sorted(str(ref_of(each)) for each in items if _keeps(kind, keeper, each)))
             if names and _is_paused(kind, keeper):
                 notes.append(f"{ref_of(keeper)} is paused: let it go on once this run has ended")
+            elif names and (waits_for := _waits_for(kind, keeper)):
+                notes.append(
+                    f"{ref_of(keeper)} keeps {names}, and applies that with {waits_for} only: see that none comes "
+                    "until this run has ended"
+                )
             elif names:
-                said = f"keeps {', '.join(names)}, and would start or apply that again in the middle of the switch"
-                refusals.append(Refusal(str(ref_of(keeper)), said, _way(kind, keeper)))
-        for item in items:
-            notes += [
-                f"{ref_of(item)} is marked as kept by {kind[1]} {name}, which is not to be seen here: see that it is "
-                "paused where it is"
-                for name in sorted({*_marks(kind, item)})
-                if not any(_keeps(kind, each, item) for each in found or ())
-            ]
+                said = f"keeps {names}, and would start or apply that again in the middle of the switch"
+                refusals.append(Refusal(str(ref_of(keeper)), said, _way(kind, keeper, kubectl)))
+        notes += [note for item in items for note in _unseen(kind, item, found or ())]
     return Kept(tuple(sorted(refusals)), tuple(notes))
+
+
+def _unseen(kind: tuple[str, str], item: Json, keepers: Sequence[Json]) -> Iterator[str]:
+    """Yield by what an object says that it is kept, where that is none of keepers."""
+    if any(_keeps(kind, each, item) for each in keepers):
+        return
+    for name in sorted({*_marks(kind, item)}):
+        away = [each for each in keepers if kind == ARGO and name in _names(each)]
+        why = (
+            "which acts on another cluster by its destination: see that this is so, and that one"
+            if away
+            else "which is not to be seen here: see that it"
+        )
+        yield f"{ref_of(item)} is marked as kept by {kind[1]} {name}, {why} is paused where it is"
 
 
 def keeper_notes(objects: Iterable[Json]) -> Iterator[str]:
@@ -88,15 +112,24 @@ def _keeps(kind: tuple[str, str], keeper: Json, item: Json) -> bool:
         is_it = (*kind_of(item), item["metadata"]["name"]) == (wanted[0].rpartition("/")[0], *wanted[1:])
         return is_it and namespace == item["metadata"].get("namespace")
     if kind == ARGO:
-        return bool({name, f"{namespace}_{name}"} & {*_marks(kind, item)}) or _lists(keeper, item)
+        return _is_here(keeper) and (bool(_names(keeper) & {*_marks(kind, item)}) or _lists(keeper, item))
     return f"{namespace}/{name}" in _marks(kind, item)
 
 
-def _lists(application: Json, item: Json) -> bool:
-    """Return whether an Application of this cluster says that it manages an object."""
+def _names(application: Json) -> set[str]:
+    """Return what an Application is called in the marks of what it keeps."""
+    name, namespace = application["metadata"]["name"], application["metadata"].get("namespace")
+    return {name, f"{namespace}_{name}"}
+
+
+def _is_here(application: Json) -> bool:
+    """Return whether an Application acts on the cluster that it is in itself; one of its name may act on this one."""
     where = part(application, "spec", "destination")
-    if not {where.get("server"), where.get("name")} & {*_HERE}:
-        return False
+    return bool({where.get("server"), where.get("name")} & {*_HERE})
+
+
+def _lists(application: Json, item: Json) -> bool:
+    """Return whether an Application says that it manages an object."""
     wanted = (*ref_of(item), item["metadata"].get("namespace"))
     listed = part(application, "status").get("resources") or []
     return any(
@@ -130,16 +163,35 @@ def _is_paused(kind: tuple[str, str], keeper: Json) -> bool:
     return spec_of(keeper).get("suspend") is True
 
 
-def _way(kind: tuple[str, str], keeper: Json) -> str:
+def _waits_for(kind: tuple[str, str], keeper: Json) -> str:
+    """Return what has to come before a keeper applies anything; empty for one that mends whatever was changed."""
+    if kind == ARGO and part(keeper, "spec", "syncPolicy", "automated").get("selfHeal") is not True:
+        return "a new commit"
+    if kind == HELM and part(keeper, "spec", "driftDetection").get("mode") != "enabled":
+        return "a new chart or other values"
+    return ""
+
+
+def _is_let_be(kind: tuple[str, str], item: Json) -> bool:
+    """Return whether an object itself says to Flux that it is not to be mended."""
+    return kind in _LET_BE and "disabled" in (
+        annotations_of(item).get(_LET_BE[kind]),
+        part(item, "metadata", "labels").get(_LET_BE[kind]),
+    )
+
+
+def _way(kind: tuple[str, str], keeper: Json, kubectl: Callable[[str], str]) -> str:
     """Return how a person pauses a keeper, and what is to be undone afterwards."""
-    name, within = keeper["metadata"]["name"], f"--namespace {keeper['metadata'].get('namespace')}"
+    name, begins = keeper["metadata"]["name"], kubectl(keeper["metadata"].get("namespace", ""))
     if kind == KEDA:
         changes = f"{_PAUSED}=true {_COUNT}-" if _COUNT in annotations_of(keeper) else f"{_PAUSED}=true"
-        return f"Pause it with `kubectl {within} annotate --overwrite scaledobject {name} {changes}`, and plan again."
+        return f"Pause it with `{begins} annotate --overwrite scaledobject {name} {changes}`, and plan again."
+    what, patch = f"{kind[1].lower()}s.{kind[0]}", '{"spec":{"suspend":true}}'
     if kind == ARGO:
         patch = '{"spec":{"syncPolicy":{"automated":null}}}'
-        owner = controller_of(keeper)
-        where = f" Its {owner['kind']} {owner['name']} must not set that again." if owner else ""
-        done = f"kubectl {within} patch applications.argoproj.io {name} --type merge --patch '{patch}'"
-        return f"Stop its automated sync with `{done}`, and plan again.{where}"
-    return f"Pause it with `flux suspend {kind[1].lower()} {name} {within}`, and plan again."
+    done = f"`{begins} patch {what} {name} --type merge --patch '{patch}'`, and plan again."
+    if kind != ARGO:
+        return f"Pause it with {done}"
+    owner = controller_of(keeper)
+    where = f" Its {owner['kind']} {owner['name']} must not set that again." if owner else ""
+    return f"Stop its automated sync with {done}{where}"

@@ -14,6 +14,13 @@ FLUX = "kustomize.toolkit.fluxcd.io"
 TRACKED = "argocd.argoproj.io/tracking-id"
 
 
+SUSPEND = """--type merge --patch '{"spec":{"suspend":true}}'"""
+
+
+def begins(namespace: str) -> str:
+    return f"kubectl --context=prod --namespace={namespace}"
+
+
 def marked(item: Json, *, labels: Mapping[str, str] | None = None, **annotations: Any) -> Json:
     metadata = {**item["metadata"], "labels": dict(labels or {}), "annotations": annotations}
     return {**item, "metadata": metadata}
@@ -52,11 +59,14 @@ def of_flux(kind: tuple[str, str], item: Json = WEB) -> Json:
     return marked(item, labels={f"{kind[0]}/name": "apps", f"{kind[0]}/namespace": "flux-system"})
 
 
-def found(kind: tuple[str, str], *keepers: Json, items: Sequence[Json] = (WEB,)) -> Kept:
-    return kept(items, {kind: keepers})
+def found(
+    kind: tuple[str, str], *keepers: Json, items: Sequence[Json] = (WEB,), deleted: Sequence[Json] = ()
+) -> Kept:
+    return kept(items, deleted, {kind: keepers}, begins)
 
 
-SYNCED: Any = {"syncPolicy": {"automated": {}}}
+SYNCED: Any = {"syncPolicy": {"automated": {"selfHeal": True}}}
+CORRECTED: Any = {"driftDetection": {"mode": "enabled"}}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +76,7 @@ SYNCED: Any = {"syncPolicy": {"automated": {}}}
             KEDA,
             scaled(),
             WEB,
-            "kubectl --namespace shop annotate --overwrite scaledobject by-load autoscaling.keda.sh/paused=true`",
+            f"`{begins('shop')} annotate --overwrite scaledobject by-load autoscaling.keda.sh/paused=true`",
         ),
         (
             KEDA,
@@ -78,29 +88,39 @@ SYNCED: Any = {"syncPolicy": {"automated": {}}}
             KEDA,
             scaled(apiVersion="apps/v1", kind="StatefulSet"),
             workload("StatefulSet", "web"),
-            "kubectl --namespace shop annotate",
+            "kubectl --context=prod --namespace=shop annotate",
         ),
         (
             ARGO,
             application(**SYNCED),
             tracked("shop"),
-            "kubectl --namespace argocd patch applications.argoproj.io shop --type merge",
+            "kubectl --context=prod --namespace=argocd patch applications.argoproj.io shop --type merge",
         ),
-        (ARGO, application("team", **SYNCED), tracked("team_shop"), "kubectl --namespace team patch"),
-        (ARGO, application(listed=["web"], **SYNCED), WEB, "kubectl --namespace argocd patch"),
+        (
+            ARGO,
+            application("team", **SYNCED),
+            tracked("team_shop"),
+            "kubectl --context=prod --namespace=team patch",
+        ),
+        (ARGO, application(listed=["web"], **SYNCED), WEB, "kubectl --context=prod --namespace=argocd patch"),
         (
             ARGO,
             application(**SYNCED),
             marked(WEB, labels={"argocd.argoproj.io/instance": "shop"}),
-            "kubectl --namespace argocd patch",
+            "kubectl --context=prod --namespace=argocd patch",
         ),
         (
             KUSTOMIZE,
             flux(KUSTOMIZE),
             of_flux(KUSTOMIZE),
-            "flux suspend kustomization apps --namespace flux-s",
+            f"`{begins('flux-system')} patch kustomizations.kustomize.toolkit.fluxcd.io apps {SUSPEND}`",
         ),
-        (HELM, flux(HELM, suspend=False), of_flux(HELM, claim("media")), "flux suspend helmrelease apps"),
+        (
+            HELM,
+            flux(HELM, suspend=False, **CORRECTED),
+            of_flux(HELM, claim("media")),
+            "patch helmreleases.helm.toolkit.fluxcd.io apps",
+        ),
     ],
 )
 def test_what_is_kept_is_refused_with_the_command_that_pauses_it(
@@ -123,7 +143,7 @@ def test_what_is_kept_is_refused_with_the_command_that_pauses_it(
         (ARGO, application(), tracked("shop")),
         (ARGO, application(syncPolicy={"automated": {"enabled": False}}), tracked("shop")),
         (KUSTOMIZE, flux(KUSTOMIZE, suspend=True), of_flux(KUSTOMIZE)),
-        (HELM, flux(HELM, suspend=True), of_flux(HELM)),
+        (HELM, flux(HELM, suspend=True, **CORRECTED), of_flux(HELM)),
     ],
 )
 def test_what_is_paused_is_no_reason_and_is_told(kind: tuple[str, str], keeper: Json, item: Json) -> None:
@@ -132,6 +152,50 @@ def test_what_is_paused_is_no_reason_and_is_told(kind: tuple[str, str], keeper: 
     assert not said.refusals
     name = f"{keeper['kind']} {keeper['metadata']['name']}"
     assert said.notes == (f"{name} is paused: let it go on once this run has ended",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keeper", "item", "what"),
+    [
+        (ARGO, application(syncPolicy={"automated": {}}), tracked("shop"), "a new commit"),
+        (ARGO, application(syncPolicy={"automated": {"selfHeal": False}}), tracked("shop"), "a new commit"),
+        (HELM, flux(HELM), of_flux(HELM), "a new chart or other values"),
+        (HELM, flux(HELM, driftDetection={"mode": "warn"}), of_flux(HELM), "a new chart or other values"),
+    ],
+)
+def test_who_mends_nothing_that_was_changed_in_place_is_only_told(
+    kind: tuple[str, str], keeper: Json, item: Json, what: str
+) -> None:
+    said = found(kind, keeper, items=[item], deleted=[of_flux(kind, claim("media"))])
+
+    assert not said.refusals
+    [note] = said.notes
+    assert note.startswith(f"{keeper['kind']} {keeper['metadata']['name']} keeps Deployment web")
+    assert note.endswith(f"applies that with {what} only: see that none comes until this run has ended")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(KUSTOMIZE, f"{KUSTOMIZE[0]}/reconcile"), (HELM, f"{HELM[0]}/driftDetection")],
+)
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+def test_what_flux_is_told_to_let_be_is_not_kept_unless_it_is_deleted(
+    kind: tuple[str, str], name: str, field: str
+) -> None:
+    item, keeper = of_flux(kind), flux(kind, **CORRECTED)
+    item["metadata"][field][name] = "disabled"
+    assert found(kind, keeper, items=[item]) == Kept()
+    assert found(kind, items=[item]) == Kept()
+    assert found(kind, keeper, items=(), deleted=[item]).refusals
+    item["metadata"][field][name] = "enabled"
+    assert found(kind, keeper, items=[item]).refusals
+
+
+def test_an_application_of_that_name_for_another_cluster_is_no_reason_and_told() -> None:
+    said = found(ARGO, application(server="https://elsewhere", **SYNCED), items=[tracked("shop")])
+    assert not said.refusals
+    [note] = said.notes
+    assert "is marked as kept by Application shop, which acts on another cluster by its destination" in note
 
 
 @pytest.mark.parametrize(
@@ -164,7 +228,7 @@ def test_what_is_kept_from_elsewhere_is_told(kind: tuple[str, str], item: Json, 
 
 
 def test_who_may_not_look_is_told_that_nobody_knows() -> None:
-    said = kept([WEB], {KEDA: None})
+    said = kept([WEB], [], {KEDA: None}, begins)
     assert not said.refusals
     assert [note for note in said.notes if note.startswith("KEDA: you may not list its ScaledObjects")]
 

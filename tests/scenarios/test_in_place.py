@@ -88,7 +88,8 @@ def test_what_flux_keeps_is_refused_until_it_is_paused(shop: tuple[Commands, str
 
     said = plan(shop, "media", "--in-place", code=5).out
     assert "Kustomization apps keeps Deployment web, PersistentVolumeClaim media, and would" in said
-    assert "`flux suspend kustomization apps --namespace flux-system`" in said
+    assert "--namespace=flux-system patch kustomizations.kustomize.toolkit.fluxcd.io apps" in said
+    assert "`kubectl --context=" in said
     apps["spec"]["suspend"] = True
     assert "Kustomization apps is paused: let it go on" in plan(shop, "media", "--in-place").out
     target.forbidden.add(path)
