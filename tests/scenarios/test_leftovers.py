@@ -1,5 +1,6 @@
 """What a killed run left beside what it restored: taken away by who goes on, undoes or comes later; else named."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,7 +102,10 @@ def test_of_a_run_that_may_be_gone_on_with_it_is_named_to_who_begins_another(way
     told = " ".join(begun_anew(way).err.split())
 
     assert f"run {run} left Pod drtool-once-" in told
-    assert "delete pods,secrets,networkpolicies.networking.k8s.io --selector " in told
+    assert re.search(
+        r"`kubectl --context=\S+ --namespace=shop delete pods,secrets,networkpolicies.networking.k8s.io --selector ",
+        told,
+    )
     assert f"'{RUN_LABEL}={run},app.kubernetes.io/component in (mover,once)'" in told
     assert "run of-another-repository left" in told
     for each in (run, "of-another-repository"):

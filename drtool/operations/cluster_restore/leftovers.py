@@ -15,6 +15,7 @@ from drtool.operations.cluster_restore.journal import begun_about, known_runs
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Replay
 from drtool.operations.session import Session
 from drtool.recovery.manifests.objects import Json, part
+from drtool.sources.kubernetes.checkup import kubectl
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.known import JOBS, NETWORK_POLICIES, PODS, SECRETS
 from drtool.sources.kubernetes.writing import delete
@@ -26,7 +27,7 @@ _NAMED: Final = 3  # objects; the statement takes all of them
 Left = tuple[Resource, str]
 
 
-def tell_left(session: Session, cluster: Cluster, namespace: str) -> None:
+def tell_left(session: Session, cluster: Cluster, context: str, namespace: str) -> None:
     """Say what runs left behind that may still be gone on with, or that this repository does not know."""
     left = _left_in(cluster, namespace)
     over = _over(session, left)
@@ -35,7 +36,7 @@ def tell_left(session: Session, cluster: Cluster, namespace: str) -> None:
         selector = f"{RUN_LABEL}={run},{COMPONENT} in ({','.join(_COMPONENTS)})"
         session.world.progress.note(
             f"run {run} left {_told(left[run])} behind in namespace {namespace}; if nobody goes on with it, "
-            f"`kubectl --namespace {namespace} delete {kinds} --selector '{selector}'` takes that away"
+            f"`{kubectl(context, namespace)} delete {kinds} --selector '{selector}'` takes that away"
         )
 
 

@@ -110,7 +110,7 @@ def run_cluster_restore(
                 refuse_unready(session, made.result.plan, made.policy, request.enrolment)
             for each in unended_runs(session, session.repository.store.now() - RUNS_SINCE):
                 session.world.progress.note(str(each))
-            tell_left(session, cluster, made.result.plan.namespace[1])
+            tell_left(session, cluster, request.context, made.result.plan.namespace[1])
             confirm(_challenge(made.result.plan))
             replay = _begin(session, cluster, made, request)
         try:
