@@ -122,7 +122,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     preparation = prepared_of(captured, wishes, namespace, look)
     objects, alone = by_label(preparation.objects), Alone()
     if is_alone(policy, wishes):
-        alone, objects = plan_alone(session, look, policy, choice, inventories)
+        alone, objects = plan_alone(session, look, policy, choice, inventories, enrol=wishes.enrol)
     claims = {
         *(claim["metadata"]["name"] for _, claim in alone.claims),
         *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),

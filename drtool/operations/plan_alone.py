@@ -1,6 +1,6 @@
 """Volumes planned without objects: what stands in the target says where they go, and may not be in their way."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from drtool.deploy.names import cron_job, follower
@@ -12,6 +12,7 @@ from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume
 from drtool.recovery.alone import Alone, alone_of
 from drtool.recovery.disk import refuse_tight
+from drtool.recovery.in_place import runs
 from drtool.recovery.manifests.objects import Json, kind_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.plan import Plan
@@ -21,13 +22,23 @@ from drtool.recovery.target import TargetFacts
 
 
 def plan_alone(
-    session: Session, look: TargetLook, policy: Policy, choice: Choice, inventories: Mapping[str, Inventory]
+    session: Session,
+    look: TargetLook,
+    policy: Policy,
+    choice: Choice,
+    inventories: Mapping[str, Inventory],
+    *,
+    enrol: bool,
 ) -> tuple[Alone, Mapping[str, Prepared]]:
-    """Return where the volumes go that were chosen, and what a run works with, by the names that steps have."""
+    """Return where the volumes go that were chosen, and what a run works with, by the names that steps have.
+
+    enrol: a new writer takes a first backup in the end.
+    """
     objects = standing(look)
-    alone = alone_of(policy, choice.volumes, objects, told_of(session, inventories, choice))
-    against = _backed_up(policy, choice, objects)
-    return replace(alone, refusals=(*alone.refusals, *against)), without_claims(objects)
+    alone = alone_of(policy, choice.volumes, objects, told_of(session, inventories, choice), enrol=enrol)
+    own = _backed_up(policy, choice, objects, look)
+    refusals, notes = (*alone.refusals, *own.refusals), (*alone.notes, *own.notes)
+    return replace(alone, refusals=refusals, notes=notes), without_claims(objects)
 
 
 def with_alone(
@@ -40,18 +51,31 @@ def with_alone(
     return (*made, *tight)
 
 
-def _backed_up(policy: Policy, choice: Choice, objects: Sequence[Json]) -> Iterator[Refusal]:
-    """Yield what backs up a PostgreSQL that comes back: it lives another life then, and both would mingle."""
-    there = {(*kind_of(each), each["metadata"]["name"]) for each in objects}
+def _backed_up(policy: Policy, choice: Choice, objects: Sequence[Json], look: TargetLook) -> Alone:
+    """Return what backs up a PostgreSQL that comes back: it lives another life then, and both would mingle.
+
+    What is at rest keeps nothing from coming back, and may be set to work again.
+    """
+    there = {(*kind_of(each), each["metadata"]["name"]): each for each in objects}
+    refusals: list[Refusal] = []
+    notes: list[str] = []
     for volume in (policy.volume(each.volume) for each in choice.volumes):
         if not isinstance(volume, PostgresVolume):
             continue
         own = (("apps", "Deployment", follower(volume)), ("batch", "CronJob", cron_job(volume)))
         for group, kind, name in own:
-            if (group, kind, name) in there:
-                yield Refusal(
-                    f"{kind} {name}",
-                    f"backs up the life of volume {volume.name} that this restore ends",
-                    f"Delete it: `kubectl delete {kind.lower()} {name}`; once the database is back, a new writer is "
-                    "enrolled. --in-place does both where the system runs.",
+            found = there.get((group, kind, name))
+            if found is None:
+                continue
+            done = f"`{look.kubectl(found['metadata']['namespace'])} delete {kind.lower()} {name}`"
+            if runs(found):
+                said = f"backs up the life of volume {volume.name} that this restore ends"
+                hint = f"Delete it: {done}; once the database is back, a new writer is enrolled."
+                hint += " --in-place does both where the system runs."
+                refusals.append(Refusal(f"{kind} {name}", said, hint))
+            else:
+                notes.append(
+                    f"{kind} {name} is at rest, and has the writer of the life of volume {volume.name} that this "
+                    f"restore ends: delete it before somebody starts it, by {done}"
                 )
+    return Alone((), tuple(refusals), tuple(notes))

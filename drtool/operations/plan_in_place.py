@@ -60,10 +60,10 @@ def kept_by(
     switches: Iterable[Switch],
 ) -> Kept:
     """Return what keeps those of objects as somebody declared them that a switch stops, or deletes."""
-    deleted = {name for each in switches for name in _deleted(policy, each)}
-    by_name = {label(ref_of(each)): each for each in objects}
-    found, gone = ([by_name[name] for name in by_name if name in names] for names in ({*stopped}, deleted))
-    return kept(found, gone, {kind: look.seen(*kind) for kind in KINDS}, look.kubectl)
+    names, gone = {*stopped}, {name for each in switches for name in _deleted(policy, each)}
+    stays = [each for each in objects if label(ref_of(each)) in names]
+    goes = [each for each in objects if label(ref_of(each)) in gone]
+    return kept(stays, goes, {kind: look.seen(*kind) for kind in KINDS}, look.kubectl)
 
 
 def _deleted(policy: Policy, switch: Switch) -> Iterator[str]:

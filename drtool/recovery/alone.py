@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from drtool.policy.schema import Policy
-from drtool.policy.volumes import RedisVolume
+from drtool.policy.volumes import PostgresVolume, RedisVolume
 from drtool.recovery.hosts import workloads_of
-from drtool.recovery.in_place import uses
+from drtool.recovery.in_place import claims_of_other_pods, uses
 from drtool.recovery.manifests.objects import Json, kind_of, ref_of
 from drtool.recovery.places import Place, place_of
 from drtool.recovery.points import VolumePoint
@@ -41,8 +41,13 @@ def alone_of(
     volumes: Iterable[VolumePoint],
     objects: Sequence[Json],
     told: Mapping[str, Mapping[str, Any]],
+    *,
+    enrol: bool = False,
 ) -> Alone:
-    """Return where volumes go among objects, which stand in the target. told is what points tell of their servers."""
+    """Return where volumes go among objects, which stand in the target. told is what points tell of their servers.
+
+    enrol: a new writer takes a first backup in the end.
+    """
     there = {each["metadata"]["name"]: each for each in objects if kind_of(each) == _CLAIM}
     claims: list[tuple[VolumePoint, Json]] = []
     refusals: list[Refusal] = []
@@ -55,6 +60,13 @@ def alone_of(
         if claim is not None and claim in there:
             claims.append((each, there[claim]))
             notes.append(_left(each.volume, claim, objects))
+            notes += _other_lives(policy, each.volume, claim, objects)
+    servers = [each.volume for each, _ in claims if _is_served(policy, each.volume)]
+    if enrol and servers:
+        notes.append(
+            f"the first backup ends this run as long as {', '.join(servers)} cannot be reached, and nothing is started "
+            "here: start each once its data is proven, or start them after that end, and go on with --resume"
+        )
     return Alone(tuple(claims), tuple(refusals), tuple(notes))
 
 
@@ -87,3 +99,17 @@ def _left(name: str, claim: str, objects: Sequence[Json]) -> str:
         f"start {', '.join(sorted(users))} once it is back" if users else "nothing is made yet that uses it"
     )
     return f"volume {name}: it goes into claim {claim} as that stands, which has to be empty; {then}"
+
+
+def _other_lives(policy: Policy, name: str, claim: str, objects: Sequence[Json]) -> Iterator[str]:
+    """Yield the claims of a server's other pods: nothing fills them, and a standby would go on with what is there."""
+    if _is_served(policy, name):
+        for owner, other in claims_of_other_pods(claim, objects):
+            yield (
+                f"volume {name}: claim {other['metadata']['name']} of another pod of {owner} stays as it is: if it has "
+                "the life before, delete it once the data is back, before that pod starts"
+            )
+
+
+def _is_served(policy: Policy, name: str) -> bool:
+    return isinstance(policy.volume(name), PostgresVolume | RedisVolume)

@@ -109,6 +109,17 @@ def uses(item: Json, claim: str) -> bool:
     return claim in named or _ordinal(item, claim) is not None
 
 
+def claims_of_other_pods(claim: str, objects: Sequence[Json]) -> Iterator[tuple[Ref, Json]]:
+    """Yield the StatefulSet that a claim was made for, with each claim that has a volume for another pod of it."""
+    stem = claim.rpartition("-")[0]
+    claims = [each for each in objects if kind_of(each) == _CLAIM and spec_of(each).get("volumeName")]
+    for item in (each for each in objects if _ordinal(each, claim) is not None):
+        for other in claims:
+            name = str(other["metadata"]["name"])
+            if name != claim and name.rpartition("-")[0] == stem and _ordinal(item, name) is not None:
+                yield ref_of(item), other
+
+
 def beside_claims(switches: Iterable[Switch]) -> Iterator[Json]:
     """Yield the new claims that are filled, as they are made beside the old ones."""
     for each in (switch for switch in switches if switch.beside):
@@ -161,14 +172,8 @@ def _clones(policy: Policy, first: Switch, objects: Sequence[Json]) -> Iterator[
     """Yield the claims of a PostgreSQL's other pods of the same StatefulSet: they hold another life from then on."""
     if not isinstance(policy.volume(first.volume), PostgresVolume):
         return
-    stem = first.claim.rpartition("-")[0]
-    for item in (each for each in objects if _ordinal(each, first.claim) is not None):
-        for claim in (
-            each for each in objects if kind_of(each) == _CLAIM and spec_of(each).get("volumeName")
-        ):
-            name = str(claim["metadata"]["name"])
-            if name != first.claim and name.rpartition("-")[0] == stem and _ordinal(item, name) is not None:
-                yield Switch(first.volume, name, "", _anew(claim))
+    for _, claim in claims_of_other_pods(first.claim, objects):
+        yield Switch(first.volume, claim["metadata"]["name"], "", _anew(claim))
 
 
 def _anew(claim: Json) -> Json:

@@ -11,19 +11,23 @@ from drtool.recovery.alone import Alone, alone_of, is_alone
 from drtool.recovery.manifests.objects import Json
 from drtool.recovery.points import choose_points
 from drtool.recovery.wishes import Wishes
-from tests.recovery.captured import workload
+from tests.recovery.captured import claim, workload
 from tests.recovery.stage import NOW, POINTS, POLICY, policy
-from tests.recovery.test_in_place import DB, REDIS, STANDING, without
+from tests.recovery.test_in_place import DB, REDIS, STANDING, bound, without
 
 MOVED = {"postgres": {"settings": {"data_directory": "/srv/data"}}}
 
 
 def alone(
-    *volumes: str, objects: Sequence[Json] = STANDING, of: Policy | None = None, told: Any = None
+    *volumes: str,
+    objects: Sequence[Json] = STANDING,
+    of: Policy | None = None,
+    told: Any = None,
+    enrol: bool = False,
 ) -> Alone:
     promised = of or policy()
     choice = choose_points(promised, POINTS, Wishes(volumes=volumes), NOW)
-    return alone_of(promised, choice.volumes, objects, told or {})
+    return alone_of(promised, choice.volumes, objects, told or {}, enrol=enrol)
 
 
 def reasons(*volumes: str, **options: Any) -> list[str]:
@@ -43,6 +47,21 @@ def test_volumes_go_into_the_claims_that_stand_and_who_starts_what_uses_them_is_
         "start StatefulSet redis once it is back",
         "start Deployment idle, Deployment web, Deployment worker once it is back",
     ]
+
+
+def test_claims_of_other_pods_that_may_have_the_life_before_are_named() -> None:
+    found = alone("postgres", "media", objects=[*STANDING, *bound("data-db-1"), claim("data-db-x")])
+
+    [note] = [note for note in found.notes if "the life before" in note]
+    assert note.startswith("volume postgres: claim data-db-1 of another pod of StatefulSet db stays as it is")
+    assert not [note for note in alone("postgres").notes if "the life before" in note]
+
+
+def test_where_the_first_backup_cannot_reach_its_server_is_said() -> None:
+    said = "the first backup ends this run as long as postgres, redis cannot be reached"
+    assert alone("postgres", "media", "redis", enrol=True).notes[-1].startswith(said)
+    assert not [note for note in alone("postgres", "redis").notes if "the first backup" in note]
+    assert not [note for note in alone("media", enrol=True).notes if "the first backup" in note]
 
 
 def test_where_there_is_no_claim_the_way_is_named() -> None:

@@ -66,12 +66,20 @@ def empty() -> Api:
     return api
 
 
-def run_plan(environment: Mapping[str, str | None], *arguments: object, code: int = 0) -> Said:
-    """Run `drtool plan` against the cluster of environment's KUBECONFIG. What speaks against a plan is no error."""
+def run_plan(
+    environment: Mapping[str, str | None],
+    *arguments: object,
+    code: int = 0,
+    verb: tuple[str, ...] = ("plan",),
+) -> Said:
+    """Run `drtool plan`, or verb, against the cluster of environment's KUBECONFIG.
+
+    What speaks against a plan is no error.
+    """
     others = {"DRTOOL_POLICY": None, "DRTOOL_BUNDLE": None}
     found = CliRunner().invoke(
         command,
-        ["plan", "--to-cluster", "here", *map(str, arguments)],
+        [*verb, "--to-cluster", "here", *map(str, arguments)],
         prog_name="drtool",
         env={**others, **environment},
     )

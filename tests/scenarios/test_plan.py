@@ -1,6 +1,7 @@
 """The way back into a cluster, planned from the command line: out of one API server of the tests, into another."""
 
 import json
+import re
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -465,10 +466,12 @@ def test_a_policy_that_is_given_is_heeded_and_claims_of_files_are_looked_at(
     assert "to which namespace" in stage("--policy", policy, code=2).error["message"]
 
 
-def plan_of(drtool: Commands, *arguments: object, code: int = 0) -> dict[str, Any]:
+def plan_of(
+    drtool: Commands, *arguments: object, code: int = 0, verb: tuple[str, ...] = ("plan",)
+) -> dict[str, Any]:
     """Return what is planned with a policy and the kit."""
     keys = {"DRTOOL_POLICY": str(drtool.policy), "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
-    said = run_plan({**drtool.environment, **keys}, *arguments, "--json", code=code)
+    said = run_plan({**drtool.environment, **keys}, *arguments, "--json", code=code, verb=verb)
     drtool.said.append(said.out + said.err)
     found: dict[str, Any] = said.value.get("plan", said.value)
     return found
@@ -511,6 +514,8 @@ def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
         newest = plan_of(drtool)
         earlier = plan_of(drtool, "--at", system.when_filled.isoformat())
         behind = plan_of(drtool, "--as-of", "x", code=2)
+        new = ("--admin-key-file", drtool.kit, "--writer-secrets", tmp_path)
+        enrolled = plan_of(drtool, *new, verb=("restore", "--dry-run"))
 
     assert [each["volume"] for each in newest["volumes"]] == ["postgres", "redis"]
     assert newest["volumes"][0]["target"] is None
@@ -518,6 +523,7 @@ def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
     assert [note.partition(";")[2] for note in newest["notes"]] == [
         *(" start Deployment db once it is back", " start Deployment redis once it is back"),
     ]
+    assert "the first backup ends this run as long as postgres, redis cannot" in enrolled["notes"][-1]
     assert "not the WAL that came after the head" in behind["error"]["message"]
     postgres, redis = earlier["volumes"]
     assert (postgres["moment"], postgres["loss_seconds"]) == (postgres["target"], 0.0)
@@ -537,6 +543,11 @@ def test_servers_alone_are_refused_where_they_run_are_backed_up_are_watched_or_a
         target.collections[at("pods")] = []
         put(target, at("deployments", "apps"), item("drtool-wal-follow-postgres", spec={}))
         followed = plan_of(drtool, code=5)
+        serve(target, "batch", "CronJob", "cronjobs", namespaced=True)
+        suspended = item("drtool-backup-postgres", spec={"suspend": True})
+        target.collections[at("cronjobs", "batch")] = [suspended]
+        target.collections[at("deployments", "apps")][-1]["spec"] = {"replicas": 0}
+        at_rest = plan_of(drtool)
         sentinel = drtool.but("redis", host=None, sentinel={"service": "s", "master": "m"})
         watched = plan_of(sentinel, "redis", code=5)
         target.collections[at("deployments", "apps")] = []
@@ -547,6 +558,12 @@ def test_servers_alone_are_refused_where_they_run_are_backed_up_are_watched_or_a
     [refusal] = followed["refusals"]
     assert refusal["about"] == "Deployment drtool-wal-follow-postgres"
     assert "the life of volume postgres" in refusal["message"]
+    assert re.search(
+        r"`kubectl --context=\S+ --namespace=shop delete deployment drtool-wal-follow-postgres`",
+        refusal["hint"],
+    )
+    names = ("Deployment drtool-wal-follow-postgres", "CronJob drtool-backup-postgres")
+    assert [note.partition(" is at rest")[0] for note in at_rest["notes"] if "is at rest" in note] == [*names]
     assert "is found by Sentinels" in watched["refusals"][0]["message"]
     assert [each["message"].partition(",")[0] for each in nowhere["refusals"]] == [
         *("is reached as db.shop.svc", "is reached as redis"),
