@@ -200,14 +200,14 @@ def _save_one(writer: Writer, artifact: Artifact | Reference, progress: Progress
     """Write one artifact, or refer to it as it was; keep its stat record for the next run."""
     match artifact:
         case Known(path, entry):
-            stored = writer.refer(path, entry, artifact.places)
+            writer.refer(path, entry, artifact.kept)
         case Artifact(path, entry):
             stream = _counted(artifact.stream, progress)
             stored = writer.save(path, entry, stream, size=artifact.size, chunk_size=artifact.chunk_size)
+            if artifact.stat is not None:
+                writer.remember(path, stored, artifact.stat)
         case _:
             raise Corrupt(f"{artifact.path}: a reference that was not asked for")
-    if artifact.stat is not None:
-        writer.remember(artifact.path, stored, artifact.stat)
 
 
 def _refuse_late(session: Session, volume: Volume, start: datetime, name: str) -> None:

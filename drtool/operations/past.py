@@ -8,8 +8,8 @@ from typing import Any
 
 from drtool.operations.session import Session
 from drtool.policy.volumes import Volume
-from drtool.repository.dedup import Earlier, look_back
-from drtool.repository.format.places import Place, path_id
+from drtool.repository.dedup import Earlier, Kept, look_back
+from drtool.repository.format.places import path_id
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Reference
@@ -17,9 +17,9 @@ from drtool.sources.base import Reference
 
 @dataclass(slots=True)
 class Known(Reference):
-    """A reference together with the places that it stands for."""
+    """A reference together with what it stands for."""
 
-    places: list[Place]
+    kept: Kept
 
 
 class Past:
@@ -40,5 +40,5 @@ class Past:
 
     def unchanged(self, path: str, entry: Json, stat: bytes) -> Reference | None:
         """Return a reference to path's content as it was, if its stat record is the same and all of it may be used."""
-        places = self.earlier.whole(path_id(self._repository.id_key, path), stat)
-        return None if places is None else Known(path, entry, stat, places)
+        kept = self.earlier.whole(path_id(self._repository.id_key, path), stat)
+        return None if kept is None else Known(path, entry, stat, kept)

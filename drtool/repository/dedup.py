@@ -12,7 +12,8 @@ from typing import Final
 
 from drtool.repository import snapshot as snapshots
 from drtool.repository.format.crypto import sha256
-from drtool.repository.format.places import Place, PlaceList
+from drtool.repository.format.places import Place, PlaceList, Span
+from drtool.repository.format.stats import StatSpan
 from drtool.repository.lists import PreviousPlaces, PreviousStats
 from drtool.repository.records import Records
 from drtool.repository.snapshot import Snapshot
@@ -84,6 +85,16 @@ class Layer:
     stats: PreviousStats
 
 
+@dataclass(slots=True)
+class Kept:
+    """All of an artifact as an earlier run left it: its path id, its bytes, where they lie, and its stat record."""
+
+    path: bytes
+    stored: int
+    spans: Sequence[Span]
+    stat: StatSpan
+
+
 class Earlier:
     """What a run may refer to: the parts of dead runs, newest first, then the previous point."""
 
@@ -98,6 +109,7 @@ class Earlier:
         """Take the layers, the packs that may be referred to, and what tells the lists; runs as a snapshot's."""
         self._layers = layers
         self._usable = packs
+        self._may_use = packs.__contains__
         self._lists = lists
         self.runs = runs
         self.previous = previous
@@ -111,29 +123,35 @@ class Earlier:
         """Return the earlier places of path: a dead run may have come through a part of it only."""
         return Known([layer.places.find(path) for layer in self._layers], path, self._usable)
 
-    def whole(self, path: bytes, stat: bytes) -> list[Place] | None:
-        """Return all places of path as it was when stat was its record, if each may be referred to; else None."""
+    def whole(self, path: bytes, stat: bytes) -> Kept | None:
+        """Return all of path as it was when stat was its record, if each place may be referred to; else None."""
         for layer in self._layers:
-            known = layer.stats.find(path)
-            if known is not None and known[1] == stat:
-                places = [place for found in layer.places.find(path) for place in found.of(path)]
-                if self._is_whole(places, known[0]):
-                    return places
+            matched = layer.stats.match(path, stat)
+            if matched is not None:
+                stored, row = matched
+                spans = layer.places.spans(path)
+                if self._is_whole(spans, stored):
+                    return Kept(path, stored, spans, row)
         return None
+
+    def may_name(self, name: str) -> bool:
+        """Return whether an earlier list may be referred to: it is listed, and young enough."""
+        return _tail(name) in self._lists()
 
     def same_list(self, plain: bytes) -> str | None:
         """Return the name of an earlier list of the same plain bytes that may be referred to."""
         digest = sha256(plain)
         found = (lists.name_of(digest) for layer in self._layers for lists in (layer.places, layer.stats))
-        return next((name for name in found if name is not None and _tail(name) in self._lists()), None)
+        return next((name for name in found if name is not None and self.may_name(name)), None)
 
-    def _is_whole(self, places: Sequence[Place], stored: int) -> bool:
+    def _is_whole(self, spans: Sequence[Span], stored: int) -> bool:
         """Return whether places hold stored bytes without a hole: a damaged list is as if it were empty."""
         end = 0
-        for place in places:
-            if place.offset != end or place.pack.name not in self._usable:
+        for span in spans:
+            reached = span.reach(end, self._may_use)
+            if reached is None:
                 return False
-            end += place.plain_size
+            end = reached
         return end == stored
 
 

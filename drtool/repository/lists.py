@@ -7,8 +7,8 @@ from typing import Final, Generic, Protocol, TypeVar
 from drtool.errors import Corrupt, ObjectMissing
 from drtool.repository.format import stats
 from drtool.repository.format.crypto import sha256
-from drtool.repository.format.places import PlaceList, encode
-from drtool.repository.format.stats import PathIndex, StatList
+from drtool.repository.format.places import PlaceList, Span, encode
+from drtool.repository.format.stats import PathIndex, StatList, StatSpan
 from drtool.repository.records import Records
 
 _CACHED: Final = 3  # lists held at once: a capture meets paths nearly in the order of the one before
@@ -58,7 +58,7 @@ class _Lists(Generic[T]):
         self.names_by_hash: dict[bytes, str] = {}  # of the plain bytes of those that were opened
         self._held: OrderedDict[int, T] = OrderedDict()
         self._indexes: dict[int, PathIndex] = {}
-        self._cursor = 0
+        self._current: tuple[int, T] | None = None  # where the last path was found
 
     def __len__(self) -> int:
         return len(self._names)
@@ -75,17 +75,21 @@ class _Lists(Generic[T]):
             self._held.move_to_end(number)
         return held
 
-    def locate(self, path: bytes) -> int | None:
-        """Return the number of a list that holds path: the one that held the path before it is looked at first."""
-        held = self._held.get(self._cursor)
-        if held is not None and path in held:
-            return self._cursor
+    def name(self, number: int) -> str:
+        """Return the name of a list in the store."""
+        return self._names[number]
+
+    def locate(self, path: bytes) -> tuple[int, T] | None:
+        """Return a list that holds path, and its number: the one that held the path before it is looked at first."""
+        if self._current is not None and path in self._current[1]:
+            return self._current
+        begin = self._current[0] if self._current else 0
         for step in range(len(self)):
-            number = (self._cursor + step) % len(self)
+            number = (begin + step) % len(self)
             index = self._indexes.get(number)
             if (index is None or path in index) and path in self[number]:
-                self._cursor = number
-                return number
+                self._current = (number, self[number])
+                return self._current
         return None
 
     def _fetch(self, number: int) -> T:
@@ -112,17 +116,32 @@ class PreviousPlaces:
 
     def find(self, path: bytes) -> Iterator[PlaceList]:
         """Yield the lists that hold places of path, in the order of the stream; none for a new path."""
+        return (span.found for span in self._through(path))
+
+    def spans(self, path: bytes) -> Sequence[Span]:
+        """Return the places of path, list by list, in the order of the stream; none for a new path."""
+        located = self._lists.locate(path)
+        if located is None:
+            return ()
+        number, found = located
+        begin, end = found.range_of(path)
+        if begin > 0 and end < len(found):  # neither the list before nor the one behind can hold more of it
+            return (Span(found, begin, end, self._lists.name(number)),)
+        return tuple(self._through(path))
+
+    def _through(self, path: bytes) -> Iterator[Span]:
         number = self._first(path)
         while number is not None and number < len(self._lists):
             found = self._lists[number]
             if path not in found:
                 return
-            yield found
+            yield Span(found, *found.range_of(path), self._lists.name(number))
             number = number + 1 if found.ends_with(path) else None
 
     def _first(self, path: bytes) -> int | None:
         """Return the list in which the places of path begin: they may fill more than one."""
-        number = self._lists.locate(path)
+        located = self._lists.locate(path)
+        number = located[0] if located else None
         while number and self._lists[number].begins_with(path) and path in self._lists[number - 1]:
             number -= 1
         return number
@@ -140,5 +159,15 @@ class PreviousStats:
 
     def find(self, path: bytes) -> tuple[int, bytes] | None:
         """Return the stored size in bytes and the stat record of path; None for a new path."""
-        number = self._lists.locate(path)
-        return None if number is None else self._lists[number].of(path)
+        located = self._lists.locate(path)
+        return located[1].of(path) if located else None
+
+    def match(self, path: bytes, stat: bytes) -> tuple[int, StatSpan] | None:
+        """Return the stored size in bytes and the row of path, where stat is its record; else None."""
+        located = self._lists.locate(path)
+        if located is None:
+            return None
+        number, found = located
+        row = found.row_of(path)
+        stored, known = found.at(row)
+        return (stored, StatSpan(found, row, row + 1, self._lists.name(number))) if known == stat else None

@@ -4,7 +4,6 @@ Chunks are hashed, compared and compressed in threads; the order of the stream i
 first out. Memory is bounded by the chunks and packs in flight, whatever the size of the data.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -15,13 +14,14 @@ from typing import Final
 
 from drtool.errors import TemporaryFailure
 from drtool.repository import snapshot as snapshots
-from drtool.repository.dedup import Earlier
+from drtool.repository.dedup import Earlier, Kept
 from drtool.repository.format import compress
 from drtool.repository.format.chunker import split
 from drtool.repository.format.crypto import keyed_id
+from drtool.repository.format.entries import encode_entry, encode_line
 from drtool.repository.format.names import json_time
 from drtool.repository.format.pack import CONTENT, ENTRIES, PRIVATE
-from drtool.repository.format.places import Place, path_id
+from drtool.repository.format.places import Place, Span, path_id
 from drtool.repository.format.record import Json
 from drtool.repository.listing import ListBuilder, StatBuilder, Unplaced
 from drtool.repository.packing import PACK_SIZE, Pack, PackSender, RunKey
@@ -33,11 +33,11 @@ PRIVATE_BELOW: Final = (
 PRIVATE_SOURCES: Final = frozenset({"manifests"})  # nor is anything of these, whatever its size
 _BATCH: Final = 1024 * 1024  # chunks are handed to a thread about a MiB at a time
 _ENTRY_CHUNK: Final = 1024 * 1024
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _LIST_AT_LEAST: Final = (
     8192  # places before a list ends at a path whose id says so: what is new moves no other list
 )
-_REFERENCE_SIZE: Final = 512  # what a chunk that is only referred to takes in memory, about
+_LOOK_EVERY: Final = 256  # artifacts that are referred to between two looks at the clock
+_REFERENCE_SIZE: Final = 512  # what a reference takes in memory, about, beside the list that it refers to
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Pace:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Bytes on their way. Where there are none, known is used again without a look."""
+    """Bytes on their way; known is what stood at their place before, until it is seen to differ."""
 
     path: bytes
     offset: int
@@ -76,7 +76,9 @@ class Totals:
 
 @dataclass(slots=True)
 class _Batch:
-    chunks: list[_Chunk] = field(default_factory=list)
+    """Chunks on their way, and between them places of earlier lists; in the order of the stream. size in bytes."""
+
+    chunks: list[_Chunk | Span] = field(default_factory=list)
     size: int = 0
 
 
@@ -96,9 +98,9 @@ class Writer:
         self.start = repository.store.now()
         self.run = RunKey(repository.config.repository_id, volume, repository.config.recipient_keys())
         self._sender = PackSender(repository.store, self.run, self._id_key, repository.store.now)
-        self._content = ListBuilder(repository.records, volume, earlier.same_list)
-        self._entries = ListBuilder(repository.records, volume, earlier.same_list)
-        self._stats = StatBuilder(repository.records, volume, earlier.same_list)
+        self._content = ListBuilder(repository.records, volume, earlier)
+        self._entries = ListBuilder(repository.records, volume, earlier)
+        self._stats = StatBuilder(repository.records, volume, earlier)
         self._pool = ThreadPoolExecutor(self._pace.workers, thread_name_prefix="drtool-chunk")
         self._queue: deque[Future[_Batch]] = deque()
         self._queued = 0
@@ -120,7 +122,7 @@ class Writer:
 
     def header(self, value: Json) -> None:
         """Keep value (the policy's text, say) sealed, before the entries."""
-        self._entry(value)
+        self._entry(encode_line(value))
 
     def save(
         self,
@@ -146,16 +148,25 @@ class Writer:
         self.totals.read += offset
         return self._saved(path, entry, offset)
 
-    def refer(self, path: str, entry: Json, places: Sequence[Place]) -> int:
-        """Keep path as it was, by all its places from `Earlier.whole`; return how many bytes they hold."""
-        for place in places:
-            self._add(_Chunk(place.path, place.offset, b"", place.kind, place))
-        return self._saved(path, entry, sum(place.plain_size for place in places))
+    def refer(self, path: str, entry: Json, kept: Kept) -> None:
+        """Keep path as it was, with its stat record, by what `Earlier.whole` found."""
+        for span in kept.spans:
+            self._add_span(span)
+        self.totals.reused += kept.stored
+        self._stats.add_known(kept.stat)
+        self._count(path, entry, kept.stored)
+        self._end_lists(kept.path)
+        if self.totals.artifacts % _LOOK_EVERY == 0:
+            self._keep_part()
 
     def remember(self, path: str, stored: int, stat: bytes) -> None:
         """Keep the stat record by which the next run may know that path, of stored bytes, is unchanged."""
         mark = path_id(self._id_key, path)
         self._stats.add(mark, stored, stat)
+        self._end_lists(mark)
+
+    def _end_lists(self, mark: bytes) -> None:
+        """End a list that is full, and both where the path id says so: what is new then moves no other list."""
         if self._stats.full:
             self._stats.put(self._repository.store.now())
         if self._since_cut >= _LIST_AT_LEAST and mark[0] == 0:
@@ -165,19 +176,47 @@ class Writer:
             self._stats.put(self._repository.store.now())
 
     def _saved(self, path: str, entry: Json, stored: int) -> int:
-        self._entry({"path": path, "size": stored, "entry": entry})
-        self.totals.artifacts += 1
-        self.totals.size += stored
+        self._count(path, entry, stored)
         self._keep_part()
         return stored
+
+    def _count(self, path: str, entry: Json, stored: int) -> None:
+        self._entry(encode_entry(path, stored, entry))
+        self.totals.artifacts += 1
+        self.totals.size += stored
 
     def _add(self, chunk: _Chunk) -> None:
         self._since_cut += 1
         self._batch.chunks.append(chunk)
-        self._batch.size += len(chunk.data) or _REFERENCE_SIZE
+        self._batch.size += len(chunk.data)
         if self._batch.size >= _BATCH:
             self._submit()
             self._keep_part()
+
+    def _add_span(self, span: Span) -> None:
+        """Add places of an earlier list behind what is on its way; where nothing is, they go into the list at once."""
+        self._since_cut += span.end - span.begin
+        if not self._queue and not self._batch.chunks:
+            self._take(span)
+            return
+        last = self._batch.chunks[-1] if self._batch.chunks else None
+        if isinstance(last, Span) and last.is_followed_by(span):
+            last.end = span.end
+            return
+        self._batch.chunks.append(Span(span.found, span.begin, span.end, span.name))
+        self._batch.size += _REFERENCE_SIZE
+        if not (isinstance(last, Span) and last.found is span.found):
+            self._batch.size += span.found.size
+        if self._batch.size >= _BATCH:
+            self._submit()
+
+    def _take(self, span: Span) -> None:
+        rest: Span | None = span
+        while rest is not None:
+            part, rest = rest.split(self._content.room)
+            self._content.add_span(part)
+            if not self._content.room:
+                self._flush(self._content)
 
     def _submit(self) -> None:
         batch, self._batch = self._batch, _Batch()
@@ -189,7 +228,7 @@ class Writer:
     def _prepare(self, batch: _Batch) -> _Batch:
         """Hash, compare and compress: runs in a thread, touches nothing but the batch."""
         for chunk in batch.chunks:
-            if not chunk.data:
+            if isinstance(chunk, Span):
                 continue
             key = self._id_key if chunk.kind == CONTENT else self.run.private_id_key
             chunk.id = keyed_id(key, chunk.data)
@@ -203,13 +242,16 @@ class Writer:
         batch = self._queue.popleft().result()
         self._queued -= batch.size
         for chunk in batch.chunks:
+            if isinstance(chunk, Span):
+                self._take(chunk)
+                continue
             target = self._entries if chunk.kind == ENTRIES else self._content
             if chunk.known is not None:
                 target.add_known(chunk.known)
                 self.totals.reused += chunk.known.plain_size
             else:
                 target.add(self._seal(chunk))
-            if target.full:
+            if not target.room:
                 self._flush(target)
 
     def _seal(self, chunk: _Chunk) -> Unplaced:
@@ -240,8 +282,7 @@ class Writer:
         self._sender.wait()
         target.put(self._repository.store.now())
 
-    def _entry(self, value: Json) -> None:
-        line = _ENCODER.encode(value).encode() + b"\n"
+    def _entry(self, line: bytes) -> None:
         self._entry_lines.append(line)
         self._entry_bytes += len(line)
         if self._entry_bytes >= _ENTRY_CHUNK:

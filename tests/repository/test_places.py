@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drtool.errors import Corrupt
-from drtool.repository.format.places import PackRef, Place, PlaceList, encode, path_id
+from drtool.repository.format.places import ListEncoder, PackRef, Place, PlaceList, Span, encode, path_id
 
 KEY = b"i" * 32
 u32 = st.integers(0, 2**32 - 1)
@@ -114,3 +114,26 @@ def test_a_list_that_claims_billions_of_rows_costs_no_memory(at: int) -> None:
         PlaceList(bytes(value))
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("offsets", "begin", "reached"),
+    [([0, 24], 0, 48), ([24, 48], 24, 72), ([0, 48], 0, None), ([24], 0, None)],
+)
+def test_a_span_reaches_as_far_as_its_places_follow_each_other(
+    offsets: list[int], begin: int, reached: int | None
+) -> None:
+    found = PlaceList(encode([place("a", offset) for offset in offsets]))
+    span = Span(found, 0, len(offsets), "lists/files/2026W10/ab")
+    assert span.reach(begin, lambda pack: pack == found.packs[0].name) == reached
+    assert span.reach(begin, lambda _: False) is None
+
+
+@given(rows, st.data())
+def test_a_list_of_spans_is_the_list_of_their_places(places: Sequence[Place], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(places)))
+    first, second = PlaceList(encode(places[:cut])), PlaceList(encode(places[cut:]))
+    encoder = ListEncoder()
+    for found in (first, second):
+        encoder.add_span(Span(found, 0, len(found), ""))
+    assert encoder.encode(pack for pack in encoder.packs if isinstance(pack, PackRef)) == encode(places)

@@ -49,14 +49,15 @@ def walk(
 
 
 def save(repository: Repository, writer: Writer, path: str, data: bytes) -> bool:
-    places = writer._earlier.whole(path_id(repository.id_key, path), stat(data))
-    if places is None:
-        stored = writer.save(path, {}, [data], size=len(data), chunk_size=CHUNK)
-    else:
-        stored = writer.refer(path, {}, places)
+    kept = writer._earlier.whole(path_id(repository.id_key, path), stat(data))
+    if kept is not None:
+        assert kept.stored == len(data)
+        writer.refer(path, {}, kept)
+        return False
+    stored = writer.save(path, {}, [data], size=len(data), chunk_size=CHUNK)
     assert stored == len(data)
     writer.remember(path, stored, stat(data))
-    return places is None
+    return True
 
 
 def lose(stage: Stage, name: str) -> None:

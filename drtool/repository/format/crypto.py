@@ -40,9 +40,9 @@ def derive(key: bytes, purpose: str, salt: bytes = b"") -> bytes:
     return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=salt or None, info=info).derive(key)
 
 
-def keyed_id(key: bytes, plain: bytes | bytearray | memoryview) -> bytes:
-    """Return the 32-byte keyed BLAKE3 of plain: an id that only holders of key can compute or test."""
-    return blake3(plain, key=key).digest()
+def keyed_id(key: bytes, plain: bytes | bytearray | memoryview, size: int = 32) -> bytes:
+    """Return the keyed BLAKE3 of plain, its first size bytes: an id that only holders of key can compute or test."""
+    return blake3(plain, key=key).digest(size)
 
 
 def sha256(value: bytes | bytearray | memoryview) -> bytes:

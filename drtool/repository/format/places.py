@@ -9,7 +9,8 @@ Places of one path stand together, in offset order; a path may go on in the stre
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ _COUNT = struct.Struct(">I")
 _PATH = struct.Struct(f">{PATH_ID_SIZE}s")
 _PACK = struct.Struct(">HB32s16s")
 _PLACE = struct.Struct(">IQIIIIIB32s")
+_PATH_AND_PACK = struct.Struct(">I8xI49x")  # of a place: what all of a list is looked through for
 
 
 class PackRef(NamedTuple):
@@ -52,29 +54,49 @@ class Place(NamedTuple):
 @lru_cache(maxsize=2)  # a writer asks three times in a row
 def path_id(id_key: bytes, path: str) -> bytes:
     """Return the 16 bytes that stand for path in lists: who has no id key cannot test a guess."""
-    return keyed_id(id_key, b"path\0" + path.encode())[:PATH_ID_SIZE]
+    return keyed_id(id_key, b"path\0" + path.encode(), PATH_ID_SIZE)
 
 
 def encode(places: Iterable[Place]) -> bytes:
     """Return places as the plain bytes of a list."""
-    paths: dict[bytes, int] = {}
-    packs: dict[PackRef, int] = {}
-    rows = [
-        _PLACE.pack(
-            paths.setdefault(place.path, len(paths)),
-            place.offset,
-            packs.setdefault(place.pack, len(packs)),
-            place.position,
-            place.sealed_size,
-            place.plain_size,
-            place.number,
-            place.kind,
-            place.id,
-        )
-        for place in places
-    ]
-    tables = [_COUNT.pack(len(paths)), *paths, _COUNT.pack(len(packs)), *map(_encode_pack, packs)]
-    return b"".join([*tables, _COUNT.pack(len(rows)), *rows])
+    encoder = ListEncoder()
+    packs: dict[PackRef, None] = {}
+    for place in places:
+        packs[place.pack] = None
+        encoder.add(*place)
+    return encoder.encode(packs)
+
+
+class ListEncoder:
+    """One list being written, a place at a time: 65 bytes each. What stands for a pack may get its name later."""
+
+    def __init__(self) -> None:
+        self._paths: dict[bytes, int] = {}
+        self._packs: dict[Hashable, int] = {}
+        self._rows: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def packs(self) -> Iterable[Hashable]:
+        """What stands for the packs, in the order in which they were first named."""
+        return self._packs.keys()
+
+    def add(self, path: bytes, offset: int, pack: Hashable, *rest: Any) -> None:
+        """Add a place: the fields of Place, in their order."""
+        number = self._paths.setdefault(path, len(self._paths))
+        self._rows.append(_PLACE.pack(number, offset, self._packs.setdefault(pack, len(self._packs)), *rest))
+
+    def add_span(self, span: "Span") -> None:
+        """Add places of an earlier list."""
+        for path, offset, pack, *rest in span.rows():
+            self.add(span.found.path(path), offset, span.found.packs[pack], *rest)
+
+    def encode(self, packs: Iterable[PackRef]) -> bytes:
+        """Return the plain bytes of the list; packs are the names, in the order of `packs`."""
+        tables = [_COUNT.pack(len(self._paths)), *self._paths, _COUNT.pack(len(self._packs))]
+        return b"".join([*tables, *map(_encode_pack, packs), _COUNT.pack(len(self._rows)), *self._rows])
 
 
 def _encode_pack(pack: PackRef) -> bytes:
@@ -99,15 +121,23 @@ class PlaceList:
 
     def _find_ranges(self) -> dict[bytes, tuple[int, int]]:
         ranges: dict[bytes, tuple[int, int]] = {}
-        for number, row in enumerate(_PLACE.iter_unpack(self._rows)):
-            if row[0] >= len(self._paths) or row[2] >= len(self.packs):
+        path_count, pack_count = len(self._paths), len(self.packs)
+        begin, last = 0, -1
+        for number, (path, pack) in enumerate(_PATH_AND_PACK.iter_unpack(self._rows)):
+            if path >= path_count or pack >= pack_count:
                 raise Corrupt("a list names a path or a pack that it does not hold")
-            path = self._paths[row[0]]
-            start, end = ranges.get(path, (number, number))
-            if end != number:
-                raise Corrupt("the places of a path do not stand together in a list")
-            ranges[path] = (start, number + 1)
+            if path != last:
+                self._note(ranges, last, begin, number)
+                begin, last = number, path
+        self._note(ranges, last, begin, len(self))
         return ranges
+
+    def _note(self, ranges: dict[bytes, tuple[int, int]], path: int, begin: int, end: int) -> None:
+        if begin < end:
+            start, until = ranges.get(self._paths[path], (begin, begin))
+            if until != begin:
+                raise Corrupt("the places of a path do not stand together in a list")
+            ranges[self._paths[path]] = (start, end)
 
     def __len__(self) -> int:
         return len(self._rows) // _PLACE.size
@@ -127,9 +157,25 @@ class PlaceList:
 
     def of(self, path: bytes) -> Iterator[Place]:
         """Yield the places of path that stand in this list, in offset order."""
-        begin, end = self._ranges.get(path, (0, 0))
-        for row in _PLACE.iter_unpack(self._rows[begin * _PLACE.size : end * _PLACE.size]):
+        for row in self.rows(*self._ranges.get(path, (0, 0))):
             yield self._place(row)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its places."""
+        return len(self._rows)
+
+    def path(self, number: int) -> bytes:
+        """Return the path id that a row of this list means by number."""
+        return self._paths[number]
+
+    def range_of(self, path: bytes) -> tuple[int, int]:
+        """Return the numbers of path's places in this list, the second exclusive."""
+        return self._ranges[path]
+
+    def rows(self, begin: int, end: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows from begin to end, exclusive: fields as those of Place, but path and pack by number."""
+        return _PLACE.iter_unpack(self._rows[begin * _PLACE.size : end * _PLACE.size])
 
     def begins_with(self, path: bytes) -> bool:
         """Return whether this list begins with places of path, so that those before may stand in an earlier one."""
@@ -141,6 +187,52 @@ class PlaceList:
 
     def _place(self, row: tuple[Any, ...]) -> Place:
         return Place(self._paths[row[0]], row[1], self.packs[row[2]], *row[3:])
+
+
+@dataclass(slots=True)
+class Span:
+    """Places that stand together in an earlier list, by number, end exclusive. name is the list's in the store."""
+
+    found: PlaceList
+    begin: int
+    end: int
+    name: str
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of its list."""
+        return len(self) == len(self.found)
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield its rows as they stand in its list."""
+        return self.found.rows(self.begin, self.end)
+
+    def packs(self) -> set[PackRef]:
+        """Return the packs that its places lie in."""
+        return {self.found.packs[row[2]] for row in self.rows()}
+
+    def is_followed_by(self, other: "Span") -> bool:
+        """Return whether other begins where this one ends."""
+        return self.end == other.begin and self.found is other.found
+
+    def split(self, count: int) -> "tuple[Span, Span | None]":
+        """Return its first places, at most count, and what is left."""
+        if self.end - self.begin <= count:
+            return self, None
+        middle = self.begin + count
+        return Span(self.found, self.begin, middle, self.name), Span(self.found, middle, self.end, self.name)
+
+    def reach(self, offset: int, may_use: Callable[[str], bool]) -> int | None:
+        """Return the offset behind its places, where they follow each other from offset on, in packs to be used."""
+        packs = self.found.packs
+        for row in self.found.rows(self.begin, self.end):
+            if row[1] != offset or not may_use(packs[row[2]].name):
+                return None
+            offset += row[5]
+        return offset
 
 
 def _table(value: bytes, at: int, row: struct.Struct) -> tuple[list[tuple[Any, ...]], int]:

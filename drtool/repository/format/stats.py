@@ -10,6 +10,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from drtool.errors import Corrupt
@@ -20,17 +21,20 @@ MAX_STATS: Final = 65_536  # 3.5 MiB
 
 _COUNT = struct.Struct(">I")
 _ROW = struct.Struct(f">{PATH_ID_SIZE}sQ{STAT_SIZE}s")
-_FIRST = 8  # bytes of a path id that an index holds
+_PATH_ID = struct.Struct(f"{PATH_ID_SIZE}s{_ROW.size - PATH_ID_SIZE}x")
+_FIRST = struct.Struct(f">Q{PATH_ID_SIZE - 8}x")  # what an index holds of a path id
 
 
 class PathIndex:
     """Which paths a list holds, in 8 bytes each: what it denies is not there; what it affirms is to be looked for."""
 
     def __init__(self, paths: Iterable[bytes]) -> None:
-        self._firsts = array("Q", sorted(int.from_bytes(path[:_FIRST], "big") for path in paths))
+        firsts = [first for (first,) in _FIRST.iter_unpack(b"".join(paths))]
+        firsts.sort()
+        self._firsts = array("Q", firsts)
 
     def __contains__(self, path: bytes) -> bool:
-        first = int.from_bytes(path[:_FIRST], "big")
+        (first,) = _FIRST.unpack(path)
         at = bisect_left(self._firsts, first)
         return at < len(self._firsts) and self._firsts[at] == first
 
@@ -41,7 +45,7 @@ def encode_row(path: bytes, stored: int, stat: bytes) -> bytes:
 
 
 def encode(rows: Iterable[bytes]) -> bytes:
-    """Return rows, made by encode_row, as the plain bytes of a stat list."""
+    """Return rows, made by encode_row or cut out of other lists, as the plain bytes of a stat list."""
     joined = b"".join(rows)
     return _COUNT.pack(len(joined) // _ROW.size) + joined
 
@@ -66,9 +70,47 @@ class StatList:
     @property
     def paths(self) -> Iterator[bytes]:
         """The path ids of the rows, in their order."""
-        return (row[0] for row in _ROW.iter_unpack(self._rows))
+        return (row[0] for row in _PATH_ID.iter_unpack(self._rows))
 
     def of(self, path: bytes) -> tuple[int, bytes]:
         """Return the stored size and the stat record of a path that this list holds."""
-        _, stored, stat = _ROW.unpack_from(self._rows, self._where[path] * _ROW.size)
+        return self.at(self._where[path])
+
+    def row_of(self, path: bytes) -> int:
+        """Return the number of the row of a path that this list holds."""
+        return self._where[path]
+
+    def at(self, row: int) -> tuple[int, bytes]:
+        """Return the stored size and the stat record of a row."""
+        _, stored, stat = _ROW.unpack_from(self._rows, row * _ROW.size)
         return stored, stat
+
+    def rows(self, begin: int, end: int) -> bytes:
+        """Return the rows from begin to end, exclusive, as they are."""
+        return bytes(self._rows[begin * _ROW.size : end * _ROW.size])
+
+
+@dataclass(slots=True)
+class StatSpan:
+    """Rows that stand together in an earlier stat list, by number, end exclusive. name is the list's in the store."""
+
+    found: StatList
+    begin: int
+    end: int
+    name: str
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of its list."""
+        return len(self) == len(self.found)
+
+    def is_followed_by(self, other: "StatSpan") -> bool:
+        """Return whether other begins where this one ends."""
+        return self.end == other.begin and self.found is other.found
+
+    def encoded(self) -> bytes:
+        """Return its rows."""
+        return self.found.rows(self.begin, self.end)

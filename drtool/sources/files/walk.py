@@ -29,11 +29,6 @@ class Seen(NamedTuple):
     folder: int
     status: os.stat_result
 
-    @property
-    def is_folder(self) -> bool:
-        """Whether it is a directory."""
-        return stat.S_ISDIR(self.status.st_mode)
-
 
 @dataclass(slots=True)
 class LeftOut:
@@ -77,15 +72,30 @@ class Walk:
         yield Seen(ROOT, ROOT, top, os.fstat(top))
         while self._stack:
             folder = self._stack[-1]
-            name = next(folder.names, None)
-            if name is None:
-                self._climb()
-                continue
-            seen = self._look(folder, name)
-            if seen is not None:
+            for seen in self._in_order(folder):
                 yield seen
-                if seen.is_folder:
+                if stat.S_ISDIR(seen.status.st_mode):
                     self._descend(seen)
+                    if self._stack[-1] is not folder:
+                        break
+            else:
+                self._climb()
+
+    def _in_order(self, folder: _Folder) -> Iterator[Seen]:
+        """Yield what an open folder holds, from where it was left to go down."""
+        handle, above = self._handle(folder), f"{folder.path}/" if folder.path else ""
+        for name in folder.names:
+            path = above + name
+            try:
+                status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            except OSError as cause:
+                if not vanished(cause):
+                    raise unreadable(path, cause) from cause
+                self.left_out.vanished.append(path)
+                continue
+            if path == LOST_AND_FOUND and stat.S_ISDIR(status.st_mode) and status.st_uid == 0:
+                continue
+            yield Seen(path, name, handle, status)
 
     def _open_root(self) -> int:
         try:
@@ -106,20 +116,6 @@ class Walk:
         folder.names = iter(sorted(os.listdir(handle)))
         if len(self._stack) > OPEN_FOLDERS:
             self._stack[-OPEN_FOLDERS - 1].close()
-
-    def _look(self, folder: _Folder, name: str) -> Seen | None:
-        path = f"{folder.path}/{name}" if folder.path else name
-        handle = self._handle(folder)
-        try:
-            status = os.stat(name, dir_fd=handle, follow_symlinks=False)
-        except OSError as cause:
-            if vanished(cause):
-                self.left_out.vanished.append(path)
-                return None
-            raise unreadable(path, cause) from cause
-        if path == LOST_AND_FOUND and stat.S_ISDIR(status.st_mode) and status.st_uid == 0:
-            return None
-        return Seen(path, name, handle, status)
 
     def _descend(self, seen: Seen) -> None:
         if seen.status.st_dev != self._stack[0].identity[0]:
