@@ -45,7 +45,11 @@ class FilesCourse:
         self._step(found, "unchanged", number + 1, lambda side: side.backup())
         found.changed = self._tree.change(CHANGED_FILES)
         self._step(found, "changed", number, lambda side: side.backup())
-        self._step(found, "restore", number + 1, self._restore)
+        try:
+            self._step(found, "restore", number + 1, lambda side: side.restore(self._target(side)))
+        finally:  # not before: ext4 without a journal searches long for inodes that were not in use a minute ago
+            for side in self._sides:
+                shutil.rmtree(self._target(side), ignore_errors=True)
         return found
 
     def _step(self, found: FilesRound, name: str, turn: int, work: Callable[[FilesSide], Done]) -> None:
@@ -57,9 +61,5 @@ class FilesCourse:
             touch_memory(min(2 * size, os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE // 2))
             found.done[name][side.name] = work(side)
 
-    def _restore(self, side: FilesSide) -> Done:
-        target = self._directory / f"restored-{side.name}"
-        try:
-            return side.restore(target)
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
+    def _target(self, side: FilesSide) -> Path:
+        return self._directory / f"restored-{side.name}"
