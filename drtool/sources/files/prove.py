@@ -69,7 +69,8 @@ class _Comparison:
         elif kind_of(seen.status) != entry["type"]:
             self._metadata.append(path)
         else:
-            if describe(seen) != _expected(path, entry, describe(seen), self._restored.metadata):
+            actual = describe(seen)
+            if actual != _expected(path, entry, actual, self._restored.metadata):
                 self._metadata.append(path)
             if entry["type"] == "file":
                 self._compare_content(path, seen)
