@@ -2,6 +2,7 @@
 
 import os
 
+from drtool.sources.postgres.answers import ask
 from drtool.sources.postgres.base_backup import BackupOptions
 from drtool.sources.postgres.connection import PostgresSettings, Replication
 
@@ -13,12 +14,12 @@ def main() -> None:
     )
     size = 0
     with Replication(settings) as replication:
-        replication.send(BackupOptions("yardstick").command)
+        answers = ask(replication, BackupOptions("yardstick").command)
         for _ in ("start", "tablespaces", "copy"):
-            replication.result()
-        while (message := replication.copy_data()) is not None:
+            answers.result()
+        while (message := answers.copy_data()) is not None:
             size += len(message)
-        while replication.result() is not None:
+        while answers.result() is not None:
             pass
     print(size)
 

@@ -16,9 +16,11 @@ from psycopg import pq
 
 from drtool.errors import DrtoolError, SourceUnavailable
 from drtool.sources.base import RELATION_CHUNK, STREAM_CHUNK, Artifact, Captured, Json
-from drtool.sources.postgres.connection import PostgresSettings, Replication, Row, rows_of
+from drtool.sources.postgres.answers import Answers, ask
+from drtool.sources.postgres.connection import PostgresSettings, Replication
 from drtool.sources.postgres.facts import read_facts, server_time
 from drtool.sources.postgres.faults import PagesDamaged
+from drtool.sources.postgres.results import Row, rows_of
 from drtool.sources.postgres.tar import read_members
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
@@ -77,16 +79,15 @@ class BaseBackup:
     def __iter__(self) -> Iterator[Artifact]:
         """Yield every file, directory and link of the data directory, then the manifest. Reads the server once."""
         assert self._replication is not None, "enter the capture before iterating over it"  # noqa: S101
-        replication = self._replication
-        replication.send(self._options.command)
-        start, timeline = _one_row(replication)[:2]
-        tablespaces = _tablespaces(replication)
-        stream = CopyStream(replication, self._options.on_progress, sum(each["size"] for each in tablespaces))
+        answers = ask(self._replication, self._options.command)
+        start, timeline = _one_row(answers)[:2]
+        tablespaces = _tablespaces(answers)
+        stream = CopyStream(answers, self._options.on_progress, sum(each["size"] for each in tablespaces))
         missing = set(REQUIRED)
         for artifact in stream.artifacts():
             missing.discard(artifact.path)
             yield artifact
-        end, degraded = self._finish(replication)
+        end, degraded = self._finish(answers, self._replication.notices)
         if missing:
             raise SourceUnavailable(
                 f"the base backup lacks {', '.join(sorted(missing))}",
@@ -104,12 +105,12 @@ class BaseBackup:
             raise SourceUnavailable("the base backup did not come to its end", hint="Take it again.")
         return self._result
 
-    def _finish(self, replication: Replication) -> tuple[str, str]:
+    def _finish(self, answers: Answers, notices: list[str]) -> tuple[str, str]:
         """Return the end LSN, and what is wrong with the server's pages, if anything."""
         end: Row | None = None
         complete = False
         try:
-            while (result := replication.result()) is not None:
+            while (result := answers.result()) is not None:
                 complete = result.status == pq.ExecStatus.COMMAND_OK
                 if result.status == pq.ExecStatus.TUPLES_OK:
                     end = rows_of(result)[0]
@@ -117,7 +118,7 @@ class BaseBackup:
             if end is None:
                 raise
             complete = True
-            shown = "; ".join(replication.notices[:WARNINGS_KEPT])
+            shown = "; ".join(notices[:WARNINGS_KEPT])
             return format_lsn(parse_lsn(end[0] or "")), f"{damage.message}: {shown}"
         if end is None or not complete:
             raise SourceUnavailable(
@@ -136,8 +137,8 @@ class BaseBackup:
 class CopyStream:
     """The typed messages of one BASE_BACKUP, cut into artifacts. Holds one message at a time."""
 
-    def __init__(self, replication: Replication, on_progress: Progress | None, total: int) -> None:
-        self._replication = replication
+    def __init__(self, answers: Answers, on_progress: Progress | None, total: int) -> None:
+        self._answers = answers
         self._on_progress = on_progress
         self._total = total
         self._next: memoryview | None = None  # the message that begins the next archive
@@ -174,7 +175,7 @@ class CopyStream:
     def _data(self) -> Iterator[memoryview]:
         """Yield data until another archive begins, or the COPY ends."""
         while self._next is None and not self._ended:
-            message = self._replication.copy_data()
+            message = self._answers.copy_data()
             if message is None:
                 self._ended = True
                 return
@@ -204,19 +205,20 @@ def _identity_facts(replication: Replication) -> Json:
     }
 
 
-def _one_row(replication: Replication) -> Row:
-    result = replication.result()
-    if result is None:
+def _one_row(answers: Answers) -> Row:
+    result = answers.result()
+    rows = rows_of(result) if result is not None else []
+    if not rows:
         raise SourceUnavailable("BASE_BACKUP answered nothing", hint="Look into the server's log.")
-    return rows_of(result)[0]
+    return rows[0]
 
 
-def _tablespaces(replication: Replication) -> list[Json]:
+def _tablespaces(answers: Answers) -> list[Json]:
     """Return the second result, sizes in bytes (the server counts KiB), and wait for the COPY to begin.
 
     The data directory itself is the row without an oid.
     """
-    result = replication.result()
+    result = answers.result()
     rows = rows_of(result) if result is not None else []
-    replication.result()
+    answers.result()
     return [{"oid": oid, "location": location, "size": int(size or 0) * 1024} for oid, location, size in rows]

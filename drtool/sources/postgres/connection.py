@@ -16,12 +16,11 @@ from psycopg.rows import TupleRow
 
 from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.faults import command_fault, connection_fault
+from drtool.sources.postgres.results import Row, rows_of
 from drtool.sources.postgres.wal import parse_lsn
 
 APPLICATION_NAME = "drtool"  # what synchronous_standby_names would match
 OLDEST_VERSION = 150000  # BASE_BACKUP with one typed COPY stream came with 15
-
-Row = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,8 @@ class Replication:
         """Wait for the server no longer than so many seconds from now on; then TemporaryFailure is raised."""
         self._deadline = time.monotonic() + seconds
 
-    def _wait_readable(self) -> None:
+    def wait_readable(self) -> None:
+        """Wait until the socket holds something, an end too. Raises TemporaryFailure when it was to hurry."""
         left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000
         if not self._readable.poll(left):
             raise TemporaryFailure(
@@ -132,8 +132,12 @@ class Replication:
             )
 
     def _keep_notice(self, notice: psycopg.errors.Diagnostic) -> None:
-        if notice.severity_nonlocalized == "WARNING":
-            self.notices.append(notice.message_primary or "")
+        self.keep_notice(notice.severity_nonlocalized, notice.message_primary)
+
+    def keep_notice(self, severity: str | None, message: str | None) -> None:
+        """Keep what the server says on the way, if it is a warning; severity is in English."""
+        if severity == "WARNING":
+            self.notices.append(message or "")
 
     def identify(self) -> Identity:
         """Return which instance this is, and how far its WAL is flushed. Raises if a pooler is in the way."""
@@ -186,7 +190,7 @@ class Replication:
         """Wait for the next result and return it, None after the last. Raises what the server refuses."""
         try:
             while self._pgconn.is_busy():
-                self._wait_readable()
+                self.wait_readable()
                 self._pgconn.consume_input()
             result = self._pgconn.get_result()
         except psycopg.OperationalError as cause:
@@ -194,6 +198,11 @@ class Replication:
         if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
             raise self._refusal(result)
         return result
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS encrypts what goes over the socket. Of GSSAPI's encryption nothing is known."""
+        return bool(self._pgconn.ssl_in_use)
 
     def fileno(self) -> int:
         """Return the socket, to wait for."""
@@ -207,7 +216,7 @@ class Replication:
         message, looked = self.take(), False
         while message is not None and not message:
             if looked:  # more is most often here already: the first look waits for nothing
-                self._wait_readable()
+                self.wait_readable()
             self.consume()
             message, looked = self.take(), True
         return message
@@ -254,23 +263,11 @@ class Replication:
     def _refusal(self, result: pq.abc.PGresult) -> Exception:
         state = result.error_field(pq.DiagnosticField.SQLSTATE)
         text = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
-        return command_fault(
-            self._settings.who,
-            self._command,
-            state.decode() if state else None,
-            text.decode("utf-8", "replace"),
-        )
+        return self.refusal(state.decode() if state else None, text.decode("utf-8", "replace"))
 
-
-def rows_of(result: pq.abc.PGresult) -> list[Row]:
-    """Return the rows of a result, as text."""
-    return [
-        tuple(
-            None if (value := result.get_value(row, column)) is None else value.decode()
-            for column in range(result.nfields)
-        )
-        for row in range(result.ntuples)
-    ]
+    def refusal(self, sqlstate: str | None, text: str) -> Exception:
+        """Return the error for a command that the server refused with sqlstate, and these words."""
+        return command_fault(self._settings.who, self._command, sqlstate, text)
 
 
 def _size(text: str) -> int:

@@ -18,8 +18,9 @@ from typing import Self
 from psycopg import pq
 
 from drtool.errors import SourceUnavailable, TemporaryFailure
-from drtool.sources.postgres.connection import Replication, rows_of
+from drtool.sources.postgres.connection import Replication
 from drtool.sources.postgres.hearing import EPOCH, SETTLE_S, Hearing, ServerState
+from drtool.sources.postgres.results import rows_of
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
 __all__ = ["Piece", "ServerState", "WalStream"]

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -177,12 +178,71 @@ def answering(reply: bytes) -> Iterator[int]:
         listener.close()
 
 
+@contextlib.contextmanager
+def scripted(*answers: bytes, reset: bool = False) -> Iterator[int]:
+    """Listen on a port, let everybody in, answer the queries in their order, and hang up after the last, or reset.
+
+    A query beyond the first that b"" is for is waited for, and not answered.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk(client: socket.socket) -> None:
+        while len(client.recv(4096)) == 8:  # neither TLS nor GSSAPI
+            client.sendall(b"N")
+        client.sendall(welcome("18.0"))
+        for answer in answers:
+            client.recv(4096)
+            client.sendall(answer)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    talk(client)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    """Return one message of protocol 3."""
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def data_row(*columns: bytes | None) -> bytes:
+    """Return the body of a DataRow."""
+    return len(columns).to_bytes(2, "big") + b"".join(
+        b"\xff" * 4 if column is None else len(column).to_bytes(4, "big") + column for column in columns
+    )
+
+
+def rows(*values: tuple[bytes | None, ...]) -> bytes:
+    """Return a whole result with these rows, described by their number of columns only."""
+    described = len(values[0]).to_bytes(2, "big") + (b"c\0" + bytes(18)) * len(values[0])
+    return b"".join(
+        (
+            message(b"T", described),
+            *(message(b"D", data_row(*value)) for value in values),
+            message(b"C", b"SELECT\0"),
+        )
+    )
+
+
+def said(kind: bytes, severity: str, text: str, sqlstate: str) -> bytes:
+    """Return an ErrorResponse (E) or NoticeResponse (N)."""
+    fields = ((b"S", severity), (b"V", severity), (b"C", sqlstate), (b"M", text))
+    return message(kind, b"".join(code + value.encode() + b"\0" for code, value in fields) + b"\0")
+
+
 def error_response(message: str, sqlstate: str = "08P01") -> bytes:
     """Return a FATAL ErrorResponse as the protocol wants it."""
-    fields = b"".join(
-        code + text.encode() + b"\0" for code, text in ((b"S", "FATAL"), (b"C", sqlstate), (b"M", message))
-    )
-    return b"E" + (len(fields) + 5).to_bytes(4, "big") + fields + b"\0"
+    return said(b"E", "FATAL", message, sqlstate)
 
 
 def welcome(version: str) -> bytes:
