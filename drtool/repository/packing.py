@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from drtool.errors import Corrupt
-from drtool.repository.format.crypto import SALT_SIZE, Recipient, random_bytes, sha256
+from drtool.repository.format.crypto import SALT_SIZE, Recipient, random_bytes
 from drtool.repository.format.names import pack_prefix, week
 from drtool.repository.format.pack import (
     CONTENT,
@@ -24,7 +24,7 @@ from drtool.repository.format.pack import (
     wrap_key,
 )
 from drtool.repository.format.places import PackRef
-from drtool.repository.storage.base import ObjectStore
+from drtool.repository.storage.base import ObjectStore, put_named
 
 PACK_SIZE: Final = 32 * 1024 * 1024
 _CHECKED: Final = (
@@ -165,8 +165,8 @@ class PackSender:
             value = pack.seal(buffer)
             if checked:
                 pack.check(value, self._id_key)
-            digest, moment = sha256(value), self._clock()
-            self._store.put(pack_prefix(self._run.volume, moment) + digest.hex(), value, digest)
+            moment = self._clock()
+            digest = put_named(self._store, pack_prefix(self._run.volume, moment), value)
             with self._counting:
                 self.bytes_sent += len(value)
             value.release()

@@ -18,11 +18,12 @@ from typing import Final, Literal
 
 from drtool.errors import Corrupt, ObjectMissing, WrongKey
 from drtool.repository.format import wal_object
-from drtool.repository.format.crypto import keyed_id, random_bytes, sha256
+from drtool.repository.format.crypto import keyed_id, random_bytes
 from drtool.repository.format.names import lineage_prefix, split_hash
 from drtool.repository.format.record import Json
 from drtool.repository.format.wal_object import MAX_FACTS, WalFacts, WalKeys
 from drtool.repository.records import Records, Stored, fetch_named, stored_objects
+from drtool.repository.storage.base import put_named
 from drtool.repository.unwrap import HeadKeys
 
 FOLD_AFTER: Final = 64  # tails of one segment: the next holds the segment from its first byte
@@ -140,8 +141,7 @@ class WalStore:
         value = wal_object.encode(
             plain, {**lineage, **facts}, wal_keys, self._records.place(prefix), self.lineage.volume, self._run
         )
-        digest = sha256(value)
-        self._records.store.put(prefix + digest.hex(), value, digest)
+        digest = put_named(self._records.store, prefix, value)
         self.sent += len(value)
         return prefix + digest.hex(), len(value)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from drtool.errors import ObjectMissing, StoreUnavailable, UsageError
-from drtool.repository.storage.base import ObjectStore
+from drtool.repository.storage.base import ObjectStore, put_named
 
 MIB = 1024 * 1024
 
@@ -45,6 +45,18 @@ class ObjectStoreContract:
         store.put("a", kind(value), hashlib.sha256(value).digest())
 
         assert store.get("a") == value
+
+    @pytest.mark.parametrize(
+        "value", [b"", b"x", os.urandom(MIB) * 2 + b"odd"], ids=["empty", "a byte", "two MiB"]
+    )
+    @pytest.mark.parametrize("prefix", ["", "packs/week/", "wal/segment-"])
+    def test_an_object_is_named_by_its_sha256(self, store: ObjectStore, prefix: str, value: bytes) -> None:
+        digest = hashlib.sha256(value).digest()
+
+        assert put_named(store, prefix, bytearray(value)) == digest
+        assert put_named(store, prefix, memoryview(value)) == digest
+        assert names(store) == [prefix + digest.hex()]
+        assert store.get(prefix + digest.hex()) == value
 
     def test_a_large_object_is_stored_in_one_piece(self, store: ObjectStore) -> None:
         value = os.urandom(MIB) * 40

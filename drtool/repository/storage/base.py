@@ -1,5 +1,6 @@
 """The object store seam: named bytes, written once. The docstrings are the contract that every store keeps."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,6 +42,15 @@ class SignsUrls(Protocol):
 
     def presign(self, name: str, version: str | None, lasts: timedelta) -> str:
         """Return a URL by which whoever has it gets the object, for so long. A secret. Asks nothing of the store."""
+        ...
+
+
+@runtime_checkable
+class NamesByContent(Protocol):
+    """What a store can do beside that would hash what it is given anyway, to verify it."""
+
+    def put_named(self, prefix: str, value: bytes | bytearray | memoryview) -> bytes:
+        """Store value as put does, under prefix and the hex of its SHA-256; return that."""
         ...
 
 
@@ -96,3 +106,12 @@ class ObjectStore(Protocol):
     def close(self) -> None:
         """Let go of connections. Safe to repeat; a store that is used again opens new ones."""
         ...
+
+
+def put_named(store: ObjectStore, prefix: str, value: bytes | bytearray | memoryview) -> bytes:
+    """Store value under prefix and the hex of its SHA-256; return that. A store that can name it hashes it, once."""
+    if isinstance(store, NamesByContent):
+        return store.put_named(prefix, value)
+    digest = hashlib.sha256(value).digest()
+    store.put(prefix + digest.hex(), value, digest)
+    return digest

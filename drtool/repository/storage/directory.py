@@ -49,6 +49,16 @@ class DirectoryStore:
         check_name(name)
         if hashlib.sha256(value).digest() != sha256:
             raise StoreUnavailable(f"the bytes of {name} do not match their SHA-256; nothing was stored")
+        self._put(name, value)
+
+    def put_named(self, prefix: str, value: bytes | bytearray | memoryview) -> bytes:
+        digest = hashlib.sha256(value).digest()
+        name = prefix + digest.hex()
+        check_name(name)
+        self._put(name, value)
+        return digest
+
+    def _put(self, name: str, value: bytes | bytearray | memoryview) -> None:
         with (
             self._translated(name),
             self._folder(f"{HALF_WRITTEN}/", create=True) as half_written,

@@ -1,5 +1,6 @@
 """A store around a store that waits out its outages: exponential backoff with full jitter, up to a deadline."""
 
+import hashlib
 import random
 import threading
 import time
@@ -9,7 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from drtool.errors import StoreOutage
-from drtool.repository.storage.base import ObjectStore, ObjectVersion, Rules
+from drtool.repository.storage.base import NamesByContent, ObjectStore, ObjectVersion, Rules
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
@@ -52,6 +53,14 @@ class RetryingStore:
     def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
         self._changed(lambda: self._store.put(name, value, sha256))
 
+    def put_named(self, prefix: str, value: bytes | bytearray | memoryview) -> bytes:
+        store = self._store
+        if isinstance(store, NamesByContent):
+            return self._changed(lambda: store.put_named(prefix, value))
+        digest = hashlib.sha256(value).digest()
+        self.put(prefix + digest.hex(), value, digest)
+        return digest
+
     def get(self, name: str, version: str | None = None, start: int = 0, length: int | None = None) -> bytes:
         return self._retried(lambda: self._store.get(name, version, start, length))
 
@@ -73,12 +82,12 @@ class RetryingStore:
     def close(self) -> None:
         self._store.close()
 
-    def _changed(self, call: Callable[[], None]) -> None:
-        def once() -> None:
+    def _changed(self, call: Callable[[], _T]) -> _T:
+        def once() -> _T:
             self.assure()
-            call()
+            return call()
 
-        self._retried(once)
+        return self._retried(once)
 
     def _retried(self, call: Callable[[], _T]) -> _T:
         pauses = self._pauses()

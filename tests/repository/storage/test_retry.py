@@ -1,3 +1,4 @@
+import hashlib
 import random
 import threading
 import time
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable, TemporaryFailure
-from drtool.repository.storage.base import ObjectVersion
+from drtool.repository.storage.base import ObjectVersion, put_named
 from drtool.repository.storage.memory import MemoryStore
 from drtool.repository.storage.retry import (
     FIRST_PAUSE_S,
@@ -59,6 +60,15 @@ class Flaky(MemoryStore):
                 self.breaks -= 1
                 raise self._fault
             yield found
+
+
+class FlakyNaming(Flaky):
+    """One that names objects by what it wrote, as a directory does."""
+
+    def put_named(self, prefix: str, value: bytes | bytearray | memoryview) -> bytes:
+        digest = hashlib.sha256(value).digest()
+        self.put(prefix + digest.hex(), value, digest)
+        return digest
 
 
 class Time:
@@ -214,3 +224,17 @@ def test_a_store_that_nobody_was_patient_with_is_not_waited_for_behind_a_fence()
         put(fenced(store, lambda: None), "a", b"x")
 
     assert store.calls == 1
+
+
+@pytest.mark.parametrize("kind", [Flaky, FlakyNaming])
+def test_an_object_that_the_store_names_is_put_again_after_an_outage_and_only_while_it_is_ours(
+    kind: type[Flaky],
+) -> None:
+    store, asked = kind(StoreOutage("away"), 2), list[int]()
+    known = fenced(retrying(store, Time()), lambda: asked.append(store.calls))
+
+    digest = put_named(known, "packs/", b"x")
+
+    assert digest == hashlib.sha256(b"x").digest()
+    assert [found.name for found in store.list("")] == [f"packs/{digest.hex()}"]
+    assert asked == [0, 1, 2]
