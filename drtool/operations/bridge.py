@@ -9,8 +9,9 @@ from drtool.sources.base import Piece
 
 _AHEAD = 8  # batches that are read before they are written
 _BATCH = (
-    1024 * 1024
-)  # bytes that are gathered before they are handed over: a thread that wakes costs more than a file
+    256 * 1024
+)  # bytes that are gathered before they are handed over: to wake a thread costs more than a file
+_PIECE = 512  # bytes, about, that a piece takes beside its data
 _LOOK_S = 0.2
 
 Take = Callable[[str, int, bytes], None]
@@ -51,7 +52,7 @@ class Bridge:
     def _take(self, path: str, offset: int, data: bytes) -> None:
         with self._lock:
             self._gathered.append(Piece(path, offset, data))
-            self._size += len(data)
+            self._size += len(data) + _PIECE
             if self._size < _BATCH:
                 return
             pieces, self._gathered, self._size = self._gathered, [], 0

@@ -1,6 +1,7 @@
 """From threads that read to the one that writes: all pieces come over, few are held, and who fails stops the rest."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -71,6 +72,22 @@ def test_a_reader_waits_while_nobody_pulls_and_holds_few_bytes() -> None:
     assert is_full.wait(10)
     assert pushed <= 12
     assert len(list(pieces)) == 99
+
+
+def test_few_pieces_are_held_of_however_few_bytes() -> None:
+    pushed = 0
+
+    def read(take: Take) -> None:
+        nonlocal pushed
+        for number in range(100_000):
+            take("a", number, b"x")
+            pushed += 1
+
+    pieces = iter(Bridge(read))
+    next(pieces)
+    time.sleep(0.5)  # time enough to push them all
+    assert pushed < 10_000
+    assert len(list(pieces)) == 99_999
 
 
 def test_who_stops_pulling_stops_the_reading() -> None:
