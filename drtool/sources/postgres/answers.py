@@ -69,9 +69,12 @@ class PlainAnswers:
         self._replication = replication
         self._messages = Messages(self._receive)
         self._ahead: tuple[int, memoryview] | None = None  # what came where a COPY should have gone on
+        self._is_over = False
 
     def copy_data(self) -> memoryview | None:
         kind, body = self._next()
+        while kind == _COPY_DATA and not body:  # libpq leaves out such as these, too
+            kind, body = self._next()
         if kind == _COPY_DATA:
             return body
         if kind != _COPY_DONE:
@@ -109,7 +112,9 @@ class PlainAnswers:
         return found
 
     def _next(self) -> tuple[int, memoryview]:
-        """Return the next message that answers; keep notices on the way."""
+        """Return the next message that answers; keep notices on the way. After the last one nothing is waited for."""
+        if self._is_over:
+            return _READY, memoryview(b"")
         message, self._ahead = self._ahead, None
         while message is None or message[0] in (_NOTICE, _STATUS, _NOTIFICATION):
             if message is not None and message[0] == _NOTICE:
@@ -118,6 +123,7 @@ class PlainAnswers:
                 message = self._messages.take()
             except (LostSync, EOFError) as cause:
                 self._replication.raise_lost(cause)
+        self._is_over = message[0] == _READY
         return message
 
     def _receive(self, room: memoryview) -> int:

@@ -20,7 +20,7 @@ from drtool.sources.postgres.answers import Answers, ask
 from drtool.sources.postgres.connection import PostgresSettings, Replication
 from drtool.sources.postgres.facts import read_facts, server_time
 from drtool.sources.postgres.faults import PagesDamaged
-from drtool.sources.postgres.results import Row, rows_of
+from drtool.sources.postgres.results import Result, Row, rows_of
 from drtool.sources.postgres.tar import read_members
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
@@ -87,7 +87,7 @@ class BaseBackup:
         for artifact in stream.artifacts():
             missing.discard(artifact.path)
             yield artifact
-        end, degraded = self._finish(answers, self._replication.notices)
+        end, degraded = self._finish(stream.behind, answers)
         if missing:
             raise SourceUnavailable(
                 f"the base backup lacks {', '.join(sorted(missing))}",
@@ -105,19 +105,21 @@ class BaseBackup:
             raise SourceUnavailable("the base backup did not come to its end", hint="Take it again.")
         return self._result
 
-    def _finish(self, answers: Answers, notices: list[str]) -> tuple[str, str]:
-        """Return the end LSN, and what is wrong with the server's pages, if anything."""
+    def _finish(self, result: Result | None, answers: Answers) -> tuple[str, str]:
+        """Return the end LSN, and what is wrong with the server's pages, if anything; result came behind the COPY."""
         end: Row | None = None
         complete = False
         try:
-            while (result := answers.result()) is not None:
+            while result is not None:
                 complete = result.status == pq.ExecStatus.COMMAND_OK
                 if result.status == pq.ExecStatus.TUPLES_OK:
                     end = rows_of(result)[0]
+                result = answers.result()
         except PagesDamaged as damage:
             if end is None:
                 raise
             complete = True
+            notices = self._replication.notices if self._replication else []
             shown = "; ".join(notices[:WARNINGS_KEPT])
             return format_lsn(parse_lsn(end[0] or "")), f"{damage.message}: {shown}"
         if end is None or not complete:
@@ -143,6 +145,7 @@ class CopyStream:
         self._total = total
         self._next: memoryview | None = None  # the message that begins the next archive
         self._ended = False
+        self.behind: Result | None = None  # what came behind the COPY
 
     def artifacts(self) -> Iterator[Artifact]:
         """Yield the artifacts of each archive, then the manifest."""
@@ -178,6 +181,7 @@ class CopyStream:
             message = self._answers.copy_data()
             if message is None:
                 self._ended = True
+                self.behind = self._answers.result()  # a server that broke off says why, amid a file, too
                 return
             kind = message[0]
             if kind == DATA:

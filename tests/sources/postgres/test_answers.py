@@ -2,10 +2,13 @@
 
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from tarfile import TarInfo
 
 import pytest
 from cryptography import x509
@@ -18,7 +21,7 @@ from psycopg import pq
 from drtool.demo.servers.postgres import PostgresServer, give
 from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.answers import Answers, PlainAnswers, ask
-from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
+from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup, CopyStream
 from drtool.sources.postgres.connection import PostgresSettings, Replication
 from drtool.sources.postgres.faults import PagesDamaged, SourceOutage
 from drtool.sources.postgres.results import rows_of
@@ -171,6 +174,7 @@ ADMIN = error_response("terminating connection due to administrator command", "5
             BEGIN + COPY + DATA + WARNING + END + DAMAGED + READY,
             [*WHOLE, DAMAGE, ["checksum verification failed"]],
         ),
+        (BEGIN + COPY + message(b"d", b"") + DATA + END + DONE + READY, [*WHOLE, (COMMAND, []), []]),
         (ADMIN, [KILLED, []]),
         (BEGIN + ADMIN, [*WHOLE[:2], KILLED, []]),
         (BEGIN + COPY + DATA + ADMIN, [*WHOLE[:-1], KILLED, []]),
@@ -185,6 +189,7 @@ ADMIN = error_response("terminating connection due to administrator command", "5
         "whole",
         "notices",
         "pages damaged",
+        "empty data",
         "refused",
         "refused later",
         "ended amid the copy",
@@ -201,6 +206,31 @@ def test_what_a_server_answers_is_told_the_same_way(
 ) -> None:
     with scripted(answer) as port, Replication(PostgresSettings("127.0.0.1", port)) as replication:
         assert list(told(replication, asked(replication))) == expected
+
+
+def test_a_server_that_breaks_off_amid_a_file_says_why(asked: Callable[[Replication], Answers]) -> None:
+    head = TarInfo("base/1/16384")
+    head.size = 8192
+    archive = message(b"d", b"nbase.tar\0\0") + message(b"d", b"d" + head.tobuf() + bytes(4096))
+    with (
+        scripted(BEGIN + COPY + archive + ADMIN) as port,
+        Replication(PostgresSettings("127.0.0.1", port)) as replication,
+    ):
+        answers = asked(replication)
+        for _ in range(3):
+            answers.result()
+        [artifact] = islice(CopyStream(answers, None, 0).artifacts(), 1)
+        with pytest.raises(SourceOutage, match="terminating connection due to administrator command"):
+            deque(artifact.stream, maxlen=0)
+
+
+def test_behind_the_last_answer_nothing_is_waited_for() -> None:
+    settings = PostgresSettings("127.0.0.1")
+    with scripted(BEGIN + READY, b"") as port, Replication(replace(settings, port=port)) as replication:
+        answers = ask(replication, "BASE_BACKUP")
+        replication.hurry(1)
+        assert list(told(replication, answers)) == [*WHOLE[:2], []]
+        assert (answers.copy_data(), answers.result()) == (None, None)
 
 
 @pytest.mark.parametrize("answer", [b"", BEGIN + COPY + DATA], ids=["at once", "in the copy"])
