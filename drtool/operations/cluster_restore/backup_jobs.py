@@ -14,19 +14,33 @@ from drtool.recovery.manifests.objects import Json, part, spec_of
 from drtool.sources.kubernetes import writing
 from drtool.sources.kubernetes.faults import Conflict
 from drtool.sources.kubernetes.known import JOBS, PODS
+from drtool.sources.kubernetes.labels import labelled
 
 BACKUP_S: Final = 1800.0  # for the backup of a volume, which may be a whole one
+_PAUSE_S: Final = 5.0  # between lists of Jobs
 _DUE: Final = "--due"
 _BY_HAND: Final = "cronjob.kubernetes.io/instantiate"  # kubectl create job --from=cronjob/…
 
 
-def wait_for_own(replay: Replay, cron_job: str) -> bool:
-    """Wait, as for a backup, until no Job that a CronJob began by itself is at work; return whether there was one."""
+def wait_for_own(replay: Replay, cron_job: Json, what: str) -> bool:
+    """Wait until no Job that a CronJob began by itself is at work; return whether there was one.
+
+    what is the backup that it makes, in an error. Raises TemporaryFailure where one is at work for longer than a backup
+    is waited for.
+    """
     deadline = Deadline(replay.session.world, BACKUP_S)
     was_one = False
-    while any(_at_work(replay, cron_job)) and not deadline.is_over():
+    while job := next(_at_work(replay, cron_job), None):
+        name = job["metadata"]["name"]
+        if not was_one:
+            replay.session.world.progress.note(f"Job {name} is at {what} already, and is waited for")
         was_one = True
-        deadline.wait(1.0)
+        if deadline.is_over():
+            raise TemporaryFailure(
+                f"Job {name} is at {what} still",
+                hint=f"Resume once it has ended: `kubectl --namespace {replay.namespace} get job {name}`.",
+            )
+        deadline.wait(_PAUSE_S)
     return was_one
 
 
@@ -46,8 +60,6 @@ def run_backup(replay: Replay, name: str, cron_job: Json, what: str, *, is_alone
         replay.cluster.create(JOBS, replay.namespace, marked(replay, job))
     deadline = Deadline(replay.session.world, BACKUP_S)
     while True:
-        if is_alone:
-            _end_own(replay, cron_job["metadata"]["name"])
         found = replay.cluster.get(JOBS, replay.namespace, name) or {}
         ended = {
             each["type"] for each in part(found, "status").get("conditions") or [] if each["status"] == "True"
@@ -61,28 +73,36 @@ def run_backup(replay: Replay, name: str, cron_job: Json, what: str, *, is_alone
                 f"{what} {'failed' if 'Failed' in ended else 'does not end'}: {said}",
                 hint="The system is restored; what keeps its backup from working has to be mended.",
             )
-        deadline.wait(1.0)
+        if is_alone:
+            _end_later(replay, cron_job, found)
+        deadline.wait(_PAUSE_S if is_alone else 1.0)
 
 
-def _end_own(replay: Replay, cron_job: str) -> None:
+def _end_later(replay: Replay, cron_job: Json, ours: Json) -> None:
+    """End what the CronJob began by itself once our Job was there: one from before may be near its end."""
+    begun = part(ours, "metadata").get("creationTimestamp")
     for job in _at_work(replay, cron_job):
         metadata = job["metadata"]
+        if begun is None or metadata["creationTimestamp"] < begun:
+            continue
         writing.delete(replay.cluster, JOBS, replay.namespace, metadata["name"], uid=metadata["uid"])
         replay.session.world.progress.note(
             f"Job {metadata['name']} was ended: a backup of its volume is made already"
         )
 
 
-def _at_work(replay: Replay, cron_job: str) -> Iterator[Json]:
+def _at_work(replay: Replay, cron_job: Json) -> Iterator[Json]:
     """Yield the Jobs that a CronJob began by itself, and that have not ended."""
-    for page in replay.cluster.pages(JOBS, replay.namespace):
-        for job in page:
-            owners = job["metadata"].get("ownerReferences") or []
-            is_its = any((each["kind"], each["name"]) == ("CronJob", cron_job) for each in owners)
-            is_its = is_its and _BY_HAND not in part(job, "metadata", "annotations")
-            is_going = "deletionTimestamp" in job["metadata"]
-            if is_its and not is_going and not has_ended(job, "Complete") and not has_ended(job, "Failed"):
-                yield job
+    marks = part(spec_of(cron_job)["jobTemplate"], "metadata", "labels")  # which each of its Jobs bears
+    for job in labelled(replay.cluster, JOBS, replay.namespace, marks):
+        owners = job["metadata"].get("ownerReferences") or []
+        is_its = any(
+            (each["kind"], each["name"]) == ("CronJob", cron_job["metadata"]["name"]) for each in owners
+        )
+        is_its = is_its and _BY_HAND not in part(job, "metadata", "annotations")
+        is_going = "deletionTimestamp" in job["metadata"]
+        if is_its and not is_going and not has_ended(job, "Complete") and not has_ended(job, "Failed"):
+            yield job
 
 
 def _last_word(replay: Replay, job: str) -> str:

@@ -7,7 +7,6 @@ with, that run takes it away at its end.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
-from urllib.parse import urlencode
 
 from drtool.deploy.mover import COMPONENT
 from drtool.deploy.names import COMMON
@@ -18,6 +17,7 @@ from drtool.recovery.manifests.objects import Json, part
 from drtool.sources.kubernetes.checkup import kubectl
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.known import JOBS, NETWORK_POLICIES, PODS, SECRETS
+from drtool.sources.kubernetes.labels import labelled
 from drtool.sources.kubernetes.writing import delete
 
 _KINDS: Final = (JOBS, PODS, SECRETS, NETWORK_POLICIES)
@@ -81,12 +81,7 @@ def _left_in(cluster: Cluster, namespace: str) -> dict[str, list[Left]]:
 
 def _marked(cluster: Cluster, resource: Resource, namespace: str) -> Iterator[Json]:
     for component in _COMPONENTS:
-        marks = {**COMMON, COMPONENT: component}
-        query = urlencode({"labelSelector": ",".join(f"{key}={value}" for key, value in marks.items())})
-        doing = f"list what is left of {resource.name} in namespace {namespace}"
-        yield from (
-            cluster.ask("GET", f"{resource.path(namespace)}?{query}", doing, absent=True).get("items") or []
-        )
+        yield from labelled(cluster, resource, namespace, {**COMMON, COMPONENT: component})
 
 
 def _told(left: Sequence[Left]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from drtool.deploy.names import COMMON, POLICY_MAP, Object, cron_job, new
+from drtool.deploy.names import COMMON, POLICY_MAP, Object, new
 from drtool.deploy.overlay import objects_of
 from drtool.deploy.pods import POLICY_FILE
 from drtool.deploy.secrets import own_keys
@@ -164,14 +164,11 @@ def _back_up(replay: Replay, policy: Policy, volume: Volume) -> None:
     """Run a Job as the volume's CronJob does, due or not, and wait for its end; or for that of one it began itself."""
     name = f"drtool-first-{volume.name}-{replay.run[-6:]}"
     job = backup_job(policy, volume, replay.plan.wishes.image)
+    what = f"the first backup of {volume.name}"
     is_begun = replay.cluster.get(JOBS, replay.namespace, name) is not None
-    if (
-        not is_begun
-        and wait_for_own(replay, cron_job(volume))
-        and _find_point(replay, _reopened(replay), volume)
-    ):
+    if not is_begun and wait_for_own(replay, job, what) and _find_point(replay, _reopened(replay), volume):
         return
-    run_backup(replay, name, job, f"the first backup of {volume.name}", is_alone=True)
+    run_backup(replay, name, job, what, is_alone=True)
 
 
 def _new_point(replay: Replay, session: Session, volume: Volume) -> str:

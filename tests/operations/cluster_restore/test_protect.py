@@ -71,7 +71,7 @@ class Back:
 
     def act(self, act: Callable[..., Json], step: str, **changes: Any) -> Json:
         """Do a step as a run does that goes on from a journal: with the repository as it is now."""
-        replay = replace(self.replay, session=self.session(), **changes)
+        replay = replace(self.replay, **{"session": self.session(), **changes})
         return act(replay, next(each for each in replay.plan.steps if each.id == step))
 
     def enrol(self, **changes: Any) -> Json:
@@ -368,8 +368,8 @@ def test_the_first_backup_is_made_with_the_keys_that_were_applied(enrolled: Back
     assert len(list_points(enrolled.session())) == len(listed)
 
 
-def begun_by_itself(system: Back, volume: str) -> Json:
-    """Have the CronJob of a volume begin a Job, as its controller does."""
+def begun_by_itself(system: Back, volume: str, made: str = "2026") -> Json:
+    """Have the CronJob of a volume begin a Job, as its controller does; the server of the tests makes all in "2026"."""
     cron = system.target.find(at("cronjobs", "batch"), f"drtool-backup-{volume}")
     assert cron is not None
     name = f"drtool-backup-{volume}-29000000"
@@ -379,7 +379,9 @@ def begun_by_itself(system: Back, volume: str) -> Json:
         "kind": "Job",
         "spec": deepcopy(cron["spec"]["jobTemplate"]["spec"]),
     }
-    job["metadata"] = {"name": name, "uid": f"uid-{name}", "resourceVersion": "1", "ownerReferences": [owner]}
+    metadata = cron["spec"]["jobTemplate"]["metadata"]
+    metadata = {**metadata, "name": name, "uid": f"uid-{name}", "resourceVersion": "1"}
+    job["metadata"] = {**metadata, "creationTimestamp": made, "ownerReferences": [owner]}
     system.target.collections[JOBS].append(job)
     return job
 
@@ -444,6 +446,65 @@ def test_what_the_cron_job_begins_beside_the_first_backup_is_ended(
     assert told.notes == [
         "Job drtool-backup-media-29000000 was ended: a backup of its volume is made already"
     ]
+
+
+def test_one_of_before_that_does_not_end_is_neither_ended_nor_joined_by_another(
+    enrolled: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_jobs, "BACKUP_S", 0.2)
+    monkeypatch.setattr(backup_jobs, "_PAUSE_S", 0.1)
+    enrolled.target.becomes = enrolled.run_job
+    name = begun_by_itself(enrolled, "media")["metadata"]["name"]
+    told = Told()
+    session = enrolled.session()
+    session = replace(session, world=replace(session.world, progress=told))
+    for _ in range(2):  # who goes on with the run finds the same
+        with pytest.raises(TemporaryFailure, match=f"^Job {name} is at the first backup of media still$"):
+            enrolled.back_up(session=session)
+        assert enrolled.target.find(JOBS, name) is not None
+        assert enrolled.target.find(JOBS, f"drtool-first-media-{RUN[-6:]}") is None
+    assert told.notes == [f"Job {name} is at the first backup of media already, and is waited for"] * 2
+
+
+@pytest.mark.parametrize(("made", "is_kept"), [("2025", True), ("2026", False), ("2027", False)])
+def test_what_the_cron_job_began_before_the_first_backup_is_not_ended_for_it(
+    enrolled: Back, monkeypatch: pytest.MonkeyPatch, made: str, *, is_kept: bool
+) -> None:
+    ours = f"drtool-first-media-{RUN[-6:]}"
+    enrolled.target.becomes = lambda found: (
+        {} if found["metadata"]["name"] == ours else enrolled.run_job(found)
+    )
+    seen: list[Json | None] = []
+
+    def wait(deadline: Deadline, seconds: float = 0.0) -> None:
+        found = enrolled.target.find(JOBS, ours)
+        assert found is not None
+        if not seen:
+            seen.append(begun_by_itself(enrolled, "media", made))
+        else:
+            found["status"] = enrolled.run_job(found)
+
+    monkeypatch.setattr(Deadline, "wait", wait)
+    enrolled.back_up()
+    assert (enrolled.target.find(JOBS, "drtool-backup-media-29000000") is not None) == is_kept
+
+
+def test_a_later_backup_is_left_alone_once_the_first_one_has_ended(enrolled: Back) -> None:
+    enrolled.target.becomes = enrolled.run_job
+    points = enrolled.back_up()["points"]
+    name = begun_by_itself(enrolled, "media", "2027")["metadata"]["name"]
+    assert enrolled.back_up()["points"] == points  # of a run that was killed before it could say so
+    assert enrolled.target.find(JOBS, name) is not None
+
+
+def test_one_that_is_going_already_is_not_waited_for(enrolled: Back, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup_jobs, "BACKUP_S", 0.2)
+    monkeypatch.setattr(backup_jobs, "_PAUSE_S", 0.1)
+    enrolled.target.becomes = enrolled.run_job
+    job = begun_by_itself(enrolled, "media")
+    job["metadata"]["deletionTimestamp"] = "2026"
+    enrolled.back_up()
+    assert enrolled.target.find(JOBS, f"drtool-first-media-{RUN[-6:]}") is not None
 
 
 def test_a_job_that_ends_well_and_leaves_no_point_proves_nothing(enrolled: Back) -> None:
