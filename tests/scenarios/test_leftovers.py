@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drtool.deploy.claim_job import Runs
-from drtool.deploy.mover import Mover, grant_secrets, mover_network
+from drtool.deploy.mover import COMPONENT, Mover, grant_secrets, mover_network, settle_job, settle_name
 from drtool.deploy.names import Object
 from drtool.deploy.one_off import OneOff, one_off_network, one_off_pod
 from drtool.operations.cluster_restore.replay import RUN_LABEL
@@ -17,6 +17,7 @@ from tests.sources.kubernetes.api import Json
 from tests.sources.kubernetes.shop import at
 
 PATHS = {
+    "Job": at("jobs", "batch"),
     "NetworkPolicy": at("networkpolicies", "networking.k8s.io"),
     "Pod": at("pods"),
     "Secret": at("secrets"),
@@ -33,6 +34,7 @@ def left_by(run: str) -> list[Object]:
     """Return what a run had beside what it restored when it was killed, as it makes that."""
     mover = Mover(run, "media", "drtool:1", "media", "/", Runs(0, 0, 0, (), {}))
     return [
+        settle_job(mover),
         *grant_secrets(mover, b"x"),
         mover_network(mover, None),
         one_off_network(run, "hook index"),
@@ -42,10 +44,16 @@ def left_by(run: str) -> list[Object]:
 
 def leave(way: Way, run: str) -> None:
     for each in left_by(run):
-        path = PATHS[each["kind"]]
-        made: Json = {**each["metadata"], "uid": f"uid-{each['metadata']['name']}", "generation": 1}
-        made |= {"namespace": "shop", "resourceVersion": "1", "creationTimestamp": "2026"}
-        way.target.collections.setdefault(path, []).append({**each, "metadata": made})
+        put(way, each)
+
+
+def put(way: Way, item: Json, **marks: Json | list[Json]) -> Json:
+    name = item["metadata"]["name"]
+    metadata: Json = {**item["metadata"], **marks, "uid": f"uid-{name}", "generation": 1}
+    metadata |= {"namespace": "shop", "resourceVersion": "1", "creationTimestamp": "2026"}
+    made = {**item, "metadata": metadata}
+    way.target.collections.setdefault(PATHS[item["kind"]], []).append(made)
+    return made
 
 
 def what_is_left(way: Way, run: str) -> set[tuple[str, str]]:
@@ -101,23 +109,40 @@ def test_of_a_run_that_may_be_gone_on_with_it_is_named_to_who_begins_another(way
 
     told = " ".join(begun_anew(way).err.split())
 
-    assert f"run {run} left Pod drtool-once-" in told
+    assert f"run {run} left Job {settle_name(run, 'media')}, Pod drtool-once-" in told
     assert re.search(
-        r"`kubectl --context=\S+ --namespace=shop delete pods,secrets,networkpolicies.networking.k8s.io --selector ",
+        r"`kubectl --context=\S+ --namespace=shop delete jobs.batch,pods,secrets,networkpolicies.networking.k8s.io "
+        "--selector ",
         told,
     )
-    assert f"'{RUN_LABEL}={run},app.kubernetes.io/component in (mover,once)'" in told
+    assert f"'{RUN_LABEL}={run},app.kubernetes.io/component in (mover,mover-end,once)'" in told
     assert "run of-another-repository left" in told
     for each in (run, "of-another-repository"):
         assert len(what_is_left(way, each)) == len(left_by(each))
 
 
-def test_of_a_run_that_is_over_the_next_one_takes_it_away(way: Way) -> None:
+def not_left_by(way: Way, run: str) -> list[Json]:
+    """Put what bears labels of a run and is no leftover: an application's movers, and what goes with its owner."""
+    theirs = {RUN_LABEL: run, COMPONENT: "mover", "app.kubernetes.io/name": "removals"}
+    kinds = (("Secret", "v1"), ("NetworkPolicy", "networking.k8s.io/v1"), ("Job", "batch/v1"))
+    made = [
+        put(way, {"apiVersion": version, "kind": kind, "metadata": {"name": "theirs", "labels": theirs}})
+        for kind, version in kinds
+    ]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "x", "uid": "x", "controller": True}
+    pod = one_off_pod(run, "another", OneOff("tools:1", (), ()), 60)
+    return [*made, put(way, pod, ownerReferences=[owner])]
+
+
+def test_of_a_run_that_is_over_the_next_one_takes_it_away_and_nothing_else(way: Way) -> None:
     run = way.restore()["restore"]["run"]
     leave(way, run)
+    others = not_left_by(way, run)
     assert what_is_left(way, run)
 
     told = " ".join(begun_anew(way).err.split())
 
     assert what_is_left(way, run) == set()
     assert f"which run {run} left behind, is taken away" in told
+    for each in others:
+        assert way.target.find(PATHS[each["kind"]], each["metadata"]["name"]) is not None, each

@@ -21,7 +21,7 @@ from drtool.sources.kubernetes.labels import labelled
 from drtool.sources.kubernetes.writing import delete
 
 _KINDS: Final = (JOBS, PODS, SECRETS, NETWORK_POLICIES)
-_COMPONENTS: Final = ("mover", "once")
+_COMPONENTS: Final = ("mover", "mover-end", "once")
 _NAMED: Final = 3  # objects; the statement takes all of them
 
 Left = tuple[Resource, str]
