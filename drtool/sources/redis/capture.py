@@ -9,7 +9,7 @@ from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Artifact, Captured, Entry, Json, Piece, Previous, Proof, Target
 from drtool.sources.redis.connection import Access, Endpoint
 from drtool.sources.redis.layout import DEFAULT_NAMES, RDB_PATH
-from drtool.sources.redis.nodes import Chosen, Limits, master_endpoint, open_named, open_replica
+from drtool.sources.redis.nodes import Chosen, Limits, open_master, open_named, open_replica
 from drtool.sources.redis.prove import prove
 from drtool.sources.redis.psync import Transfer
 from drtool.sources.redis.rdb.checksum import Checksum
@@ -138,7 +138,7 @@ class RedisCapture:
         except (SourceUnavailable, TemporaryFailure):
             if not settings.allow_master:
                 raise
-            return open_named(master_endpoint(settings.sentinel), settings.access, settings.limits)
+            return open_master(settings.sentinel, settings.access, settings.limits)
 
     def _optional(self, name: str, *command: str) -> list[str]:
         """Return what the server may tell us; what it refuses is named as missing."""

@@ -3,18 +3,17 @@
 Rights are found by trying, for who may be captured need not be allowed to read ACLs. Nothing is changed.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from drtool.errors import DrtoolError, SourceUnavailable
+from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Symptom
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.info import Info
-from drtool.sources.redis.nodes import open_named, open_replica
+from drtool.sources.redis.nodes import open_master, open_named, open_replica
 from drtool.sources.redis.refusals import CommandRefused
-from drtool.sources.redis.sentinels import Sentinel, ask, endpoint_of, pairs
+from drtool.sources.redis.sentinels import Sentinel, ask, endpoint_of, is_tilted, pairs, ranked
 
 OLDEST_VERSION = (6, 2)
 CLI = "redis-cli"
@@ -30,7 +29,7 @@ REQUIRED: Mapping[str, Words] = {
     "psync": ("PSYNC", "?", "-1", "FAILOVER"),
 }
 OPTIONAL: Mapping[str, Words] = {"config|get": ("CONFIG", "GET", "dir"), "acl|list": ("ACL", "LIST")}
-SENTINEL_RIGHTS = ("sentinel|master", "sentinel|replicas", "sentinel|sentinels", "sentinel|ckquorum")
+SENTINEL_RIGHTS = ("sentinel|master", "sentinel|replicas", "sentinel|sentinels", "sentinel|ckquorum", "info")
 
 
 def examine(settings: RedisSettings) -> Iterator[Symptom]:
@@ -42,6 +41,9 @@ def examine(settings: RedisSettings) -> Iterator[Symptom]:
         yield from _sentinels(settings.sentinel)
         try:
             master, replicas = ask(settings.sentinel)
+        except TemporaryFailure as fault:  # which no Sentinel's own findings say
+            yield Symptom("error", fault.message, fault.hint)
+            return
         except DrtoolError:
             return  # said by _sentinels
         for endpoint in (master, *replicas):
@@ -59,6 +61,10 @@ def _choice(settings: RedisSettings) -> Symptom:
             chosen = open_replica(settings.sentinel, settings.access, settings.limits)
     except DrtoolError as fault:
         if settings.sentinel is not None and settings.allow_master:
+            try:
+                open_master(settings.sentinel, settings.access, settings.limits).connection.close()
+            except DrtoolError as worse:
+                return Symptom("error", worse.message, worse.hint)
             return Symptom("warning", f"{fault.message}; the master is captured instead", fault.hint)
         if settings.sentinel is not None:
             return Symptom("error", fault.message, fault.hint, ("allow_master: true",), "the volume's policy")
@@ -140,6 +146,7 @@ def _sentinels(sentinel: Sentinel) -> Iterator[Symptom]:
     """Yield whether the Sentinels answer, name one master, and could fail it over."""
     waiting, asked = list(sentinel.endpoints), set(sentinel.endpoints)
     answers: dict[Endpoint, dict[str, str]] = {}
+    tilted: set[Endpoint] = set()
     while waiting:
         endpoint = waiting.pop(0)
         try:
@@ -149,12 +156,21 @@ def _sentinels(sentinel: Sentinel) -> Iterator[Symptom]:
                 found = [endpoint_of(pairs(one)) for one in others] if isinstance(others, list) else []
                 waiting += [one for one in found if one not in asked]
                 asked |= set(found)
+                if is_tilted(connection):
+                    tilted.add(endpoint)
                 connection.call("SENTINEL", "CKQUORUM", sentinel.master)
         except CommandRefused as refusal:
             yield _no_right_at_sentinel(endpoint, sentinel, refusal)
         except DrtoolError as fault:
             level: Literal["warning", "error"] = "error" if endpoint in sentinel.endpoints else "warning"
             yield Symptom(level, fault.message, fault.hint)
+    for endpoint in tilted & answers.keys():
+        del answers[endpoint]
+        yield Symptom(
+            "warning",
+            f"the Sentinel {endpoint} is in TILT and is not believed: its machine slept, or its clock jumped",
+            "It ends by itself in half a minute; where it comes again, look at the machine and its clock.",
+        )
     yield from _agreement(answers, sentinel.master)
 
 
@@ -166,13 +182,12 @@ def _no_right_at_sentinel(endpoint: Endpoint, sentinel: Sentinel, refusal: Comma
 
 
 def _agreement(answers: Mapping[Endpoint, dict[str, str]], name: str) -> Iterator[Symptom]:
-    masters = Counter(endpoint_of(fields) for fields in answers.values())
-    ranked = masters.most_common()
-    if len(ranked) == 1:
-        yield Symptom("ok", f"{len(answers)} Sentinels name {ranked[0][0]} as {name}")
-    is_tie = len(ranked) > 1 and ranked[0][1] == ranked[1][1]
-    for place, fields in answers.items() if len(ranked) > 1 else ():
-        said, wanted = endpoint_of(fields), ranked[0][0]
+    named = ranked(answers.values())
+    if len(named) == 1:
+        yield Symptom("ok", f"{len(answers)} Sentinels name {named[0][1]} as {name}")
+    is_tie = len(named) > 1 and named[0][0] == named[1][0]
+    for place, fields in answers.items() if len(named) > 1 else ():
+        said, wanted = endpoint_of(fields), named[0][1]
         if is_tie or said != wanted:
             mend = (
                 f"SENTINEL REMOVE {name}",

@@ -102,6 +102,18 @@ def open_replica(sentinel: Sentinel, access: Access, limits: Limits, previous: s
     return fit[0][2]
 
 
+def open_master(sentinel: Sentinel, access: Access, limits: Limits) -> Chosen:
+    """Connect to the master that the Sentinels name. Raises as `ask` and `open_named`, or that it is no master."""
+    endpoint = master_endpoint(sentinel)
+    chosen = open_named(endpoint, access, limits)
+    try:
+        _check_master(endpoint, chosen.info)
+    except BaseException:
+        chosen.connection.close()
+        raise
+    return chosen
+
+
 def master_endpoint(sentinel: Sentinel) -> Endpoint:
     """Return where the master is, as the Sentinels say. Raises as `ask`."""
     return ask(sentinel)[0]
@@ -155,10 +167,14 @@ def _master_position(master: Endpoint, access: Access) -> tuple[str, int]:
     """
     with Connection(master, access) as connection:
         info = Info.of(connection)
+    _check_master(master, info)
+    return info.text("master_replid"), info.number("master_repl_offset")
+
+
+def _check_master(named: Endpoint, info: Info) -> None:
     if info.is_replica:
         raise TemporaryFailure(
-            f"Sentinel names {master} as the master, and it is a replica: "
+            f"Sentinel names {named} as the master, and it is a replica: "
             "a failover is under way, or Sentinel is cut off",
             hint="Try again in a minute; `drtool doctor` shows which Sentinel names which master.",
         )
-    return info.text("master_replid"), info.number("master_repl_offset")

@@ -5,7 +5,7 @@ a lower one. Redis: Sentinel, "Configuration epochs" and "TILT mode".
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,12 +35,7 @@ class _Answer:
     master: dict[str, str]
     replicas: Sequence[dict[str, str]]
     others: Sequence[dict[str, str]]
-    is_tilted: bool
-
-    @property
-    def epoch(self) -> int:
-        """The failover that it knows last."""
-        return int(self.master.get("config-epoch", "0"))
+    is_steady: bool
 
 
 def ask(sentinel: Sentinel) -> tuple[Endpoint, list[Endpoint]]:
@@ -56,23 +51,45 @@ def ask(sentinel: Sentinel) -> tuple[Endpoint, list[Endpoint]]:
             f"no Sentinel of {sentinel.master} answers: {'; '.join(failures)}",
             hint="Check the Sentinels' addresses, their password, and the name of the master.",
         )
-    steady = [each for each in answers if not each.is_tilted]
+    steady = [each for each in answers if each.is_steady]
     if not steady:
         raise TemporaryFailure(
             f"every Sentinel of {sentinel.master} that answers is in TILT: its machine slept, or its clock jumped",
             hint="Try again in a minute.",
         )
-    latest = [each for each in steady if each.epoch == max(other.epoch for other in steady)]
-    named = Counter(endpoint_of(each.master) for each in latest).most_common()
-    if len(named) > 1 and named[0][1] == named[1][1]:
+    named = ranked([each.master for each in steady])
+    if len(named) > 1 and named[0][0] == named[1][0]:
         raise SourceUnavailable(
-            f"the Sentinels do not agree on {sentinel.master}: as many name {named[0][0]} as {named[1][0]}",
+            f"the Sentinels do not agree on {sentinel.master}: as many name {named[0][1]} as {named[1][1]}",
             hint="`drtool doctor` shows which Sentinel names which; find out which is right.",
         )
-    chosen = [each for each in latest if endpoint_of(each.master) == named[0][0]]
+    (epoch, _), master = named[0]
+    chosen = [each for each in steady if (epoch_of(each.master), endpoint_of(each.master)) == (epoch, master)]
     if any("failover_in_progress" in each.master["flags"] for each in chosen):
         raise TemporaryFailure(f"Sentinel is failing {sentinel.master} over", hint="Try again in a minute.")
-    return named[0][0], [endpoint_of(each) for each in chosen[0].replicas if _is_alive(each)]
+    return master, [endpoint_of(each) for each in chosen[0].replicas if _is_alive(each)]
+
+
+def ranked(masters: Iterable[Mapping[str, str]]) -> list[tuple[tuple[int, int], Endpoint]]:
+    """Return the masters that are named, best first: by the latest failover that names one, then by how many do.
+
+    masters is what steady Sentinels reply. Where the first two rank alike, a person has to judge.
+    """
+    named = Counter((endpoint_of(each), epoch_of(each)) for each in masters)
+    best: dict[Endpoint, tuple[int, int]] = {}
+    for (master, epoch), count in named.items():
+        best[master] = max(best.get(master, (0, 0)), (epoch, count))
+    return sorted(((rank, master) for master, rank in best.items()), key=lambda each: each[0], reverse=True)
+
+
+def epoch_of(fields: Mapping[str, str]) -> int:
+    """Return the failover that a Sentinel knows last, of its reply about the master."""
+    return int(fields.get("config-epoch", "0"))
+
+
+def is_tilted(connection: Connection) -> bool:
+    """Return whether a Sentinel distrusts its own clock. Raises CommandRefused for who may not ask."""
+    return bool(Info.of(connection).number("sentinel_tilt"))
 
 
 def _answers(sentinel: Sentinel, failures: list[str]) -> Iterator[_Answer]:
@@ -101,10 +118,10 @@ def _asked(sentinel: Sentinel, endpoint: Endpoint) -> _Answer:
         except CommandRefused:  # who may not ask for them has those that are named
             others = []
         try:
-            is_tilted = bool(Info.of(connection).number("sentinel_tilt"))
+            is_steady = not is_tilted(connection)
         except CommandRefused:
-            is_tilted = False
-    return _Answer(endpoint, master, replicas, others, is_tilted)
+            is_steady = True
+    return _Answer(endpoint, master, replicas, others, is_steady)
 
 
 def _is_alive(node: dict[str, str]) -> bool:
@@ -116,7 +133,7 @@ def _each(reply: Reply) -> list[dict[str, str]]:
     return [pairs(one) for one in reply] if isinstance(reply, list) else []
 
 
-def endpoint_of(fields: dict[str, str]) -> Endpoint:
+def endpoint_of(fields: Mapping[str, str]) -> Endpoint:
     """Return where the server of a Sentinel's reply listens."""
     return Endpoint(fields["ip"], int(fields["port"]))
 

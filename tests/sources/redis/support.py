@@ -1,15 +1,20 @@
 """Helpers of the Redis tests: capture into memory, shuffle into pieces, fill a server with all there is."""
 
+import os
 import random
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 
+from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
 from drtool.sources.base import Artifact, Captured, Entry, Piece
 from drtool.sources.redis.capture import RedisSettings, RedisSource
+from drtool.sources.redis.info import Info
 
 Launch = Callable[..., RedisServer]
 Connect = Callable[..., Redis]
@@ -136,3 +141,18 @@ READ: dict[bytes, Callable[[Any, bytes], Any]] = {
     b"hash": lambda redis, key: redis.hgetall(key),
     b"stream": _stream,
 }
+
+
+def number(server: RedisServer, field: str) -> int:
+    with server.connect() as connection:
+        return Info.of(connection).number(field)
+
+
+def tilted(sentinel: RedisServer) -> RedisServer:
+    """Have a Sentinel sleep for so long that it does not trust its clock for the next 30 s."""
+    pid = number(sentinel, "process_id")
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(2.5)  # Redis: SENTINEL_TILT_TRIGGER, 2 s
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: number(sentinel, "sentinel_tilt") == 1, "it is in TILT", deadline_s=5)
+    return sentinel

@@ -10,10 +10,10 @@ from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
 from drtool.sources.base import Symptom
 from drtool.sources.redis.capture import RedisSettings
-from drtool.sources.redis.checkup import examine
+from drtool.sources.redis.checkup import SENTINEL_RIGHTS, examine
 from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.sentinels import Sentinel
-from tests.sources.redis.support import Launch, allow, settings_of, take
+from tests.sources.redis.support import Launch, allow, settings_of, take, tilted
 
 NEEDED = ("+psync", "+replconf", "+ping", "+info")
 BK = Access("bk", lambda: "pw")
@@ -150,6 +150,48 @@ def test_a_sentinel_that_names_another_master_is_set_right(
     assert f"{odd.endpoint} names {other.endpoint}" in found.message
     mended(odd, found)
     assert [symptom for symptom in wrong(settings) if symptom.level == "error"] == []
+
+
+@pytest.mark.parametrize("version", ["7.0"], indirect=True)
+def test_of_sentinels_that_do_not_agree_those_that_know_the_latest_failover_are_right(
+    launch: Launch, watch: Callable[..., RedisServer]
+) -> None:
+    old, new = launch(), launch()
+    cut_off = [watch(old), watch(old)]
+    knowing = watch(new, **{"sentinel config-epoch mymaster": "5"})
+    seen = Sentinel(tuple(each.endpoint for each in (*cut_off, knowing)), "mymaster")
+    settings = RedisSettings(sentinel=seen, allow_master=True)
+    assert take(settings).captured.facts["node"] == str(new.endpoint)
+
+    found = [symptom for symptom in wrong(settings) if symptom.level == "error"]
+
+    by_place = {each.where: each for each in found}
+    assert by_place.keys() == {f"redis-cli at {each.endpoint}" for each in cut_off}
+    for each in cut_off:
+        mended(each, by_place[f"redis-cli at {each.endpoint}"])
+    assert [symptom for symptom in wrong(settings) if symptom.level == "error"] == []
+
+
+@pytest.mark.parametrize("version", ["7.0"], indirect=True)
+def test_sentinels_in_tilt_are_said_with_the_rights_that_a_finding_grants(
+    launch: Launch, watch: Callable[..., RedisServer]
+) -> None:
+    master = launch()
+    first, odd = watch(master), watch(launch())
+    for each in (first, odd):
+        with each.connect() as connection:
+            rights = (f"+{right}" for right in SENTINEL_RIGHTS)
+            connection.call("ACL", "SETUSER", "bk", "on", ">pw", "-@all", *rights)
+    both = Sentinel((first.endpoint, odd.endpoint), "mymaster", BK)
+    settings = RedisSettings(sentinel=both, allow_master=True)
+
+    tilted(odd)
+    found = wrong(settings)
+    assert {symptom.level for symptom in found} == {"warning"}
+    assert any(f"the Sentinel {odd.endpoint} is in TILT" in symptom.message for symptom in found)
+    tilted(first)
+    errors = [symptom.message for symptom in wrong(settings) if symptom.level == "error"]
+    assert ["every Sentinel of mymaster that answers is in TILT" in each for each in errors] == [True]
 
 
 @pytest.mark.parametrize("version", ["7.0"], indirect=True)

@@ -1,9 +1,7 @@
 """Real Sentinels that do not say the same: one that was cut off from a failover, one that does not trust its clock."""
 
-import os
-import signal
-import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -12,11 +10,12 @@ from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
 from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.redis.capture import RedisSettings
+from drtool.sources.redis.checkup import examine
 from drtool.sources.redis.connection import Access, Endpoint
 from drtool.sources.redis.info import Info
 from drtool.sources.redis.nodes import master_endpoint
 from drtool.sources.redis.sentinels import Sentinel, ask
-from tests.sources.redis.support import Launch, take
+from tests.sources.redis.support import Launch, number, take, tilted
 
 Watch = Callable[..., RedisServer]
 NAME = "mymaster"
@@ -30,21 +29,6 @@ def seen(*sentinels: RedisServer, access: Access | None = None) -> Sentinel:
 def told(sentinel: RedisServer, *command: str) -> object:
     with sentinel.connect() as connection:
         return connection.call("SENTINEL", *command)
-
-
-def number(server: RedisServer, field: str) -> int:
-    with server.connect() as connection:
-        return Info.of(connection).number(field)
-
-
-def tilted(sentinel: RedisServer) -> RedisServer:
-    """Have a Sentinel sleep for so long that it does not trust its clock for the next 30 s."""
-    pid = number(sentinel, "process_id")
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(2.5)  # Redis: SENTINEL_TILT_TRIGGER, 2 s
-    os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: number(sentinel, "sentinel_tilt") == 1, "it is in TILT", deadline_s=5)
-    return sentinel
 
 
 def test_a_sentinel_that_was_cut_off_from_a_failover_is_outvoted(launch: Launch, watch: Watch) -> None:
@@ -63,6 +47,10 @@ def test_a_sentinel_that_was_cut_off_from_a_failover_is_outvoted(launch: Launch,
     settings = RedisSettings(sentinel=seen(cut_off), access=old.access)
     with pytest.raises(TemporaryFailure, match=f"names {old.endpoint} as the master, and it is a replica"):
         take(settings)
+    with pytest.raises(TemporaryFailure, match=f"names {old.endpoint} as the master, and it is a replica"):
+        take(replace(settings, allow_master=True))  # which allows what is a master
+    told_by_doctor = [*examine(replace(settings, allow_master=True))][-1]
+    assert (told_by_doctor.level, "and it is a replica" in told_by_doctor.message) == ("error", True)
     wait_until(
         lambda: _master(seen(cut_off, knowing)) == new.endpoint, "the failover is known", deadline_s=30
     )
