@@ -7,7 +7,7 @@ from difflib import unified_diff
 
 from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import Corrupt, ObjectMissing, UsageError
-from drtool.operations.cluster_restore.unended import unended_runs
+from drtool.operations.cluster_restore.unended import TOLD_FOR, unended_runs
 from drtool.operations.pace import pace_of
 from drtool.operations.plan_alone import plan_alone, with_alone
 from drtool.operations.plan_in_place import plan_in_place, standing, working
@@ -96,7 +96,7 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
     world = session.world
     with Cluster.open(context, world.environment, ending=world.ending) as cluster:
         result = plan_for(session, cluster, context, wishes).result
-    unended = unended_runs(session, session.repository.store.now() - RUNS_SINCE)
+    unended = unended_runs(session, session.repository.store.now() - TOLD_FOR)
     return replace(result, notes=(*result.notes, *map(str, unended)))
 
 

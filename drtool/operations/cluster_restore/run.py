@@ -40,12 +40,11 @@ from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreR
 from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.cluster_restore.start import resume_cron_jobs, start_tier
 from drtool.operations.cluster_restore.switch import switch_volumes
-from drtool.operations.cluster_restore.unended import unended_runs
+from drtool.operations.cluster_restore.unended import TOLD_FOR, unended_runs
 from drtool.operations.plan import Made, PlanResult, plan_for, prepare_again
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.record import record_run
 from drtool.operations.session import Session
-from drtool.operations.told_policy import RUNS_SINCE
 from drtool.recovery.journal import END, fold
 from drtool.recovery.plan import Plan, from_json, to_json
 from drtool.recovery.runner import Runner
@@ -108,7 +107,7 @@ def run_cluster_restore(
                 return made.result
             if request.enrolment is not None:
                 refuse_unready(session, made.result.plan, made.policy, request.enrolment)
-            for each in unended_runs(session, session.repository.store.now() - RUNS_SINCE):
+            for each in unended_runs(session, session.repository.store.now() - TOLD_FOR):
                 session.world.progress.note(str(each))
             tell_left(session, cluster, request.context, made.result.plan.namespace[1])
             confirm(_challenge(made.result.plan))

@@ -103,6 +103,37 @@ def test_runs_that_were_at_work_at_once_and_junk_between_their_entries_hide_noth
     assert scene.unended() == []
 
 
+@pytest.mark.parametrize("at_begin", [False, True])
+def test_an_end_counts_that_the_clock_dated_before_what_was_written_before_it(
+    scene: Scene, *, at_begin: bool
+) -> None:
+    scene.begun("another", 3).write(END, "done", {})
+    scene.stage.clock.leap(seconds=60)
+    journal = begin_journal(scene.session(), "over", b"{}")
+    if at_begin:  # so that the first entry lies where the number of the newest one would have it
+        scene.stage.clock.leap(seconds=-3)
+    for number in range(STEPS):
+        journal.write(f"step {number}", "done", {})
+        scene.stage.clock.leap(seconds=10)
+    scene.stage.clock.leap(seconds=-11)
+    journal.write(END, "done", {})
+    scene.stage.clock.leap(seconds=60)
+    scene.begun("killed", 2)
+    assert scene.unended() == ["killed"]
+
+
+def test_a_run_is_known_over_midnight_and_its_first_word_is_of_the_day_before(scene: Scene) -> None:
+    began = scene.stage.clock()
+    over, killed = scene.begun("over"), scene.begun("killed")
+    scene.stage.clock.leap(days=1)
+    for each in (over, killed):
+        each.write("the next day", "done", {})
+    over.write(END, "done", {})
+    [found] = unended_runs(scene.session(), began - timedelta(days=2))
+    assert (found.run, found.begun - began < timedelta(hours=1)) == ("killed", True)
+    assert found.touched - began >= timedelta(days=1)
+
+
 def test_status_tells_of_a_run_that_nobody_seems_to_be_at_for_months(scene: Scene) -> None:
     def warned() -> list[str]:
         return [each for each in run_status(scene.session()).warnings if "restore killed" in each]
