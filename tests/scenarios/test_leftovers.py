@@ -94,6 +94,20 @@ def test_who_goes_on_past_what_can_be_undone_takes_it_away_at_the_end(way: Way) 
     assert way.target.find(at("secrets"), "password") is not None  # it bears the run's label, too
 
 
+def test_a_restore_that_is_done_does_not_fail_for_what_it_cannot_take_away(way: Way) -> None:
+    run = stopped(way, "Ingress")
+    leave(way, run)
+    way.target.refuses = lambda method, _sent: (403, "not now") if method == "DELETE" else None
+
+    told = " ".join(way("--resume", run, "--confirm-target", UID).err.split())
+
+    assert "was not taken away, the next restore does that: " in told
+    way.target.refuses = lambda _method, _sent: None
+    assert "has ended" in way("--resume", run, "--confirm-target", UID, code=5).value["error"]["message"]
+    begun_anew(way)
+    assert what_is_left(way, run) == set()
+
+
 def test_who_undoes_takes_it_away(way: Way) -> None:
     before = way.objects()
     run = stopped(way, "Deployment")
