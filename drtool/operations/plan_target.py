@@ -2,16 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from drtool.recovery.manifests.objects import Json, Ref, part, spec_of
 from drtool.recovery.manifests.prepare import Prepared
+from drtool.recovery.preflight import certificates
 from drtool.recovery.target import TargetCluster, TargetFacts
 from drtool.recovery.webhooks import fatal_hooks
 from drtool.sources.kubernetes.checkup import kubectl
 from drtool.sources.kubernetes.client import Cluster, Resource
 from drtool.sources.kubernetes.faults import Forbidden
+from drtool.sources.kubernetes.known import SECRETS
 
 _STORAGE: Final = "storage.k8s.io"
 _DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
@@ -148,8 +151,16 @@ class TargetLook:
             labels=part(namespace, "metadata", "labels") if namespace else {},
             dead_hooks=tuple(self._dead_hooks()),
             plurals={kind: resource.plural for kind, resource in self._kinds.items()},
+            certificates=frozenset(self._secrets(certificates(prepared))),
         )
         return replace(facts, lacking=tuple(self._lacking))
+
+    def _secrets(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield which Secrets of the namespace are there; none for who may not see them, for only a note needs them."""
+        with suppress(Forbidden):
+            for name in names:
+                if self._cluster.get(SECRETS, self._namespace, name) is not None:
+                    yield name
 
     def cluster(self) -> TargetCluster:
         """Return which cluster this is."""

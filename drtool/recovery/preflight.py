@@ -151,13 +151,29 @@ def _ingress(ingress: Prepared, preparation: Preparation, facts: TargetFacts) ->
     if name and name not in facts.ingress_classes | captured:
         yield f"{ingress.ref}: nobody serves class {name} here, until there is an IngressClass of that name"
     secrets = {each.ref.name for each in preparation.objects if each.ref[:2] == ("", "Secret")}
-    for each in spec_of(ingress.item).get("tls") or []:
-        if (secret := each.get("secretName")) and secret not in secrets:
+    for secret in _certificates_of(ingress):
+        if secret not in secrets | facts.certificates:
             is_issued = any(key.startswith("cert-manager.io/") for key in annotations)
             until = (
                 "cert-manager orders it anew" if is_issued else "its hosts have another one until it is there"
             )
             yield f"{ingress.ref}: Secret {secret} with its certificate does not come back: {until}"
+
+
+def certificates(prepared: Iterable[Prepared]) -> set[str]:
+    """Return the Secrets with certificates that Ingresses name."""
+    return {
+        secret
+        for each in prepared
+        if each.ref[:2] == (NETWORK, "Ingress")
+        for secret in _certificates_of(each)
+    }
+
+
+def _certificates_of(ingress: Prepared) -> Iterator[str]:
+    for each in spec_of(ingress.item).get("tls") or []:
+        if secret := each.get("secretName"):
+            yield secret
 
 
 def _ordinals(found: Prepared, preparation: Preparation) -> Iterator[str]:

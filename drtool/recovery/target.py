@@ -26,7 +26,8 @@ class TargetFacts:
     each claim of the namespace. lacking are verbs by kind that may not be done there, each as in "create secrets".
     capacities are the CSIStorageCapacities, what drivers say of the room that they have; most say nothing. labels are
     those of the namespace; dead_hooks the webhooks that let nothing pass and have nobody behind them, each with its
-    configuration's name; plurals what kinds are called there.
+    configuration's name; plurals what kinds are called there. certificates are the Secrets in the namespace that an
+    Ingress which comes back names.
     """
 
     cluster: TargetCluster
@@ -45,3 +46,4 @@ class TargetFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     dead_hooks: Sequence[tuple[str, Json]] = ()
     plurals: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    certificates: frozenset[str] = frozenset()

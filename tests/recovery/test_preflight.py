@@ -268,6 +268,13 @@ def ingress(secret: str, **annotations: str) -> Json:
     )
 
 
+def test_a_certificate_that_is_in_the_target_already_is_not_missed() -> None:
+    other = facts(certificates=frozenset({"other-tls"}))
+    there = facts(certificates=frozenset({"web-tls"}))
+    assert len(made([ingress("web-tls")], facts=other).notes) == 1
+    assert made([ingress("web-tls")], facts=there).notes == ()
+
+
 @pytest.mark.parametrize(
     ("objects", "told"),
     [
