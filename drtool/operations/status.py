@@ -20,7 +20,7 @@ from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import parse_json_time
 from drtool.repository.records import Record
-from drtool.repository.runs import read_runs_that_tell, run_kind
+from drtool.repository.runs import list_runs, read_runs_that_tell, run_kind
 
 _PROVEN_WITHIN = timedelta(days=180)
 _RUNS_SINCE = timedelta(days=400)
@@ -34,9 +34,9 @@ def run_status(session: Session) -> Status:
     Raises UsageError where no policy was given, and no run has told one yet.
     """
     now = session.repository.store.now()
-    runs = read_runs_that_tell(
-        session.repository.records, now - _RUNS_SINCE, now - _OFTEN_SINCE, _all_backed_up(session)
-    )
+    records, since = session.repository.records, now - _RUNS_SINCE
+    listed = list_runs(records, since)
+    runs = read_runs_that_tell(records, since, now - _OFTEN_SINCE, _all_backed_up(session), listed)
     policy, policy_of = policy_in_force(session, runs)
     protection = protection_of(runs, now)
     seen = [_volume_status(session, policy, volume, runs, now) for volume in policy.volumes]
@@ -60,7 +60,7 @@ def run_status(session: Session) -> Status:
             *(each.text for each in late if not each.red),
             *_warnings(len(config.recipients), proven),
             *_weaknesses(protection, policy.repository.url),
-            *map(str, stopped_runs(session, now)),
+            *map(str, stopped_runs(session, now, listed)),
         ),
         policy_of=policy_of,
         protection=protection,

@@ -7,7 +7,7 @@ plan/<volume>/<time>-<sha256>         {"expire", "delete"}      maintainer
 heads/<time>-<sha256>                 {"live", "wal", "marks", "config", "previous"}   maintainer
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -38,14 +38,24 @@ def read_runs(records: Records, since: datetime | None = None) -> Iterator[Recor
     yield from (_read(records, stored) for stored in _stored(records, since))
 
 
+def list_runs(records: Records, since: datetime) -> list[Stored]:
+    """Return the run records as they are listed, by time, from the day of since on: for who needs them twice."""
+    return [*_stored(records, since)]
+
+
 def read_runs_that_tell(
-    records: Records, since: datetime, often_since: datetime, is_enough: Callable[[Record], bool]
+    records: Records,
+    since: datetime,
+    often_since: datetime,
+    is_enough: Callable[[Record], bool],
+    listed: Sequence[Stored] | None = None,
 ) -> list[Record]:
     """Return the run records since then, by time, but of the kinds that come often only the newest: each costs a GET.
 
-    Those are read newest first, back to the one for which is_enough is true, or to the day of often_since.
+    Those are read newest first, back to the one for which is_enough is true, or to the day of often_since. listed is
+    what `list_runs` returned for since, where it was asked.
     """
-    listed = [*_stored(records, since)]
+    listed = list_runs(records, since) if listed is None else listed
     found: list[Record] = []
     is_done = False
     for stored in reversed(listed):
@@ -70,9 +80,16 @@ def read_journals(records: Records, since: datetime | None = None) -> Iterator[R
         yield from pool.map(lambda stored: _read(records, stored), list_journals(records, since))
 
 
-def list_journals(records: Records, since: datetime | None = None) -> list[Stored]:
-    """Return the records of journals as they are listed, by time, from the day of since on; none is read."""
-    return [stored for stored in _stored(records, since) if kind_of(stored.name) == "journal"]
+def list_journals(
+    records: Records, since: datetime | None = None, listed: Sequence[Stored] | None = None
+) -> list[Stored]:
+    """Return the records of journals as they are listed, by time, from the day of since on; none is read.
+
+    listed is what `list_runs` returned for that day or one before, where it was asked.
+    """
+    first = _day(since) if since else ""
+    runs = _stored(records, since) if listed is None else (each for each in listed if each.name >= first)
+    return [stored for stored in runs if kind_of(stored.name) == "journal"]
 
 
 def read_runs_of(

@@ -40,10 +40,18 @@ class UnendedRun:
         )
 
 
-def unended_runs(session: Session, since: datetime) -> list[UnendedRun]:
-    """Return the runs that have not ended, of which something was journaled from the day of since on, oldest first."""
+def unended_runs(
+    session: Session, since: datetime, listed: Sequence[Stored] | None = None
+) -> list[UnendedRun]:
+    """Return the runs that have not ended, of which something was journaled from the day of since on, oldest first.
+
+    listed are the run records since then or earlier, where somebody has listed them already.
+    """
     records = session.repository.records
-    days = [[*each] for _, each in groupby(list_journals(records, since), lambda stored: _day(stored.name))]
+    days = [
+        [*each]
+        for _, each in groupby(list_journals(records, since, listed), lambda stored: _day(stored.name))
+    ]
     found: dict[str, UnendedRun] = {}
     over: set[str] = set()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="drtool-unended") as pool:
@@ -103,9 +111,11 @@ def _day(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def stopped_runs(session: Session, now: datetime) -> Iterator[UnendedRun]:
+def stopped_runs(
+    session: Session, now: datetime, listed: Sequence[Stored] | None = None
+) -> Iterator[UnendedRun]:
     """Yield the runs that nobody seems to be at, and whose target may still wait for one."""
-    for each in unended_runs(session, now - TOLD_FOR):
+    for each in unended_runs(session, now - TOLD_FOR, listed):
         if now - each.touched > AT_WORK:
             yield each
 

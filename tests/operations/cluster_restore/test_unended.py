@@ -153,3 +153,15 @@ def test_status_tells_of_a_run_that_nobody_seems_to_be_at_for_months(scene: Scen
     leap_to(ended + timedelta(days=120))
     assert warned() == []
     assert [*stopped_runs(scene.session(), ended)] == []  # somebody seemed to be at it then
+
+
+def test_status_lists_what_ran_once(scene: Scene) -> None:
+    scene.begun("killed")
+    scene.stage.clock.leap(days=2)
+    store = Noting(scene.stage.store)
+    session = scene.session(store)
+    store.calls.clear()
+    assert any("restore killed" in each for each in run_status(session).warnings)
+    months = [each for each in store.of("versions") if each.startswith("runs/")]
+    assert len(months) > 12
+    assert sorted(months) == sorted(set(months))
