@@ -38,7 +38,8 @@ def wait_for_own(replay: Replay, cron_job: Json, what: str) -> bool:
         if deadline.is_over():
             raise TemporaryFailure(
                 f"Job {name} is at {what} still",
-                hint=f"Resume once it has ended: `kubectl --namespace {replay.namespace} get job {name}`.",
+                hint="Resume once it has ended: "
+                f"`kubectl --context={replay.plan.target.context} --namespace={replay.namespace} get job {name}`.",
             )
         deadline.wait(_PAUSE_S)
     return was_one

@@ -459,8 +459,11 @@ def test_one_of_before_that_does_not_end_is_neither_ended_nor_joined_by_another(
     session = enrolled.session()
     session = replace(session, world=replace(session.world, progress=told))
     for _ in range(2):  # who goes on with the run finds the same
-        with pytest.raises(TemporaryFailure, match=f"^Job {name} is at the first backup of media still$"):
+        with pytest.raises(
+            TemporaryFailure, match=f"^Job {name} is at the first backup of media still$"
+        ) as it:
             enrolled.back_up(session=session)
+        assert f"`kubectl --context=new --namespace=shop get job {name}`" in it.value.hint
         assert enrolled.target.find(JOBS, name) is not None
         assert enrolled.target.find(JOBS, f"drtool-first-media-{RUN[-6:]}") is None
     assert told.notes == [f"Job {name} is at the first backup of media already, and is waited for"] * 2
