@@ -35,8 +35,9 @@ class UnendedRun:
 
     def __str__(self) -> str:
         return (
-            f"restore {self.run}, begun by {self.by} at {to_second(self.begun)}, has not ended, and said nothing since "
-            f"{to_second(self.touched)}: --resume {self.run} goes on with it, --abort {self.run} undoes it"
+            f"restore {self.run}, begun by {self.by} at {to_second(self.begun)}, has not ended; its last word is of "
+            f"{to_second(self.touched)}: if nobody is at it, --resume {self.run} goes on with it, and "
+            f"--abort {self.run} undoes it"
         )
 
 

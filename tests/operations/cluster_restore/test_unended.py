@@ -147,7 +147,7 @@ def test_status_tells_of_a_run_that_nobody_seems_to_be_at_for_months(scene: Scen
     leap_to(ended + AT_WORK + timedelta(minutes=1))
     [told] = warned()
     assert "begun by operator-1 at" in told
-    assert "--resume killed goes on with it, --abort killed undoes it" in told
+    assert "if nobody is at it, --resume killed goes on with it, and --abort killed undoes it" in told
     leap_to(ended + timedelta(days=80))
     assert len(warned()) == 1
     leap_to(ended + timedelta(days=120))
