@@ -206,7 +206,9 @@ def test_a_plan_misses_the_wal_that_a_restore_misses(rotten: Rotten, tmp_path: P
         said = run_plan({**environment, **keys}, "postgres", "--json", code=5)
     found = [each["message"] for each in said.value["plan"]["refusals"]]
     [_missed] = [each for each in found if "saw it durable up to" in each]
-    assert len(found) == 3, found  # with a repository that no pod reaches, and a target that has no place for it
+    assert len(found) == 3, (
+        found
+    )  # with a repository that no pod reaches, and a target that has no place for it
 
 
 def test_a_hole_in_the_wal_is_missed_and_nothing_is_restored_unless_that_loss_is_accepted(

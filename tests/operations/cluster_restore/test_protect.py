@@ -60,6 +60,9 @@ DB = {"name": "postgres", "source": "postgres", "host": "db", "user": "drtool"}
 OTHER = {"name": "other", "source": "postgres", "host": "other", "user": "drtool"}
 
 
+_IN_ONE_PROCESS = threading.Lock()  # pods have an environment each, and two at once would leave theirs behind
+
+
 @dataclass(frozen=True)
 class Back:
     """A system that was backed up and restored, and the run that did it: all but the last three steps."""
@@ -120,7 +123,8 @@ class Back:
             "DRTOOL_SECRETS": str(pod / "secrets"),
             "DRTOOL_BUNDLE": None,
         }
-        found = CliRunner().invoke(command, container["args"], prog_name="drtool", env=environment)
+        with _IN_ONE_PROCESS:
+            found = CliRunner().invoke(command, container["args"], prog_name="drtool", env=environment)
         (pod / "said").write_text(found.stdout + found.stderr)
         return well(job) if found.exit_code == 0 else FAILED
 
