@@ -35,7 +35,8 @@ _BELOW = 1  # and up to where it begins
 class Held:
     """The WAL of one lineage: as the source reasons about it, and the objects behind it by what their names say.
 
-    Objects of one name stand in the order in which the store received them.
+    Objects of one name stand in the order in which the store received them. damaged are those among the newest whose
+    bytes are not what was stored under their names: others that no writer signed are a stranger's, and nothing.
     """
 
     wal: StoredWal
@@ -43,6 +44,12 @@ class Held:
     segments: dict[tuple[int, int], list[WalEntry]]
     tails: dict[Tail, list[WalEntry]]
     histories: dict[int, list[WalEntry]]
+    damaged: tuple[WalEntry, ...] = ()
+
+    def end_of(self, entry: WalEntry) -> int:
+        """Return the LSN up to which an object goes, by its name."""
+        start = _segment_lsn(entry, self.wal.segment_size) or 0
+        return start + self.wal.segment_size if entry.end is None else entry.end
 
     def is_signed(self, timeline: int, start: int) -> bool:
         """Tell whether one of the complete segments that begin at LSN start was stored by a writer."""
@@ -161,9 +168,10 @@ def read_held(store: WalStore, segment_size: int, at: datetime | None = None) ->
         elif entry.file == history_name(entry.timeline):
             histories.setdefault(entry.timeline, []).append(entry)
     witnesses = Witnesses(store)
-    _drop_unsigned(segments, witnesses)
+    unsigned = _drop_unsigned(segments, witnesses)
     tails = list_tails(store, segment_size)
     _ask(witnesses, tails, segments, segment_size, at)
+    unsigned += [entry for entry in tails if witnesses.refused(entry)]
     by_tail: dict[Tail, list[WalEntry]] = {}
     for entry in tails:
         if entry.end != entry.start and not witnesses.refused(entry):
@@ -175,7 +183,8 @@ def read_held(store: WalStore, segment_size: int, at: datetime | None = None) ->
         histories=_ancestors(witnesses, histories),
         marks=list(witnesses.marks()),
     )
-    return Held(wal, store, segments, by_tail, histories)
+    damaged = tuple(entry for entry in unsigned if store.is_damaged(entry.stored))
+    return Held(wal, store, segments, by_tail, histories, damaged)
 
 
 def list_tails(store: WalStore, segment_size: int) -> list[WalEntry]:
@@ -202,16 +211,18 @@ def _segment_lsn(entry: WalEntry, segment_size: int) -> int | None:
         return None
 
 
-def _drop_unsigned(segments: dict[tuple[int, int], list[WalEntry]], witnesses: Witnesses) -> None:
-    """Drop, from each timeline's newest segment down, what no writer signed, up to the first that one did."""
+def _drop_unsigned(segments: dict[tuple[int, int], list[WalEntry]], witnesses: Witnesses) -> list[WalEntry]:
+    """Drop and return, from each timeline's newest segment down, what no writer signed, up to one that is signed."""
     settled: set[int] = set()
+    dropped: list[WalEntry] = []
     for timeline, start in sorted(segments, reverse=True):
         if timeline in settled:
             continue
         if any(witnesses.facts(entry) is not None for entry in segments[timeline, start]):
             settled.add(timeline)
         else:
-            del segments[timeline, start]
+            dropped += segments.pop((timeline, start))
+    return dropped
 
 
 def _tail(entry: WalEntry) -> Tail:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from drtool.errors import Corrupt
-from drtool.operations.coverage import base_of, held_lineages, lineage_label
+from drtool.operations.coverage import Held, base_of, held_lineages, lineage_label
 from drtool.operations.session import Session
 from drtool.policy.moments import to_second
 from drtool.policy.volumes import PostgresVolume
@@ -89,6 +89,21 @@ def loss_of(
     there = f"{format_lsn(end)} of timeline {reach.path[-1].timeline}"
     known = f"{format_lsn(seen.lsn)} of timeline {seen.timeline} in epoch {seen.epoch}"
     return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
+
+
+def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: str) -> str | None:
+    """Return which object, damaged, goes on behind end, the end of reach's path; None where none does.
+
+    Nobody else may have seen the newest WAL durable, so that only its own name tells that it was.
+    """
+    timeline = reach.path[-1].timeline
+    behind = [each for each in held.damaged if (each.timeline, held.end_of(each)) > (timeline, end)]
+    if not behind:
+        return None
+    furthest = max(behind, key=lambda each: (each.timeline, held.end_of(each)))
+    there = f"{format_lsn(end)} of timeline {timeline}"
+    known = f"{format_lsn(held.end_of(furthest))} of timeline {furthest.timeline}"
+    return f"WAL of {volume} ends at {there}, for what goes on to {known} is damaged: {furthest.name}"
 
 
 def _highest_witness(session: Session, lineage: Lineage, volume: str, *, later_lives: bool) -> Witness | None:

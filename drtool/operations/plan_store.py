@@ -9,7 +9,7 @@ from typing import Final
 from drtool.deploy.mover import PIECE
 from drtool.errors import Corrupt, DrtoolError, Refused, WrongKey
 from drtool.operations.grant import wal_of
-from drtool.operations.marks import loss_of
+from drtool.operations.marks import damage_behind, loss_of
 from drtool.operations.points import Inventory, moment_of, points_of
 from drtool.operations.presign import presigned_size, signs_urls
 from drtool.operations.session import Session
@@ -123,7 +123,9 @@ def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterat
     if chosen.source != "postgres" or chosen.target is not None:
         return
     recovery = _recovery(chosen, inventory)
+    held = inventory.held[recovery.base.lineage]
     loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
+    loss = loss or damage_behind(held, recovery, recovery.end_lsn, chosen.volume)
     if loss is not None:
         hint = "See what is missing with `drtool verify --level L0`, or take the loss with --accept-loss."
         yield Refusal(f"volume {chosen.volume}", loss, hint)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from drtool.errors import Refused, UsageError
 from drtool.operations.granted import granted_choice
-from drtool.operations.marks import loss_of
+from drtool.operations.marks import damage_behind, loss_of
 from drtool.operations.prove_postgres import prove_recovered
 from drtool.operations.restore_job import Job, refuse_used_directory
 from drtool.operations.results import RestoreResult
@@ -103,7 +103,9 @@ def _check_witness(job: Job, choice: RecoveryChoice) -> None:
     """Refuse when somebody saw more durable WAL than the store shows now, unless that loss is accepted."""
     if job.request.at is not None or job.request.accept_loss:
         return
-    loss = loss_of(job.session, choice, choice.end_lsn, job.request.volume)
+    volume, held = job.request.volume, job.inventory.held[choice.base.lineage]
+    loss = loss_of(job.session, choice, choice.end_lsn, volume)
+    loss = loss or damage_behind(held, choice, choice.end_lsn, volume)
     if loss is not None:
         raise Refused(
             loss,

@@ -173,6 +173,14 @@ class WalStore:
                 fault = error
         raise fault
 
+    def is_damaged(self, stored: Stored) -> bool:
+        """Tell whether no version has the bytes of its name's hash: whoever stored it, that is not what was stored."""
+        try:
+            fetch_named(self._records.store, stored.name)
+        except (Corrupt, ObjectMissing):
+            return True
+        return False
+
     def read(self, stored: Stored, keys: HeadKeys) -> bytes:
         """Return the plain bytes of a WAL object, authenticated. Raises Corrupt, ObjectMissing, WrongKey."""
         value = fetch_named(self._records.store, stored.name)

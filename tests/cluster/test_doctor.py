@@ -283,6 +283,11 @@ def test_the_rights_that_are_missing_are_granted_by_the_yaml(ward: Ward, somebod
         said = ward.run("--rbac", kubeconfig=kubeconfig)
         assert said.exit_code == 5, said.output
         ward.cluster.kubectl("apply", "--filename=-", stdin=said.stdout)
+        wait_until(  # for the API server reads by itself what is granted
+            lambda who=kubeconfig: ward.run("--rbac", kubeconfig=who).exit_code == 0,  # type: ignore[misc]
+            "the rights that were granted are there",
+            deadline_s=SOON_S,
+        )
         again = ward.run("--rbac", kubeconfig=kubeconfig)
         assert (again.exit_code, again.stdout) == (0, ""), again.output
     assert not any("not allowed to" in each["message"] for each in ward.findings(somebody))

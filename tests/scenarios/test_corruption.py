@@ -150,6 +150,20 @@ def test_what_a_restore_needs_and_is_damaged_is_named_and_nothing_is_restored(
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("family", WAL)
+def test_the_newest_wal_that_is_damaged_is_missed_though_nobody_else_saw_it(
+    rotten: Rotten, family: str, change: str
+) -> None:
+    for witness in rotten.sound.names("snap/redis"):
+        (rotten.store / witness).unlink()
+    name = rotten.sound.newest(family)
+    rotten.damage(name, CHANGES[change])
+    assert name in rotten.refuses("postgres", 4, 5)
+    planned = rotten.drtool.restore("postgres", rotten.target, "--accept-loss", "--dry-run").value["restore"]
+    assert planned["volume"] == "postgres"
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_run_record_that_is_damaged_is_named_and_restores_are_as_before(
     rotten: Rotten, change: str
 ) -> None:
