@@ -126,7 +126,8 @@ def _remedy(finding: Finding) -> Iterator[str]:
         yield f"  {finding.hint}"
     if finding.mend:
         yield f"  {finding.where}:"
-    yield from (f"    {statement}" for statement in finding.mend)
+    end = ";" if finding.where.startswith("psql") else ""  # without it psql takes the next line for a part of it
+    yield from (f"    {statement}{end}" for statement in finding.mend)
 
 
 def _what_was_changed(examination: Examination) -> str:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from drtool.policy.model import (
     CronLine,
@@ -20,10 +20,23 @@ from drtool.policy.model import (
     refusal,
 )
 from drtool.policy.retention import Retention
-from drtool.policy.secret import SecretReference, TextOrReference
+from drtool.policy.secret import Reference, SecretReference, TextOrReference
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Identity = Annotated[int, Field(ge=0, le=2**32 - 2)]
+
+
+def _no_url(host: str | Reference) -> str | Reference:
+    if isinstance(host, str) and ("://" in host or "@" in host):  # it may hold a password, which would be shown
+        raise refusal(
+            "a host is a name or an address, and no URL",
+            "port, user and password have keys of their own",
+            is_secret=True,
+        )
+    return host
+
+
+Host = Annotated[TextOrReference, AfterValidator(_no_url)]
 
 
 class VolumeBase(Model):
@@ -68,7 +81,7 @@ class PostgresVolume(VolumeBase):
     """
 
     source: Literal["postgres"]
-    host: TextOrReference
+    host: Host
     port: Port = 5432
     database: TextOrReference = "postgres"  # for connections that do not replicate
     user: TextOrReference
@@ -126,7 +139,7 @@ class RedisVolume(VolumeBase):
     """
 
     source: Literal["redis"]
-    host: TextOrReference | None = None
+    host: Host | None = None
     port: Port = 6379
     username: TextOrReference | None = None
     password: SecretReference | None = None

@@ -220,7 +220,7 @@ def test_the_verdict_comes_first_and_then_what_to_do() -> None:
     assert (said.verdict, said.exit_code) == ("doctor: shop has 1 error and 1 warning", 5)
     assert said.advice == "First, for db: `ALTER ROLE x REPLICATION` (psql); 1 more thing to mend below."
     text = shown(said)
-    assert "error: db: no right\n  Grant it.\n  psql:\n    ALTER ROLE x REPLICATION\n    SELECT 1\n" in text
+    assert "error: db: no right\n  Grant it.\n  psql:\n    ALTER ROLE x REPLICATION;\n    SELECT 1;\n" in text
     assert "warning: keys: one recipient\n  Name more.\n" in text
     assert text.endswith("one canary below probe/ in the store.")
 

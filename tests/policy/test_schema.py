@@ -110,6 +110,8 @@ def test_a_policy_survives_the_way_through_json_and_shows_durations_as_written(
         ({"repository": {"url": "s3://b", "access_key": {"env": "A"}}}, "access_key and secret_key belong together"),
         ({"repository": {"url": "file:///b", "endpoint": "http://x"}}, "a directory takes no endpoint"),
         ({"repository": {"url": "s3://b", "endpoint": "https://u:p@x"}}, "a secret is never written into a policy"),
+        ({"volumes": [{**VOLUMES[0], "host": "postgres://u:p@db/x"}]}, "a host is a name or an address, and no URL"),
+        ({"volumes": [{**VOLUMES[0], "host": "u:p@db"}]}, "a host is a name or an address, and no URL"),
         ({"kubernetes": {"namespace": "-x"}}, "is no namespace"),
         ({"volumes": [{"name": "f", "source": "files"}]}, "needs exactly one of claim and path"),
         ({"volumes": [{**VOLUMES[2], "claim": "A"}]}, "is no name that Kubernetes takes"),
