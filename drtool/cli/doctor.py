@@ -126,7 +126,8 @@ def _remedy(finding: Finding) -> Iterator[str]:
         yield f"  {finding.hint}"
     if finding.mend:
         yield f"  {finding.where}:"
-    end = ";" if finding.where.startswith("psql") else ""  # without it psql takes the next line for a part of it
+    # Without its end psql takes the next line for a part of a statement.
+    end = ";" if finding.where.startswith("psql") else ""
     yield from (f"    {statement}{end}" for statement in finding.mend)
 
 

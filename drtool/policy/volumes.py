@@ -27,7 +27,8 @@ Identity = Annotated[int, Field(ge=0, le=2**32 - 2)]
 
 
 def _no_url(host: str | Reference) -> str | Reference:
-    if isinstance(host, str) and ("://" in host or "@" in host):  # it may hold a password, which would be shown
+    # One may hold a password, which would be shown.
+    if isinstance(host, str) and ("://" in host or "@" in host):
         raise refusal(
             "a host is a name or an address, and no URL",
             "port, user and password have keys of their own",
