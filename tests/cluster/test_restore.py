@@ -150,8 +150,8 @@ def test_whenever_drtool_is_killed_the_run_is_gone_on_with(emptied: Lost, tmp_pa
     assert kills > 3
     answer = way.run("--resume", run, "--confirm-target", way.uid, code=5)
     assert "has ended" in answer["error"]["message"]
-    visit(Visitor.of(TINY, way.target))
     assert_kept(emptied, moments_of(way.protection, "postgres", "files"))
+    visit(Visitor.of(TINY, way.target))
 
 
 def test_a_run_that_was_killed_is_undone_and_the_cluster_is_as_it_was(emptied: Lost, tmp_path: Path) -> None:
