@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Final
 
 from drtool.errors import Corrupt
 from drtool.operations.coverage import Held, base_of, held_lineages, lineage_label
@@ -10,10 +11,14 @@ from drtool.operations.session import Session
 from drtool.policy.moments import to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.format.record import Json
+from drtool.repository.runs import RunKind, read_runs_of
 from drtool.repository.snapshot import Snapshot, read_snapshots
 from drtool.sources.postgres.coverage import Base, Lineage, Reach
 from drtool.sources.postgres.pitr import RecoveryChoice
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
+
+_BRING: Final[tuple[RunKind, ...]] = ("wal",)
+_RUNS: Final = 8  # records of who brought WAL, the newest of them: each costs a GET
 
 
 def snapshots_of(session: Session, volume: str) -> Iterator[Snapshot]:
@@ -76,7 +81,7 @@ def loss_of(
     What lies on a timeline behind the fork at which the path left it was left there, and is not lost. Without
     later_lives only the reach's own epoch is looked at: whether it is whole, not whether it is the newest.
     """
-    seen = _highest_witness(session, reach.base.lineage, volume, later_lives=later_lives)
+    seen = _highest_witness(session, reach.base, volume, later_lives=later_lives)
     if seen is None:
         return None
     if seen.epoch < reach.base.lineage.epoch:
@@ -106,26 +111,35 @@ def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: s
     return f"WAL of {volume} ends at {there}, for what goes on to {known} is damaged: {furthest.name}"
 
 
-def _highest_witness(session: Session, lineage: Lineage, volume: str, *, later_lives: bool) -> Witness | None:
-    """Return the highest mark that a snapshot of any volume carries of this system, of all or earlier epochs."""
+def _highest_witness(session: Session, base: Base, volume: str, *, later_lives: bool) -> Witness | None:
+    """Return the highest mark of this system, of all or earlier epochs, that a snapshot or a catch-up's record has."""
+    lineage = base.lineage
+    marks = [
+        (f"{who.volume}'s point of {to_second(who.end)}", who.marks.get(volume)) for who in _all(session)
+    ]
+    for run in read_runs_of(session.repository.records, _BRING, base.begin, most=_RUNS):
+        if run.role == "writer" and run.value.get("volume") == volume:
+            marks.append((f"run {run.name}", run.value))
     found = [
         witness
-        for name in session.repository.config.volumes
-        for snapshot in snapshots_of(session, name)
-        if (witness := _witness(snapshot, lineage, volume)) is not None
+        for who, mark in marks
+        if (witness := _witness(who, mark, lineage)) is not None
         and (later_lives or witness.epoch <= lineage.epoch)
     ]
     return max(found, key=lambda witness: (witness.epoch, witness.timeline, witness.lsn), default=None)
 
 
-def _witness(snapshot: Snapshot, lineage: Lineage, volume: str) -> Witness | None:
-    """Return what snapshot says of volume, if it is of the same system and version, and well formed."""
+def _all(session: Session) -> Iterator[Snapshot]:
+    for name in session.repository.config.volumes:
+        yield from snapshots_of(session, name)
+
+
+def _witness(who: str, mark: Any, lineage: Lineage) -> Witness | None:
+    """Return what a mark says, if it is of the same system and version, and well formed."""
     try:
-        mark = snapshot.marks[volume]
         system, major, epoch = (int(part) for part in mark["lineage"].split("-"))
         if (system, major) != (lineage.system_identifier, lineage.major):
             return None
-        who = f"{snapshot.volume}'s point of {to_second(snapshot.end)}"
         return Witness(who, epoch, int(mark["timeline"]), parse_lsn(mark["lsn"]))
     except (KeyError, ValueError, TypeError, AttributeError):
         return None

@@ -124,8 +124,8 @@ def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterat
         return
     recovery = _recovery(chosen, inventory)
     held = inventory.held[recovery.base.lineage]
-    loss = loss_of(session, recovery, recovery.end_lsn, chosen.volume)
-    loss = loss or damage_behind(held, recovery, recovery.end_lsn, chosen.volume)
+    loss = damage_behind(held, recovery, recovery.end_lsn, chosen.volume)
+    loss = loss or loss_of(session, recovery, recovery.end_lsn, chosen.volume)
     if loss is not None:
         hint = "See what is missing with `drtool verify --level L0`, or take the loss with --accept-loss."
         yield Refusal(f"volume {chosen.volume}", loss, hint)

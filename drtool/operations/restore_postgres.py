@@ -104,8 +104,8 @@ def _check_witness(job: Job, choice: RecoveryChoice) -> None:
     if job.request.at is not None or job.request.accept_loss:
         return
     volume, held = job.request.volume, job.inventory.held[choice.base.lineage]
-    loss = loss_of(job.session, choice, choice.end_lsn, volume)
-    loss = loss or damage_behind(held, choice, choice.end_lsn, volume)
+    loss = damage_behind(held, choice, choice.end_lsn, volume)
+    loss = loss or loss_of(job.session, choice, choice.end_lsn, volume)
     if loss is not None:
         raise Refused(
             loss,

@@ -50,7 +50,8 @@ def run_catch_up(session: Session, name: str, *, dry_run: bool = False) -> Catch
         record_wal(session, instance, "failed", fault.message)
         raise
     result = _result(session, instance, brought, time.monotonic() - begun)
-    record_wal(session, instance, "done", f"up to {result.end} of timeline {result.timeline}")
+    mark = {"timeline": str(result.timeline), "lsn": result.end} if result.restorable else {}
+    record_wal(session, instance, "done", f"up to {result.end} of timeline {result.timeline}", **mark)
     return result
 
 

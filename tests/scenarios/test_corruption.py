@@ -163,6 +163,18 @@ def test_the_newest_wal_that_is_damaged_is_missed_though_nobody_else_saw_it(
     assert planned["volume"] == "postgres"
 
 
+@pytest.mark.parametrize("family", WAL)
+def test_the_newest_wal_that_is_gone_is_missed_by_the_record_of_who_brought_it(
+    rotten: Rotten, family: str
+) -> None:
+    for witness in rotten.sound.names("snap/redis"):
+        (rotten.store / witness).unlink()
+    (rotten.store / rotten.sound.newest(family)).unlink()
+    said = rotten.refuses("postgres", 5)
+    assert "but run runs/" in said
+    assert "saw it durable up to" in said
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_run_record_that_is_damaged_is_named_and_restores_are_as_before(
     rotten: Rotten, change: str
