@@ -108,7 +108,11 @@ def _resident(pid: int) -> int:
 
 def _descendants(pid: int) -> list[int]:
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        tasks = [*Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it has ended
+        return found
+    for task in tasks:
         try:
             children = [int(word) for word in task.read_text().split()]
         except OSError:
