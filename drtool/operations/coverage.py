@@ -29,14 +29,15 @@ _BREAKS = (
 )
 _BEYOND = 2  # tails read up to the end of the segment that is missing there
 _BELOW = 1  # and up to where it begins
+_AROUND_WAL = 1024 * 1024  # bytes, at most, that an object has beside its WAL
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """The WAL of one lineage: as the source reasons about it, and the objects behind it by what their names say.
 
-    Objects of one name stand in the order in which the store received them. damaged are those among the newest whose
-    bytes are not what was stored under their names: others that no writer signed are a stranger's, and nothing.
+    Objects of one name stand in the order in which the store received them. unsigned are those among the newest that no
+    writer signed as they are now: a stranger's, or damaged.
     """
 
     wal: StoredWal
@@ -44,12 +45,16 @@ class Held:
     segments: dict[tuple[int, int], list[WalEntry]]
     tails: dict[Tail, list[WalEntry]]
     histories: dict[int, list[WalEntry]]
-    damaged: tuple[WalEntry, ...] = ()
+    unsigned: tuple[WalEntry, ...] = ()
 
     def end_of(self, entry: WalEntry) -> int:
         """Return the LSN up to which an object goes, by its name."""
         start = _segment_lsn(entry, self.wal.segment_size) or 0
         return start + self.wal.segment_size if entry.end is None else entry.end
+
+    def is_damaged(self, entry: WalEntry) -> bool:
+        """Tell whether an object that nobody signed was another one: read whole, unless no WAL is so large."""
+        return entry.size <= self.wal.segment_size + _AROUND_WAL and self.store.is_damaged(entry.stored)
 
     def is_signed(self, timeline: int, start: int) -> bool:
         """Tell whether one of the complete segments that begin at LSN start was stored by a writer."""
@@ -183,8 +188,7 @@ def read_held(store: WalStore, segment_size: int, at: datetime | None = None) ->
         histories=_ancestors(witnesses, histories),
         marks=list(witnesses.marks()),
     )
-    damaged = tuple(entry for entry in unsigned if store.is_damaged(entry.stored))
-    return Held(wal, store, segments, by_tail, histories, damaged)
+    return Held(wal, store, segments, by_tail, histories, tuple(unsigned))
 
 
 def list_tails(store: WalStore, segment_size: int) -> list[WalEntry]:

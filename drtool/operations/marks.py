@@ -102,10 +102,11 @@ def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: s
     Nobody else may have seen the newest WAL durable, so that only its own name tells that it was.
     """
     timeline = reach.path[-1].timeline
-    behind = [each for each in held.damaged if (each.timeline, held.end_of(each)) > (timeline, end)]
-    if not behind:
+    behind = [each for each in held.unsigned if (each.timeline, held.end_of(each)) > (timeline, end)]
+    behind.sort(key=lambda each: (each.timeline, held.end_of(each)), reverse=True)
+    furthest = next(filter(held.is_damaged, behind), None)
+    if furthest is None:
         return None
-    furthest = max(behind, key=lambda each: (each.timeline, held.end_of(each)))
     there = f"{format_lsn(end)} of timeline {timeline}"
     known = f"{format_lsn(held.end_of(furthest))} of timeline {furthest.timeline}"
     return f"WAL of {volume} ends at {there}, for what goes on to {known} is damaged: {furthest.name}"

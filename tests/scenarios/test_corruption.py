@@ -1,5 +1,6 @@
 """A rotten repository, through the command line: verify names the object, restore refuses, never a wrong byte."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -160,6 +161,15 @@ def test_the_newest_wal_that_is_damaged_is_missed_though_nobody_else_saw_it(
     rotten.damage(name, CHANGES[change])
     assert name in rotten.refuses("postgres", 4, 5)
     planned = rotten.drtool.restore("postgres", rotten.target, "--accept-loss", "--dry-run").value["restore"]
+    assert planned["volume"] == "postgres"
+
+
+def test_wal_of_a_stranger_behind_the_end_is_no_damage(rotten: Rotten) -> None:
+    span, end, _ = rotten.sound.newest("tail/postgres").rsplit("-", 2)
+    junk = b"never signed"
+    planted = f"{span.rpartition('.')[0]}.{end}-{int(end, 16) + 8:016X}-{hashlib.sha256(junk).hexdigest()}"
+    (rotten.store / planted).write_bytes(junk)
+    planned = rotten.drtool.restore("postgres", rotten.target, "--dry-run").value["restore"]
     assert planned["volume"] == "postgres"
 
 
