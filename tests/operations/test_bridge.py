@@ -85,7 +85,10 @@ def test_few_pieces_are_held_of_however_few_bytes() -> None:
 
     pieces = iter(Bridge(read))
     next(pieces)
-    time.sleep(0.5)  # time enough to push them all
+    seen = -1
+    while seen < pushed:  # until whoever pushes waits
+        seen = pushed
+        time.sleep(0.3)
     assert pushed < 10_000
     assert len(list(pieces)) == 99_999
 

@@ -10,12 +10,12 @@ Places of one path stand together, in offset order; a path may go on in the stre
 
 import struct
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from drtool.errors import Corrupt
 from drtool.repository.format.crypto import keyed_id
+from drtool.repository.format.spans import RowSpan
 
 PATH_ID_SIZE: Final = 16
 MAX_PLACES: Final = 65_536  # 8 GiB of relation chunks; a list of about 4 MiB
@@ -189,22 +189,10 @@ class PlaceList:
         return Place(self._paths[row[0]], row[1], self.packs[row[2]], *row[3:])
 
 
-@dataclass(slots=True)
-class Span:
-    """Places that stand together in an earlier list, by number, end exclusive. name is the list's in the store."""
+class Span(RowSpan[PlaceList]):
+    """Places that stand together in an earlier list."""
 
-    found: PlaceList
-    begin: int
-    end: int
-    name: str
-
-    def __len__(self) -> int:
-        return self.end - self.begin
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is all of its list."""
-        return len(self) == len(self.found)
+    __slots__ = ()
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Yield its rows as they stand in its list."""
@@ -213,10 +201,6 @@ class Span:
     def packs(self) -> set[PackRef]:
         """Return the packs that its places lie in."""
         return {self.found.packs[row[2]] for row in self.rows()}
-
-    def is_followed_by(self, other: "Span") -> bool:
-        """Return whether other begins where this one ends."""
-        return self.end == other.begin and self.found is other.found
 
     def split(self, count: int) -> "tuple[Span, Span | None]":
         """Return its first places, at most count, and what is left."""

@@ -10,11 +10,11 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from drtool.errors import Corrupt
 from drtool.repository.format.places import PATH_ID_SIZE
+from drtool.repository.format.spans import RowSpan
 
 STAT_SIZE: Final = 32
 MAX_STATS: Final = 65_536  # 3.5 MiB
@@ -90,26 +90,10 @@ class StatList:
         return bytes(self._rows[begin * _ROW.size : end * _ROW.size])
 
 
-@dataclass(slots=True)
-class StatSpan:
-    """Rows that stand together in an earlier stat list, by number, end exclusive. name is the list's in the store."""
+class StatSpan(RowSpan[StatList]):
+    """Rows that stand together in an earlier stat list."""
 
-    found: StatList
-    begin: int
-    end: int
-    name: str
-
-    def __len__(self) -> int:
-        return self.end - self.begin
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is all of its list."""
-        return len(self) == len(self.found)
-
-    def is_followed_by(self, other: "StatSpan") -> bool:
-        """Return whether other begins where this one ends."""
-        return self.end == other.begin and self.found is other.found
+    __slots__ = ()
 
     def encoded(self) -> bytes:
         """Return its rows."""
