@@ -71,12 +71,12 @@ class Connection:
             content = response.read()
         except (OSError, HTTPException) as cause:
             self._http.close()
-            raise Unavailable(f"{self._site.url} does not answer: {cause!r}") from cause
+            raise Unavailable(f"{self._site.url} does not answer to {method} {path}: {cause!r}") from cause
         answer = Answer(response.status, content, response.headers.get("Set-Cookie", ""))
         if answer.status == 401:
             raise LoginNeeded("the site asks for a log-in")
         if answer.status >= 500 or answer.status in passing:
-            raise Unavailable(f"the site answers {answer.status} {answer.shown}")
+            raise Unavailable(f"the site answers {method} {path} with {answer.status} {answer.shown}")
         return answer
 
     def _open(self) -> None:
