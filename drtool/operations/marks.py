@@ -5,16 +5,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from drtool.errors import Corrupt
-from drtool.operations.coverage import Held, base_of, held_lineages, lineage_label
+from drtool.errors import Corrupt, NoRecoveryPoint
+from drtool.operations.coverage import Held, base_of, held_lineages, lineage_label, read_held
 from drtool.operations.session import Session
 from drtool.policy.moments import to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.format.record import Json
 from drtool.repository.runs import RunKind, read_runs_of
 from drtool.repository.snapshot import Snapshot, read_snapshots
-from drtool.sources.postgres.coverage import Base, Lineage, Reach
-from drtool.sources.postgres.pitr import RecoveryChoice
+from drtool.repository.wal import Lineage as WalLineage
+from drtool.repository.wal import WalStore
+from drtool.sources.postgres.coverage import Base, Lineage, Reach, find_reach
+from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
 _BRING: Final[tuple[RunKind, ...]] = ("wal",)
@@ -26,12 +28,16 @@ def snapshots_of(session: Session, volume: str) -> Iterator[Snapshot]:
     return (each for each in read_snapshots(session.repository.records, volume) if isinstance(each, Snapshot))
 
 
-def bases_of(session: Session, volume: str) -> list[Base]:
-    """Return the base backups of volume; snapshots of another source, or malformed ones, are left out."""
+def bases_of(session: Session, volume: str, *, only_listed: bool = False) -> list[Base]:
+    """Return the base backups of volume; snapshots of another source, or malformed ones, are left out.
+
+    only_listed leaves out those too that no restore chooses unless it is told to.
+    """
     found = []
     for snapshot in snapshots_of(session, volume):
+        is_listed = snapshot.void is None and not snapshot.late and not snapshot.suspect
         with suppress(Corrupt):
-            if snapshot.source == "postgres":
+            if snapshot.source == "postgres" and (is_listed or not only_listed):
                 found.append(base_of(snapshot))
     return found
 
@@ -61,6 +67,33 @@ def _lineage_marks(session: Session, volume: str) -> Iterator[Json]:
                 "timeline": timeline,
                 "lsn": format_lsn(end),
             }
+
+
+def told_mark(timeline: int, lsn: int) -> dict[str, str]:
+    """Return how a run record tells that all up to lsn is restorable; its lineage stands beside it."""
+    return {"timeline": str(timeline), "lsn": format_lsn(lsn)}
+
+
+def whole_mark(session: Session, lineage: WalLineage) -> dict[str, str]:
+    """Return up to where the WAL of lineage can be replayed, as a run record tells it.
+
+    That is nothing where no base backup reaches all that is stored of it: who holds less than that has lost nothing.
+    """
+    bases = [
+        base
+        for base in bases_of(session, lineage.volume)
+        if lineage_label(lineage.volume, base.lineage) == lineage
+    ]
+    if not bases:
+        return {}
+    held = read_held(WalStore(session.repository.records, lineage), bases[0].wal_segment_size)
+    whole = [
+        reach
+        for reach in (find_reach(base, held.wal) for base in bases)
+        if reach.is_restorable and not reach.faults()
+    ]
+    furthest = max(((reach.timeline, reach.end) for reach in whole), default=None)
+    return {} if furthest is None else told_mark(*furthest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +127,27 @@ def loss_of(
     there = f"{format_lsn(end)} of timeline {reach.path[-1].timeline}"
     known = f"{format_lsn(seen.lsn)} of timeline {seen.timeline} in epoch {seen.epoch}"
     return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
+
+
+def newest_loss(session: Session, volume: str) -> tuple[str, str] | None:
+    """Return the base backup that a restore of all there is begins with, and what it lacks that somebody saw durable.
+
+    None where nothing is lost. It is looked twice: a witness may have come after the WAL was listed.
+    """
+    found = None
+    for _ in range(2):
+        bases = bases_of(session, volume, only_listed=True)
+        sizes = {base.lineage: base.wal_segment_size for base in bases}
+        held = held_lineages(session.repository.records, volume, sizes, None)
+        try:
+            choice = choose_recovery(bases, {lineage: each.wal for lineage, each in held.items()})
+        except NoRecoveryPoint:
+            return None
+        loss = loss_of(session, choice, choice.end_lsn, volume)
+        if loss is None:
+            return None
+        found = (choice.base.id, loss)
+    return found
 
 
 def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: str) -> str | None:

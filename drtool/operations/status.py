@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from drtool.operations.cluster_restore.unended import stopped_runs
 from drtool.operations.lateness import Late, Seen, lateness
+from drtool.operations.marks import newest_loss
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.protection import protection_of
 from drtool.operations.results import Point, Protection, Status, VolumeStatus
@@ -54,6 +55,7 @@ def run_status(session: Session) -> Status:
         faults=(
             *_unseen_writers(session),
             *_faults(volumes, runs, proven, parse_json_time(config.made), now),
+            *_losses(session, volumes),
             *(each.text for each in late if each.red),
         ),
         warnings=(
@@ -201,6 +203,14 @@ def _faults(
         yield f"the verification {level} of {when} found faults: run `drtool verify --level {level}`"
     for volume in volumes:
         yield from _gaps(volume, runs)
+
+
+def _losses(session: Session, volumes: tuple[VolumeStatus, ...]) -> Iterator[str]:
+    """Yield what somebody saw durable of PostgreSQL's WAL, and the store does not hold any more."""
+    for volume in volumes:
+        lost = newest_loss(session, volume.volume) if volume.source == "postgres" and volume.points else None
+        if lost is not None:
+            yield f"{lost[1]}: look at it with `drtool verify --level L0`, then run `drtool backup {volume.volume}`"
 
 
 def _failed_verifications(runs: list[Record]) -> list[Record]:
