@@ -1,6 +1,6 @@
 """Marks: the highest durable position of each volume, as somebody saw it. A restore is held against them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,16 +28,12 @@ def snapshots_of(session: Session, volume: str) -> Iterator[Snapshot]:
     return (each for each in read_snapshots(session.repository.records, volume) if isinstance(each, Snapshot))
 
 
-def bases_of(session: Session, volume: str, *, only_listed: bool = False) -> list[Base]:
-    """Return the base backups of volume; snapshots of another source, or malformed ones, are left out.
-
-    only_listed leaves out those too that no restore chooses unless it is told to.
-    """
+def bases_of(session: Session, volume: str) -> list[Base]:
+    """Return the base backups of volume; snapshots of another source, or malformed ones, are left out."""
     found = []
     for snapshot in snapshots_of(session, volume):
-        is_listed = snapshot.void is None and not snapshot.late and not snapshot.suspect
         with suppress(Corrupt):
-            if snapshot.source == "postgres" and (is_listed or not only_listed):
+            if snapshot.source == "postgres":
                 found.append(base_of(snapshot))
     return found
 
@@ -129,25 +125,29 @@ def loss_of(
     return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
 
 
-def newest_loss(session: Session, volume: str) -> tuple[str, str] | None:
-    """Return the base backup that a restore of all there is begins with, and what it lacks that somebody saw durable.
+def newest_loss(
+    session: Session, volume: str, bases: Sequence[Base], held: Mapping[Lineage, Held]
+) -> tuple[str, str] | None:
+    """Return the one of bases that a restore of all there is begins with, and what it lacks that somebody saw durable.
 
-    None where nothing is lost. It is looked twice: a witness may have come after the WAL was listed.
+    None where nothing is lost. What was held is looked at again before: a witness may have come after it was listed.
     """
-    found = None
-    for _ in range(2):
-        bases = bases_of(session, volume, only_listed=True)
-        sizes = {base.lineage: base.wal_segment_size for base in bases}
-        held = held_lineages(session.repository.records, volume, sizes, None)
-        try:
-            choice = choose_recovery(bases, {lineage: each.wal for lineage, each in held.items()})
-        except NoRecoveryPoint:
-            return None
-        loss = loss_of(session, choice, choice.end_lsn, volume)
-        if loss is None:
-            return None
-        found = (choice.base.id, loss)
-    return found
+    lost = _lost(session, volume, bases, held)
+    if lost is None:
+        return None
+    sizes = {base.lineage: base.wal_segment_size for base in bases}
+    return _lost(session, volume, bases, held_lineages(session.repository.records, volume, sizes, None))
+
+
+def _lost(
+    session: Session, volume: str, bases: Sequence[Base], held: Mapping[Lineage, Held]
+) -> tuple[str, str] | None:
+    try:
+        choice = choose_recovery(bases, {lineage: each.wal for lineage, each in held.items()})
+    except NoRecoveryPoint:
+        return None
+    loss = loss_of(session, choice, choice.end_lsn, volume)
+    return None if loss is None else (choice.base.id, loss)
 
 
 def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: str) -> str | None:

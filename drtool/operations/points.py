@@ -41,11 +41,17 @@ def list_points(session: Session, volume: str | None = None, *, at: datetime | N
 
 def _told(session: Session, inventory: Inventory) -> Iterator[Point]:
     """Yield the points of an inventory; the one that a restore of all there is begins with says what it lacks."""
-    lost = newest_loss(session, inventory.volume) if inventory.bases else None
+    lost = lost_of(session, inventory)
     lacking = dict([lost] if lost else [])
     for point in points_of(inventory):
         details = (point.detail, lacking.get(point.name, ""))
         yield replace(point, detail="; ".join(filter(None, details)))
+
+
+def lost_of(session: Session, inventory: Inventory) -> tuple[str, str] | None:
+    """Return the base backup that a restore of all there is begins with, and what it lacks; None if nothing is lost."""
+    listed = [base for base in inventory.bases if _state(inventory.snapshots[base.id]) == "listed"]
+    return newest_loss(session, inventory.volume, listed, inventory.held) if listed else None
 
 
 def _reaches(point: Point, at: datetime) -> bool:
