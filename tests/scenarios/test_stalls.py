@@ -8,7 +8,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,8 @@ from drtool.demo.servers.postgres import PostgresServer
 from drtool.demo.servers.process import wait_until
 from tests.conftest import S3Server
 from tests.faults.proxy import Delay, Stall
-from tests.scenarios.commands import Said
+from tests.scenarios.commands import Said, s3_repository
+from tests.scenarios.files import make_files
 from tests.scenarios.following import Load, durable_end, follower, is_streaming, wait_until_durable
 from tests.scenarios.stage import Stage
 from tests.scenarios.test_follow import stage_of
@@ -116,10 +118,9 @@ def ended(stage: Stage, process: subprocess.Popen[str]) -> tuple[float, Said]:
     return time.monotonic() - begun, said
 
 
-@pytest.mark.parametrize("volume", ["postgres", "redis"])
-def test_a_backup_whose_store_stalls_ends_at_once_when_it_is_asked_to(stage: Stage, volume: str) -> None:
+def ended_amid_a_pack(stage: Stage, volume: str) -> None:
+    """Assert that a backup ends at once when it is asked to while its store takes a pack and answers nothing."""
     stage.proxy.inject(Stall(LONG_S), times=None, when="PUT")
-    points = {found.name for found in stage.store.list("snap/")}
     stage.proxy.requests.clear()
     with running(stage, "backup", volume) as process:
         wait_until(
@@ -131,7 +132,24 @@ def test_a_backup_whose_store_stalls_ends_at_once_when_it_is_asked_to(stage: Sta
     assert said.code == 143
     assert said.error["message"] == "terminated"
     assert seconds < AT_ONCE_S
+
+
+@pytest.mark.parametrize("volume", ["postgres", "redis"])
+def test_a_backup_whose_store_stalls_ends_at_once_when_it_is_asked_to(stage: Stage, volume: str) -> None:
+    points = {found.name for found in stage.store.list("snap/")}
+    ended_amid_a_pack(stage, volume)
     assert {found.name for found in stage.store.list("snap/")} == points
+
+
+def test_a_backup_of_files_whose_store_stalls_ends_at_once_when_it_is_asked_to(
+    stage: Stage, s3_server: S3Server, tmp_path: Path
+) -> None:
+    keys = {name: stage.drtool.environment[name] for name in ("SCENE_ACCESS_KEY", "SCENE_SECRET_KEY")}
+    place = s3_repository(s3_server.at(s3_server.plain), stage.proxy.endpoint)
+    files = make_files(tmp_path, place, **keys)
+    ended_amid_a_pack(replace(stage, drtool=files.drtool), "media")
+    assert files.points() == []
+    assert files.backup()["outcome"] == "done"
 
 
 def test_a_follower_whose_store_stalls_ends_in_time_when_it_is_asked_to(stage: Stage) -> None:
