@@ -1,9 +1,12 @@
 """Where drtool begins: the table of commands, and what ends them. Imports little, so that `--help` is there at once."""
 
 import gc
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -33,6 +36,7 @@ COMMANDS: Final = {
     "demo": "Lose real servers and get them back, on this machine.",
     "completion": "Print the completion script of a shell.",
 }
+_MAIN: Final = threading.main_thread()
 HIDDEN: Final = ("mover",)  # what pods of drtool's own run, and nobody else
 
 
@@ -118,4 +122,17 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _on_sigterm)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for what a shell starts in the background
         signal.signal(signal.SIGINT, _on_sigint)
-    drtool.main(prog_name="drtool")
+    try:
+        drtool.main(prog_name="drtool")
+    except SystemExit as end:
+        if ENDING.is_set() and not all(each.daemon for each in threading.enumerate() if each is not _MAIN):
+            _leave(end)
+        raise
+
+
+def _leave(end: SystemExit) -> NoReturn:
+    """End the process as end says, though threads wait for a store: whoever was asked to end has to, in time."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(end.code if isinstance(end.code, int) else 1)

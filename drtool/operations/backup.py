@@ -1,10 +1,12 @@
 """`backup`: what is due, capture it, keep it, and say in a run record how it ended. Volume by volume."""
 
+import threading
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
+from typing import Final
 
 from drtool import __version__
 from drtool.errors import DrtoolError
@@ -20,6 +22,8 @@ from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, 
 from drtool.repository.format.record import Json
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.postgres.coverage import find_reach
+
+_LAST_WORD_S: Final = 3.0  # of the grace that Kubernetes gives, for the record of who is ended
 
 
 def run_backup(
@@ -54,6 +58,10 @@ def _one(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> Volum
         )
         told.__cause__ = fault
         result = VolumeBackup(volume.name, "failed", error=told)
+    except BaseException:
+        if not dry_run:
+            _record_ended(session, volume, time.monotonic() - begun)
+        raise
     if result.outcome == "failed":
         session.world.progress.interrupted()
     result = replace(result, seconds=time.monotonic() - begun)
@@ -61,6 +69,15 @@ def _one(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> Volum
         return result
     told_why = record_run(session, "backup", _record(session, result))
     return replace(result, notes=(*result.notes, told_why)) if told_why else result
+
+
+def _record_ended(session: Session, volume: Volume, seconds: float) -> None:
+    """Say in a run record that somebody ended this, if that goes quickly: the store may be what hangs."""
+    told = DrtoolError(f"{volume.name}: was ended before it was done", hint="The next run begins anew.")
+    value = _record(session, VolumeBackup(volume.name, "failed", error=told, seconds=seconds))
+    telling = threading.Thread(target=record_run, args=(session, "backup", value), daemon=True)
+    telling.start()
+    telling.join(_LAST_WORD_S)
 
 
 def _place(fault: Exception) -> str:

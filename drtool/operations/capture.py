@@ -106,9 +106,10 @@ class _Beside:
         self._thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._stop.set()
-        self._thread.join()
+        if kind is None or issubclass(kind, Exception):  # who was asked to end waits for no store
+            self._thread.join()
 
     def _follow(self) -> None:
         try:

@@ -1,12 +1,14 @@
 """`wal follow`: the receiver kept at work. Outages are waited out; what does not mend itself ends it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from drtool.errors import DrtoolError, StoreOutage, TemporaryFailure
+from drtool.operations.marks import told_mark, whole_mark
 from drtool.operations.receiving import (
     Following,
     Instance,
@@ -31,6 +33,7 @@ LONGEST_PAUSE_S = 15.0
 CONFIG_EVERY_S = (
     600.0  # between two looks for a newer config: other recipients, a closed epoch, a key withdrawn
 )
+MARK_EVERY_S = 3600.0  # between two records of how far the WAL goes: what is left is held against them
 
 _PASSING = (TemporaryFailure, StoreOutage, SourceOutage)
 
@@ -67,8 +70,12 @@ class _Follower:
         self._session: Session | None = None
         self._configs: frozenset[str] = frozenset()
         self._looked = 0.0
-        self._recorder: Callable[[str, str], str | None] = lambda _outcome, _detail: None
+        self._recorder: Callable[..., str | None] = lambda _outcome, _detail, **_mark: None
         self._is_started = False
+        self._instance: Instance | None = None
+        self._mark: Mapping[str, str] = {}
+        self._marked = 0.0
+        self._gaps = 0  # as many as there were then
         self._trouble: _Trouble | None = None
         self._following = Following(self._is_over, self._made_durable)
 
@@ -87,9 +94,12 @@ class _Follower:
         session = self._newest_session()
         instance = reach_instance(session, postgres_volume(session.need_policy(), self._name))
         self._recorder = partial(record_wal, session, instance)
+        if self._instance is None or self._instance.lineage != instance.lineage:
+            self._mark = self._look(session, instance)
+        self._instance = instance
         if not self._is_started:
             self._is_started = True
-            self._recorder("started", f"following timeline {instance.identity.timeline}")
+            self._recorder("started", f"following timeline {instance.identity.timeline}", **self._mark)
             self._world.progress.phase(f"{self._name}: following the WAL")
         drops = self._watch.drops
         while drops and self._recorder("dropped", drops[0]) is None:
@@ -119,8 +129,27 @@ class _Follower:
             return True
         return time.monotonic() - self._looked > CONFIG_EVERY_S and self._is_outdated(self._session)
 
+    def _look(self, session: Session, instance: Instance) -> Mapping[str, str]:
+        """Return up to where all that is stored can be restored, or nothing where that is not known."""
+        self._marked, self._gaps = time.monotonic(), len(self._following.gaps)
+        with suppress(DrtoolError):
+            return whole_mark(session, instance.lineage)
+        return {}
+
+    def _tell_mark(self) -> None:
+        """Put on record how far the WAL goes, where it went on: the newest of it has no other witness."""
+        if self._session is None or self._instance is None:
+            return
+        before, self._mark = self._mark, self._look(self._session, self._instance)
+        if self._mark and self._mark != before:
+            self._recorder(
+                "marked", f"up to {self._mark['lsn']} of timeline {self._mark['timeline']}", **self._mark
+            )
+
     def _made_durable(self) -> None:
         """Work goes on: what was in its way is over."""
+        if time.monotonic() - self._marked >= MARK_EVERY_S:
+            self._tell_mark()
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
             lasted = time.monotonic() - trouble.since
@@ -149,7 +178,9 @@ class _Follower:
 
     def _ended(self, instance: Instance, received: Received) -> Followed:
         end, kept = format_lsn(received.lsn), self._following.kept
-        self._recorder("done", f"asked to end at {end} of timeline {received.timeline}")
+        is_whole = self._mark and len(self._following.gaps) == self._gaps
+        mark = told_mark(received.timeline, received.lsn) if is_whole else {}
+        self._recorder("done", f"asked to end at {end} of timeline {received.timeline}", **mark)
         return Followed(
             volume=self._name,
             lineage=instance.lineage.label,

@@ -1,20 +1,22 @@
 """Marks: the highest durable position of each volume, as somebody saw it. A restore is held against them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from drtool.errors import Corrupt
-from drtool.operations.coverage import Held, base_of, held_lineages, lineage_label
+from drtool.errors import Corrupt, NoRecoveryPoint
+from drtool.operations.coverage import Held, base_of, held_lineages, lineage_label, read_held
 from drtool.operations.session import Session
 from drtool.policy.moments import to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.format.record import Json
 from drtool.repository.runs import RunKind, read_runs_of
 from drtool.repository.snapshot import Snapshot, read_snapshots
-from drtool.sources.postgres.coverage import Base, Lineage, Reach
-from drtool.sources.postgres.pitr import RecoveryChoice
+from drtool.repository.wal import Lineage as WalLineage
+from drtool.repository.wal import WalStore
+from drtool.sources.postgres.coverage import Base, Lineage, Reach, find_reach
+from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
 _BRING: Final[tuple[RunKind, ...]] = ("wal",)
@@ -63,6 +65,33 @@ def _lineage_marks(session: Session, volume: str) -> Iterator[Json]:
             }
 
 
+def told_mark(timeline: int, lsn: int) -> dict[str, str]:
+    """Return how a run record tells that all up to lsn is restorable; its lineage stands beside it."""
+    return {"timeline": str(timeline), "lsn": format_lsn(lsn)}
+
+
+def whole_mark(session: Session, lineage: WalLineage) -> dict[str, str]:
+    """Return up to where the WAL of lineage can be replayed, as a run record tells it.
+
+    That is nothing where no base backup reaches all that is stored of it: who holds less than that has lost nothing.
+    """
+    bases = [
+        base
+        for base in bases_of(session, lineage.volume)
+        if lineage_label(lineage.volume, base.lineage) == lineage
+    ]
+    if not bases:
+        return {}
+    held = read_held(WalStore(session.repository.records, lineage), bases[0].wal_segment_size)
+    whole = [
+        reach
+        for reach in (find_reach(base, held.wal) for base in bases)
+        if reach.is_restorable and not reach.faults()
+    ]
+    furthest = max(((reach.timeline, reach.end) for reach in whole), default=None)
+    return {} if furthest is None else told_mark(*furthest)
+
+
 @dataclass(frozen=True, slots=True)
 class Witness:
     """Who saw a PostgreSQL volume durable up to which LSN of a timeline, in which epoch."""
@@ -94,6 +123,31 @@ def loss_of(
     there = f"{format_lsn(end)} of timeline {reach.path[-1].timeline}"
     known = f"{format_lsn(seen.lsn)} of timeline {seen.timeline} in epoch {seen.epoch}"
     return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
+
+
+def newest_loss(
+    session: Session, volume: str, bases: Sequence[Base], held: Mapping[Lineage, Held]
+) -> tuple[str, str] | None:
+    """Return the one of bases that a restore of all there is begins with, and what it lacks that somebody saw durable.
+
+    None where nothing is lost. What was held is looked at again before: a witness may have come after it was listed.
+    """
+    lost = _lost(session, volume, bases, held)
+    if lost is None:
+        return None
+    sizes = {base.lineage: base.wal_segment_size for base in bases}
+    return _lost(session, volume, bases, held_lineages(session.repository.records, volume, sizes, None))
+
+
+def _lost(
+    session: Session, volume: str, bases: Sequence[Base], held: Mapping[Lineage, Held]
+) -> tuple[str, str] | None:
+    try:
+        choice = choose_recovery(bases, {lineage: each.wal for lineage, each in held.items()})
+    except NoRecoveryPoint:
+        return None
+    loss = loss_of(session, choice, choice.end_lsn, volume)
+    return None if loss is None else (choice.base.id, loss)
 
 
 def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: str) -> str | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from drtool.errors import Corrupt, UsageError
 from drtool.operations.coverage import Held, base_of, held_lineages
+from drtool.operations.marks import newest_loss
 from drtool.operations.results import Point, PointState
 from drtool.operations.session import Session
 from drtool.policy.moments import to_second
@@ -32,10 +33,25 @@ class Inventory:
 def list_points(session: Session, volume: str | None = None, *, at: datetime | None = None) -> list[Point]:
     """Return the points of one volume or of all, oldest first. With at, those that can be brought to that moment."""
     names = [volume] if volume else sorted(session.repository.config.volumes)
-    found = [point for name in names for point in points_of(take_inventory(session, name, at))]
+    found = [point for name in names for point in _told(session, take_inventory(session, name, at))]
     if at is not None:
         found = [point for point in found if point.state == "listed" and _reaches(point, at)]
     return sorted(found, key=lambda point: (point.volume, point.end))
+
+
+def _told(session: Session, inventory: Inventory) -> Iterator[Point]:
+    """Yield the points of an inventory; the one that a restore of all there is begins with says what it lacks."""
+    lost = lost_of(session, inventory)
+    lacking = dict([lost] if lost else [])
+    for point in points_of(inventory):
+        details = (point.detail, lacking.get(point.name, ""))
+        yield replace(point, detail="; ".join(filter(None, details)))
+
+
+def lost_of(session: Session, inventory: Inventory) -> tuple[str, str] | None:
+    """Return the base backup that a restore of all there is begins with, and what it lacks; None if nothing is lost."""
+    listed = [base for base in inventory.bases if _state(inventory.snapshots[base.id]) == "listed"]
+    return newest_loss(session, inventory.volume, listed, inventory.held) if listed else None
 
 
 def _reaches(point: Point, at: datetime) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from drtool.operations.cluster_restore.unended import stopped_runs
 from drtool.operations.lateness import Late, Seen, lateness
-from drtool.operations.points import points_of, take_inventory
+from drtool.operations.points import Inventory, lost_of, points_of, take_inventory
 from drtool.operations.protection import protection_of
 from drtool.operations.results import Point, Protection, Status, VolumeStatus
 from drtool.operations.session import Session
@@ -82,7 +82,9 @@ def _all_backed_up(session: Session) -> Callable[[Record], bool]:
 def _volume_status(
     session: Session, policy: Policy, volume: Volume, runs: list[Record], now: datetime
 ) -> tuple[VolumeStatus, list[Late]]:
-    points = [point for point in _points(session, volume) if point.state == "listed"]
+    is_known = volume.name in session.repository.config.volumes
+    inventory = take_inventory(session, volume.name) if is_known else None
+    points = [point for point in points_of(inventory) if point.state == "listed"] if inventory else []
     newest = max((_restorable(point) for point in points), default=None)
     wal = _last_received(session, volume.name) if newest is not None and volume.source == "postgres" else None
     if newest is not None and wal is not None:
@@ -90,7 +92,7 @@ def _volume_status(
     rpo = policy.rpo(volume)
     exposure = max(now - newest, timedelta(0)) if newest else None
     next_run = _next_run(policy, volume, points, now)
-    late = list(_since_restored(session, volume, points, now))
+    late = [*_since_restored(session, volume, points, now), *_lost(session, inventory)]
     if next_run is not None and newest is not None:
         late += lateness(policy, volume, Seen(next_run, _spent(runs, volume.name), wal), now)
     verified = _last(runs, volume.name, _VERIFIED, "done")
@@ -111,17 +113,19 @@ def _volume_status(
     return status, late
 
 
-def _points(session: Session, volume: Volume) -> list[Point]:
-    if volume.name not in session.repository.config.volumes:
-        return []
-    return list(points_of(take_inventory(session, volume.name)))
-
-
 def _since_restored(session: Session, volume: Volume, points: list[Point], now: datetime) -> Iterator[Late]:
     """Yield that all points are of writers that ended: what was written since a restore is in none of them."""
     if points and all(session.repository.config.ended(point.writer, now) for point in points):
         told = f"{volume.name} has no point since the system was restored: run `drtool backup {volume.name}`"
         yield Late(told, red=True)
+
+
+def _lost(session: Session, inventory: Inventory | None) -> Iterator[Late]:
+    """Yield what somebody saw durable of PostgreSQL's WAL, and the store does not hold any more."""
+    lost = lost_of(session, inventory) if inventory else None
+    if inventory is not None and lost is not None:
+        mend = f"look at it with `drtool verify --level L0`, then run `drtool backup {inventory.volume}`"
+        yield Late(f"{lost[1]}: {mend}", red=True)
 
 
 def _restorable(point: Point) -> datetime:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from drtool.errors import DrtoolError
 from drtool.operations.coverage import Held, lineage_label, read_held
-from drtool.operations.marks import bases_of
+from drtool.operations.marks import bases_of, told_mark
 from drtool.operations.receive import next_start
 from drtool.operations.receiving import (
     Brought,
@@ -50,7 +50,7 @@ def run_catch_up(session: Session, name: str, *, dry_run: bool = False) -> Catch
         record_wal(session, instance, "failed", fault.message)
         raise
     result = _result(session, instance, brought, time.monotonic() - begun)
-    mark = {"timeline": str(result.timeline), "lsn": result.end} if result.restorable else {}
+    mark = told_mark(result.timeline, brought.received.lsn) if result.restorable else {}
     record_wal(session, instance, "done", f"up to {result.end} of timeline {result.timeline}", **mark)
     return result
 

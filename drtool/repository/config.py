@@ -171,7 +171,10 @@ def parse_config(value: bytes, number: int, repository: bytes, admin: bytes) -> 
     if config.number != number or config.repository != repository.hex() or config.admin != admin.hex():
         raise Corrupt(f"config {number} says another number, repository or admin than its name")
     if config.format != FORMAT:
-        raise Refused(f"the repository has format {config.format}; this drtool knows format {FORMAT}")
+        raise Refused(
+            f"the repository has format {config.format}; this drtool knows format {FORMAT}",
+            hint="Use the drtool that made it, or a newer one.",
+        )
     return config
 
 

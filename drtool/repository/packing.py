@@ -190,6 +190,6 @@ class PackSender:
             pack.sent.result()
         self._pending = []
 
-    def close(self) -> None:
-        """End the threads; what has not begun is not sent."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, at_once: bool = False) -> None:
+        """End the threads; what has not begun is not sent. at_once does not wait for what is on its way."""
+        self._pool.shutdown(wait=not at_once, cancel_futures=True)

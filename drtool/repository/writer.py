@@ -116,9 +116,10 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._sender.close()
+        # Who was asked to end is not held up by a store that does not answer; nothing is committed any more.
+        self._sender.close(at_once=kind is not None and not issubclass(kind, Exception))
 
     def header(self, value: Json) -> None:
         """Keep value (the policy's text, say) sealed, before the entries."""

@@ -120,6 +120,28 @@ def test_a_node_that_dies_in_the_middle_costs_no_point(scene: Scene, cluster: La
     scene.judge(uploads="files")
 
 
+@pytest.mark.long
+def test_what_a_suspended_cron_job_missed_is_told_and_made_up_for_by_itself(scene: Scene) -> None:
+    suspend(scene, "redis", is_suspended=True)
+    try:
+        before = scene.names("redis")
+        scene.wait(lambda: is_overdue(scene, "redis"), "what did not come is told", ENDS_S)
+    finally:
+        suspend(scene, "redis", is_suspended=False)
+
+    scene.wait(lambda: not is_overdue(scene, "redis"), "it is made up for", ENDS_S)
+    assert before < scene.names("redis")
+
+
+def suspend(scene: Scene, volume: str, *, is_suspended: bool) -> None:
+    change = json.dumps({"spec": {"suspend": is_suspended}})
+    scene.protection.kubectl("patch", "cronjob", f"drtool-backup-{volume}", f"--patch={change}")
+
+
+def is_overdue(scene: Scene, volume: str) -> bool:
+    return bool(scene.protection.status()[volume]["overdue"])
+
+
 def test_a_key_that_a_secret_lost_is_named_where_a_person_looks(scene: Scene) -> None:
     kubectl = scene.protection.kubectl
     lost = [{"op": "remove", "path": "/data/REDIS_PASSWORD"}]

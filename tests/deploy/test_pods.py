@@ -38,6 +38,17 @@ def test_every_pod_is_what_the_restricted_standard_asks_for(make_policy: MakePol
     }
 
 
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_every_pod_says_what_it_needs_and_takes_no_more(make_policy: MakePolicy, volume: str) -> None:
+    given = container(make_policy(), volume)["resources"]
+    asked = {
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+    }  # each of them may have a quota, which refuses who says nothing
+    assert (set(given["requests"]), set(given["limits"])) == (asked, asked)
+
+
 @pytest.mark.parametrize(
     ("volume", "secrets"),
     [

@@ -88,8 +88,9 @@ def test_a_role_other_than_admin_signs_no_config() -> None:
 
 
 def test_a_format_of_the_future_is_refused_with_its_number() -> None:
-    with pytest.raises(Refused, match="format 2"):
+    with pytest.raises(Refused, match="format 2") as told:
         configs.parse_config(configs.encode_config(replace(ZERO, format=2), ADMIN), 0, ID, ADMIN.public)
+    assert "newer" in told.value.hint
 
 
 def test_the_newest_of_a_whole_chain_counts() -> None:

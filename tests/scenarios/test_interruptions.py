@@ -47,10 +47,18 @@ def test_a_backup_that_is_terminated_ends_with_143_and_lists_nothing(untouched: 
             said = untouched.drtool.end(process)
         assert said.code == 143
         assert said.error["message"] == "terminated"
+        assert last_failures(untouched)[volume] == f"{volume}: was ended before it was done"
 
 
 def test_the_run_after_a_terminated_one_needs_no_hand(system: System) -> None:
     assert {volume["outcome"] for volume in system.drtool("backup").value["volumes"]} == {"done"}
+    assert set(last_failures(system).values()) == {""}
+
+
+def last_failures(system: System) -> dict[str, str]:
+    """Return what status says that the newest run of each volume failed with."""
+    status = system.drtool("status").value["status"]
+    return {each["volume"]: each["last_failure"] for each in status["volumes"]}
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

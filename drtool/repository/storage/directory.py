@@ -48,7 +48,10 @@ class DirectoryStore:
     def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
         check_name(name)
         if hashlib.sha256(value).digest() != sha256:
-            raise StoreUnavailable(f"the bytes of {name} do not match their SHA-256; nothing was stored")
+            raise StoreUnavailable(
+                f"the bytes of {name} do not match their SHA-256; nothing was stored",
+                hint="Check this machine's memory, and run it again.",
+            )
         self._put(name, value)
 
     def put_named(self, prefix: str, value: bytes | bytearray | memoryview) -> bytes:
@@ -145,7 +148,10 @@ class DirectoryStore:
             ) from cause
         except OSError as cause:
             if cause.errno not in _NO_LOCKS:
-                raise StoreUnavailable(f"cannot lock {self._root}: {cause.strerror}") from cause
+                raise StoreUnavailable(
+                    f"cannot lock {self._root}: {cause.strerror}",
+                    hint="See to the file system and its rights.",
+                ) from cause
             if exclusive:
                 raise Refused(
                     f"the file system of {self._root} has no locks, so backups cannot be kept out",

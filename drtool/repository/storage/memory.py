@@ -32,7 +32,10 @@ class MemoryStore:
     def put(self, name: str, value: bytes | bytearray | memoryview, sha256: bytes) -> None:
         check_name(name)
         if hashlib.sha256(value).digest() != sha256:
-            raise StoreUnavailable(f"the bytes of {name} do not match their SHA-256; nothing was stored")
+            raise StoreUnavailable(
+                f"the bytes of {name} do not match their SHA-256; nothing was stored",
+                hint="Check this machine's memory, and run it again.",
+            )
         with self._lock:
             self._add(name, bytes(value))
 

@@ -83,16 +83,36 @@ def _is_well(status: Json) -> bool:
 def _evicted(status: Json) -> tuple[str, str] | None:
     if status.get("reason") != "Evicted":
         return None
-    said = f"was evicted from its node: {_line(status.get('message'))}"
-    return said, "Give the node more room, or the pod its requests; the next run begins anew."
+    why = _line(status.get("message"))
+    hint = "Give the node more room, or the pod its requests; the next run begins anew."
+    if "exceeds" in why:  # what the pod itself wrote, and not what others left of the node
+        hint = "Raise the limit that is named, in what `drtool render` wrote; the next run begins anew."
+    return f"was evicted from its node: {why}", hint
 
 
 def _unscheduled(status: Json) -> tuple[str, str] | None:
     for each in status.get("conditions") or []:
         if each["type"] == "PodScheduled" and each["status"] == "False":
-            said = f"fits no node: {_line(each.get('message'))}"
-            return said, "Look at the nodes' room and taints, and to which node its claim is tied."
+            return _misplaced(_line(each.get("message")))
     return None
+
+
+def _misplaced(said: str) -> tuple[str, str]:
+    """Return what the scheduler's word means: of a claim it says it in the same breath as of room."""
+    if "persistentvolumeclaim" in said and "not found" in said:
+        hint = "Make that claim, or correct `claim` in the policy and apply anew what `drtool render` writes."
+        return f"waits for a claim that is not there: {said}", hint
+    if "unbound" in said and "PersistentVolumeClaims" in said:
+        return (
+            f"waits for a claim that is not bound: {said}",
+            "`kubectl describe pvc` of that claim says why.",
+        )
+    if "volume node affinity conflict" in said:
+        hint = (
+            "See that the node of its volume is there, ready, and where node_selector and tolerations lead."
+        )
+        return f"fits no node that can mount its claim: {said}", hint
+    return f"fits no node: {said}", "Look at the nodes' room and taints, and to which node its claim is tied."
 
 
 def _waiting(status: Json) -> tuple[str, str] | None:

@@ -113,7 +113,10 @@ class Official:
         content = response.response.read(LONGEST + 1)
         if len(content) > LONGEST:
             response.response.close()
-            raise TooLarge(f"an answer of the API server {self.where} is longer than {LONGEST >> 20} MiB")
+            raise TooLarge(
+                f"an answer of the API server {self.where} is longer than {LONGEST >> 20} MiB",
+                hint="An object of that kind is too large to be held: leave its kind out with `exclude`.",
+            )
         return Answer(response.status, received, content)
 
     def stream(self, target: str) -> Stream | Answer:

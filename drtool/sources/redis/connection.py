@@ -122,7 +122,10 @@ class Connection:
                 if line:
                     return line
             elif len(self._buffer) > LONGEST_LINE:
-                raise SourceUnavailable(f"redis at {self.endpoint} sent a line without end")
+                raise SourceUnavailable(
+                    f"redis at {self.endpoint} sent a line without end",
+                    hint="See that host and port of the policy lead to a Redis.",
+                )
             else:
                 before_each_read()
                 self._fill()

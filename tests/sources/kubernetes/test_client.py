@@ -332,8 +332,9 @@ def test_pages_that_are_too_long_for_memory_are_asked_for_in_smaller_ones(api: A
 def test_one_object_that_is_too_long_is_refused(api: Api, cluster: Cluster) -> None:
     api.collections[PATH] = [config_map("map", n="x" * LONGEST)]
 
-    with pytest.raises(TooLarge, match="longer than 8 MiB"):
+    with pytest.raises(TooLarge, match="longer than 8 MiB") as told:
         names(cluster)
+    assert "`exclude`" in told.value.hint
 
 
 def test_a_kind_that_is_not_there_is_absent(cluster: Cluster) -> None:

@@ -17,6 +17,10 @@ def waiting(reason: str, message: str = "") -> Json:
     return {"state": {"waiting": {"reason": reason, "message": message}}}
 
 
+def unscheduled(message: str) -> Json:
+    return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [
@@ -34,6 +38,60 @@ def test_a_fault_is_said_with_a_hint(status: Json, said: str) -> None:
     assert fault is not None
     assert said in fault.message
     assert fault.hint
+
+
+NO_NODE = "0/2 nodes are available: "
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "hint"),
+    [
+        (
+            pod("Pending", conditions=[unscheduled(f'{NO_NODE}persistentvolumeclaim "media" not found.')]),
+            "waits for a claim that is not there",
+            "correct `claim`",
+        ),
+        (
+            pod(
+                "Pending",
+                conditions=[unscheduled(f"{NO_NODE}pod has unbound immediate PersistentVolumeClaims.")],
+            ),
+            "waits for a claim that is not bound",
+            "describe pvc",
+        ),
+        (
+            pod(
+                "Pending", conditions=[unscheduled(f"{NO_NODE}2 node(s) had volume node affinity conflict.")]
+            ),
+            "fits no node that can mount its claim",
+            "node of its volume",
+        ),
+        (
+            pod("Pending", conditions=[unscheduled(f"{NO_NODE}2 Insufficient memory.")]),
+            "fits no node: 0/2",
+            "room and taints",
+        ),
+        (
+            pod(
+                "Failed",
+                reason="Evicted",
+                message='Usage of EmptyDir volume "tmp" exceeds the limit "128Mi".',
+            ),
+            "was evicted from its node: Usage of EmptyDir",
+            "Raise the limit",
+        ),
+        (
+            pod("Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage."),
+            "was evicted from its node: The node was low",
+            "Give the node more room",
+        ),
+    ],
+)
+def test_each_reason_has_words_and_a_hint_of_its_own(status: Json, said: str, hint: str) -> None:
+    fault = pod_fault(status, [])
+    assert fault is not None
+    assert said in fault.message
+    assert hint in fault.hint
 
 
 @pytest.mark.parametrize(
