@@ -54,6 +54,18 @@ class Way:
         assert "a telling content" not in said.out + said.err
         return said
 
+    def whole(self, *arguments: object, code: int = 0) -> Said:
+        """Restore all of the system, with a new writer in the end."""
+        return self("--image", "drtool:1", "--confirm-target", UID, *arguments, code=code)
+
+    @property
+    def enrols(self) -> tuple[object, ...]:
+        """What a new writer is enrolled with: this repository is logged in to with nothing."""
+        secrets = self.state.parent / "secrets"
+        secrets.mkdir(exist_ok=True)
+        kit = self.drtool.kit
+        return "--admin-key-file", kit.with_name(f"{kit.name}.admin"), "--writer-secrets", secrets
+
     def restore(self, *arguments: object, code: int = 0) -> dict[str, Any]:
         given = ("objects", "--image", "drtool:1", "--confirm-target", UID, *arguments)
         return dict(self(*given, code=code).value)

@@ -19,13 +19,10 @@ from drtool.deploy.names import OWN
 from drtool.deploy.workloads import backup_job
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure, UsageError, WrongKey
 from drtool.operations.cluster_restore import backup_jobs
-from drtool.operations.cluster_restore.protect import (
-    enrol_new_writer,
-    first_backup,
-    protect_again,
-    refuse_unready,
-)
+from drtool.operations.cluster_restore.enrolling import enrolment_for, refuse_unready
+from drtool.operations.cluster_restore.protect import enrol_new_writer, first_backup, protect_again
 from drtool.operations.cluster_restore.replay import RUN_LABEL, Enrolment, Replay
+from drtool.operations.cluster_restore.results import ClusterRestoreRequest
 from drtool.operations.cluster_restore.safety import back_up_before
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.operations.points import list_points
@@ -613,8 +610,9 @@ def test_what_a_new_writer_needs_is_looked_for_before_anything_begins(back: Back
 def test_a_part_of_a_system_enrols_nobody(back: Back) -> None:
     plan = replace(back.replay.plan, wishes=Wishes(volumes=("media",), enrol=True))
     enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
+    request = ClusterRestoreRequest("here", enrolment=enrolment)
     with pytest.raises(UsageError, match="a part of a system enrols no new writer"):
-        refuse_unready(back.replay.session, plan, back.replay.policy, enrolment)
+        enrolment_for(back.replay.session, replace(plan, phases=()), back.replay.policy, request)
 
 
 def switched(*volumes: str) -> Plan:
@@ -644,8 +642,9 @@ def test_each_postgres_that_goes_back_in_place_gets_an_epoch_and_the_others_live
 
 def test_files_that_go_back_in_place_need_no_new_writer(back: Back) -> None:
     enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
+    request = ClusterRestoreRequest("here", enrolment=enrolment)
     with pytest.raises(UsageError, match="a part of a system enrols no new writer"):
-        refuse_unready(back.replay.session, switched("media"), back.replay.policy, enrolment)
+        enrolment_for(back.replay.session, switched("media"), back.replay.policy, request)
 
 
 def test_the_admin_sheet_of_another_repository_is_refused(back: Back, tmp_path: Path) -> None:
