@@ -188,7 +188,7 @@ def _exit_code(result: ClusterRestoreResult) -> int:
 def _lines(result: ClusterRestoreResult, now: datetime) -> Iterator[str | Table]:
     yield ""
     yield f"run      {result.run}"
-    yield f"cluster  {result.target.where}, uid {result.target.uid or 'not to be seen'}"
+    yield f"cluster  {result.target.where}, {result.target.seen}"
     yield f"took     {took(result.seconds)}, promised were {took(result.rto.total_seconds())}"
     yield from (f"MISSED   {text}" for text in result.missed)
     yield Table(

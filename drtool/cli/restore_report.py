@@ -176,7 +176,7 @@ def _run(result: ClusterRestoreResult) -> list[str]:
     return [
         f"run {result.run}, from {exact(result.begun)} to {exact(result.ended)}, by drtool {__version__}",
         f"context {target.context} at {target.where}, Kubernetes {target.version}",
-        f"uid of the cluster: {target.uid or 'not to be seen'}",
+        f"the cluster is known by: {target.seen}",
     ]
 
 

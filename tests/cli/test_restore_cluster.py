@@ -27,6 +27,8 @@ from tests.cli.test_completion import complete
 NOW = BEGUN + timedelta(hours=1)
 CHALLENGE = Challenge("forum", TARGET, "gic-forum", applied=12, replaced=1)
 HIDDEN = replace(CHALLENGE, target=replace(TARGET, uid=""))
+AUTHORITY = "5d41402abc4b2a76b9719d911017c592ae3f0c1d3e5b6a79881726354453627a"
+BELIEVED = replace(CHALLENGE, target=replace(TARGET, uid="", authority=AUTHORITY))
 
 
 def test_what_stops_in_place_is_named_and_typed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +79,29 @@ def test_who_undoes_a_run_is_told_so(capsys: pytest.CaptureFixture[str]) -> None
     assert "will be applied" not in told
 
 
-@pytest.mark.parametrize(("challenge", "identity"), [(CHALLENGE, UID), (HIDDEN, TARGET.where)])
+def test_where_the_uid_is_hidden_the_ca_and_the_address_are_shown_and_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "gic-forum https://dr.example:6443 5d41402a"
+
+    confirm(BELIEVED, None, ask)
+    assert "uid not to be seen, CA sha256:" + AUTHORITY in capsys.readouterr().err
+    with pytest.raises(Refused):
+        confirm(BELIEVED, None, lambda _question: "gic-forum https://dr.example:6443")
+    with pytest.raises(Refused, match="whose CA and address is sha256:5d41402a"):
+        confirm(BELIEVED, TARGET.where)
+    confirm(HIDDEN, None, lambda _question: "gic-forum https://dr.example:6443")
+    assert "no CA is named" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("challenge", "identity"),
+    [(CHALLENGE, UID), (HIDDEN, TARGET.where), (BELIEVED, f"sha256:{AUTHORITY}@{TARGET.where}")],
+)
 def test_where_nobody_can_type_the_cluster_is_named_by_an_option(
     monkeypatch: pytest.MonkeyPatch, challenge: Challenge, identity: str
 ) -> None:

@@ -86,11 +86,12 @@ class Way:
 
 @contextmanager
 def shop_lost(
-    folder: Path, plant: Callable[[Api], None] = lambda _api: None, **policy: object
+    folder: Path, plant: Callable[[Api], None] = lambda _api: None, tls: Path | None = None, **policy: object
 ) -> Iterator[Way]:
     """Capture the objects of a shop, and give a new cluster for them.
 
-    plant gets the cluster that is captured before it is; policy is what its policy says besides.
+    plant gets the cluster that is captured before it is; policy is what its policy says besides. tls is what the new
+    one speaks TLS with, if it does.
     """
     (folder / "repository").mkdir()
     content = {
@@ -111,7 +112,7 @@ def shop_lost(
         drtool = Commands(folder / "commands", content, environment).written()
         drtool.init()
         drtool("backup")
-    with empty() as nothing, Living(nothing.collections, nothing.answers) as target:
+    with empty() as nothing, Living(nothing.collections, nothing.answers, tls) as target:
         for path in (at("jobs", "batch"), at("networkpolicies", "networking.k8s.io")):
             target.collections.setdefault(path, [])
         (folder / "new").mkdir()

@@ -104,6 +104,7 @@ def test_from_the_kit_and_the_store_alone_everything_is_planned(stage: Stage) ->
         "where": stage.target.url,
         "version": "v1.34.4",
         "uid": "uid-of-new",
+        "authority": "",
     }
     assert [step["id"] for phase in found["plan"]["phases"] for step in phase["steps"]] == [
         *("apply apiextensions.k8s.io/CustomResourceDefinition", "apply core/Namespace"),

@@ -75,7 +75,9 @@ class Challenge:
     @property
     def phrase(self) -> str:
         """What is to be typed: nothing that a tired person types by habit, and what stops for it."""
-        where = f"{self.namespace} {self.target.uid[:8] or self.target.where}"
+        target = self.target
+        known = target.uid[:8] or f"{target.where} {target.authority[:8]}".strip()
+        where = f"{self.namespace} {known}"
         return " ".join([where, *(f"stop {name.rpartition('/')[2]}" for name in self.stopped)])
 
 

@@ -158,11 +158,9 @@ def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestore
 
 def _refuse_another(cluster: Cluster, planned: TargetCluster, context: str) -> None:
     found = TargetLook(cluster, context, "").cluster()
-    is_it = found.uid == planned.uid if planned.uid else found.where == planned.where
-    if not is_it:
+    if not planned.is_same(found):
         raise Refused(
-            f"{context} is not the cluster that this run began in: its uid is {found.uid or 'not to be seen'}, "
-            f"not {planned.uid or 'to be seen then'}, its address {found.where}",
+            f"{context} at {found.where} is not the cluster that this run began in: {found.seen}; then {planned.seen}",
             hint=f"That one was at {planned.where}: name its context.",
         )
 
