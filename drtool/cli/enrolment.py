@@ -65,7 +65,9 @@ def ask_enrolment(files: Sequence[str], ask: Ask | None = None) -> Enrolment:
 def _admin_key(ask: Ask) -> SigningKey | Path:
     """Return the key that was typed, or the file that has it. What was mistyped can be typed again."""
     while True:
-        said = ask(f"Its {_LINE} line, or the file that has it (hidden; nothing ends this): ", is_hidden=True)
+        said = ask(
+            f"Its {_LINE} line, or the file that has it (hidden; an empty line stops here): ", is_hidden=True
+        )
         said = said.strip()
         if not said:
             raise not_at_hand()

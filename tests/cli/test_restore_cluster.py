@@ -1,7 +1,11 @@
 """What `restore --to-cluster` takes, asks and answers, without a cluster."""
 
 import io
+import os
+import pty
+import select
 import sys
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -269,6 +273,42 @@ def test_the_admins_key_is_typed_hidden_until_it_is_one_and_the_folder_is_asked_
     said = capsys.readouterr()
     assert "type it again" in said.err
     assert line[20:40] not in said.err + said.out + repr(made)
+
+
+def test_what_is_typed_on_a_terminal_is_not_shown_there(tmp_path: Path) -> None:
+    line = encode_key("ADMIN", bytes(range(32)))
+    code = "from drtool.cli.enrolment import *; print('public', ask_enrolment(['a/b']).admin().public.hex(), '.')"
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    try:
+        seen = answer(terminal, b"an empty line stops here): ", line) + answer(
+            terminal, b"(a/b): ", str(tmp_path)
+        )
+        seen += answer(terminal, b" .", "")
+    finally:
+        os.close(terminal)
+        os.waitpid(child, 0)
+    assert f"public {SigningKey(bytes(range(32))).public.hex()}".encode() in seen
+    assert str(tmp_path).encode() in seen
+    assert line.encode()[:20] not in seen
+
+
+def answer(terminal: int, question: bytes, said: str) -> bytes:
+    """Type a line once a question is there; return what was shown until then."""
+    shown, deadline = b"", time.monotonic() + 60
+    while question not in shown:
+        assert time.monotonic() < deadline, shown
+        if select.select([terminal], [], [], 1)[0]:
+            shown += os.read(terminal, 4096)
+    os.write(terminal, f"{said}\n".encode())
+    return shown
+
+
+def test_who_is_not_on_a_terminal_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("x"))
+    with pytest.raises(Refused, match="the admin's key is not at hand"):
+        ask_enrolment([])
 
 
 def test_the_admin_sheet_is_named_where_it_is_a_file(tmp_path: Path) -> None:

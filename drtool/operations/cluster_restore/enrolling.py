@@ -67,9 +67,8 @@ def refuse_unready(session: Session, plan: Plan, policy: Policy, enrolment: Enro
             hint="Put a file there for each, as `drtool render` says; or enrol later: --enrol later.",
         )
     namespace = plan.namespace[1]
-    objects_of(
-        policy_there(policy, namespace), plan.wishes.image, namespace
-    )  # an hour later, nobody is there
+    # What cannot be made of the policy is refused now: at the end of the run nobody could mend it.
+    objects_of(policy_there(policy, namespace), plan.wishes.image, namespace)
 
 
 def own_files(policy: Policy) -> tuple[str, ...]:
