@@ -16,14 +16,14 @@ def confirm(
 ) -> None:
     """Return when somebody has said that this cluster is meant. Raises Refused; nothing is touched then.
 
-    confirmed is what --confirm-target said: the cluster's uid, or its address where that cannot be read. undo is the
-    run that shall be undone, where that is what is asked.
+    confirmed is what --confirm-target said: the cluster's uid; where that cannot be read, the fingerprint of its CA and
+    its address. undo is the run that shall be undone, where that is what is asked.
     """
     target = challenge.target
-    identity = target.uid or target.where
+    identity = target.identity
     if confirmed is not None:
         if confirmed != identity:
-            known_by = "uid" if target.uid else "address"
+            known_by = "uid" if target.uid else "CA and address" if target.authority else "address"
             raise Refused(
                 f"--confirm-target {confirmed} is not {target.context}, whose {known_by} is {identity}",
                 hint="Look whether this is the cluster that you mean; nothing was touched.",
@@ -53,7 +53,7 @@ def _told(challenge: Challenge, undo: str) -> Iterator[str]:
         yield f"About to undo run {undo} of {challenge.policy} in namespace {challenge.namespace} of"
     else:
         yield f"About to restore {challenge.policy} into namespace {challenge.namespace} of"
-    yield f"  context {target.context}, {target.where}, {target.version}, uid {target.uid or 'not to be seen'}"
+    yield f"  context {target.context}, {target.where}, {target.version}, {target.seen}"
     if undo:
         yield "  what the run made there will be deleted, and what it changed be given back"
         return

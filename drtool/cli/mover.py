@@ -10,6 +10,7 @@ import click
 from drtool.cli.mover_inside import probe, queues, redis_of, references
 from drtool.cli.options import GRANT, PLACE, Invocation, common
 from drtool.cli.output import encode, say_text
+from drtool.cli.pod_progress import PodProgress
 from drtool.operations.mover import Claim, run_mover, settle, wait_for_hands
 from drtool.operations.restore import RestoreRequest, run_restore
 from drtool.operations.seed_redis import run_seed
@@ -42,8 +43,9 @@ def restore(
 ) -> int:
     """Bring the granted point of VOLUME back into a claim, or through a folder into a Redis that runs.
 
-    The last line of what is printed is the result, as JSON.
+    The last line of what is printed is the result, as JSON; how far it is comes before that, as JSON too.
     """
+    invocation = replace(invocation, progress=PodProgress())
     bin_dir = None if hands is None else wait_for_hands(hands, invocation.world)
     place = Claim(given["claim"], given["path"], given["run"], volume)
     request = RestoreRequest(volume=volume, directory=place.target, bin_dir=bin_dir)

@@ -70,7 +70,7 @@ def answer(result: PlanResult, now: datetime) -> Answer:
 def _lines(result: PlanResult, now: datetime) -> Iterator[str | Table]:
     cluster = result.target
     yield ""
-    yield f"cluster  {cluster.where}, {cluster.version}, uid {cluster.uid or 'not to be seen'}"
+    yield f"cluster  {cluster.where}, {cluster.version}, {cluster.seen}"
     for refusal in result.refusals:
         yield from ("", f"error: {refusal.about} {refusal.message}", f"hint: {refusal.hint}")
     yield _volumes(result, now)

@@ -43,6 +43,7 @@ OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "with_jobs": ("--with-jobs", False),
     "as_captured": ("--as-captured", False),
     "image": ("--image", ""),
+    "enrol": ("--enrol", "now"),
     "admin_key_file": ("--admin-key-file", None),
     "writer_secrets": ("--writer-secrets", None),
     "report": ("--report", None),
@@ -94,7 +95,8 @@ OF_A_DIRECTORY: Final[Mapping[str, tuple[str, Any]]] = {
 @click.option(
     "--admin-key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The admin sheet: enrol a new writer, protect the restored system again, and take a first backup.",
+    help="The admin sheet: with it a new writer is enrolled, who backs the restored system up from then on. Asked for "
+    "on a terminal.",
 )
 @click.option(
     "--writer-secrets",
@@ -121,7 +123,9 @@ def command(invocation: Invocation, *, directory: Path | None, context: str | No
     kit is enough. Workloads wait until their data is back and proven; then they start tier by tier, CronJobs last. A
     run that was stopped is gone on with by --resume, and undone by --abort as long as nothing was started: both take
     the journal's plan, so no other option says it again. Before anything is written, the cluster is named, and a line
-    to be typed; where nobody can type, --confirm-target has to name its uid.
+    to be typed; where nobody can type, --confirm-target has to name its uid. A whole system gets a new writer in the
+    end: the admin sheet and the writer's credentials are given by --admin-key-file and --writer-secrets, or asked for
+    on a terminal. With --enrol later nothing is backed up until somebody does that by hand, and the run ends with 9.
     """
     if (directory is None) == (context is None):
         raise UsageError("a restore goes to one place", hint="Give --to-dir DIR, or --to-cluster CONTEXT.")

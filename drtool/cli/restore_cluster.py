@@ -3,7 +3,7 @@
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from drtool.cli import plan
 from drtool.cli.confirm import confirm
+from drtool.cli.enrolment import ask_enrolment, given_enrolment
 from drtool.cli.options import Invocation
 from drtool.cli.output import Answer
 from drtool.cli.restore_report import refuse_unwritable, write_report
@@ -28,6 +29,7 @@ from drtool.operations.cluster_restore.results import (
 )
 from drtool.operations.cluster_restore.run import run_cluster_restore
 from drtool.operations.plan import PlanResult, run_plan
+from drtool.recovery.wishes import Wishes
 
 # What a run that is gone on with has decided already.
 _DECIDED: Final = {
@@ -57,12 +59,13 @@ def restore_into(
     resume, abort, report = given.pop("resume"), given.pop("abort"), given.pop("report")
     if report is not None:
         _refuse_report(report, abort, dry_run=dry_run)
-    enrolment = _enrolment(given.pop("admin_key_file"), given.pop("writer_secrets"))
+    enrolment = given_enrolment(given.pop("admin_key_file"), given.pop("writer_secrets"), given["enrol"])
     if resume or abort:
         _refuse_decided(given, resume, abort, dry_run=dry_run)
-        request = ClusterRestoreRequest(context, resume=resume, abort=abort)
+        wishes = Wishes(enrol=given["enrol"] == "now")
+        request = ClusterRestoreRequest(context, wishes, resume=resume, abort=abort)
     else:
-        wishes = replace(wishes_of(invocation, given), enrol=enrolment is not None)
+        wishes = wishes_of(invocation, given)
         if dry_run:
             return invocation.say(
                 plan.answer(run_plan(invocation.session(), context, wishes), invocation.now)
@@ -73,7 +76,14 @@ def restore_into(
                 hint="Name the one that backed it up, or that you built from k8s/image: --image IMAGE.",
             )
         request = ClusterRestoreRequest(context, wishes)
-    request = replace(request, machine=_machine(), enrolment=enrolment, reopen=invocation.session)
+
+    def ask(files: Sequence[str]) -> Enrolment:
+        invocation.progress.close()  # else the bars would be drawn over the question
+        return ask_enrolment(files)
+
+    request = replace(
+        request, machine=_machine(), enrolment=enrolment, ask_enrolment=ask, reopen=invocation.session
+    )
     return _run(invocation, request, report, confirmed)
 
 
@@ -107,17 +117,6 @@ def _refuse_report(report: Path, abort: str | None, *, dry_run: bool) -> None:
             hint=f"Leave it out with {'--abort' if abort else '--dry-run'}.",
         )
     refuse_unwritable(report)
-
-
-def _enrolment(admin_key_file: Path | None, folder: Path | None) -> Enrolment | None:
-    if (admin_key_file is None) != (folder is None):
-        raise UsageError(
-            "a new writer takes the admin sheet, and what it logs in to the store with",
-            hint="Give --admin-key-file FILE and --writer-secrets DIR, or neither: then enrol one later.",
-        )
-    if admin_key_file is None or folder is None:
-        return None
-    return Enrolment(admin_key_file, folder)
 
 
 def _refuse_decided(given: dict[str, Any], resume: str | None, abort: str | None, *, dry_run: bool) -> None:
@@ -160,9 +159,10 @@ def answer(result: ClusterRestoreResult | PlanResult, now: datetime) -> Answer:
             + [f"note: {note}" for note in result.notes],
         )
     proofs = sum(len(each.proofs) for each in result.volumes)
+    left = "; NOT BACKED UP: no writer is enrolled" if result.enrol_later else ""
     return Answer(
         command="restore",
-        verdict=f"restore: {result.policy} is {result.outcome} in {where}, {counted(proofs, 'proof')} held",
+        verdict=f"restore: {result.policy} is {result.outcome} in {where}, {counted(proofs, 'proof')} held{left}",
         advice=f"It took {took(result.seconds)}; {_left_to_do(result)}",
         facts={"restore": result},
         lines=[*_lines(result, now)],
@@ -172,6 +172,8 @@ def answer(result: ClusterRestoreResult | PlanResult, now: datetime) -> Answer:
 
 
 def _left_to_do(result: ClusterRestoreResult) -> str:
+    if result.enrol_later:
+        return f"nothing is backed up until this is run: `{result.enrol_later}`."
     if not all(each.is_whole for each in result.references):
         return "not every file that rows refer to is known to be there: see below."
     return "the notes say what is left to do." if result.notes else "nothing is left to do."
@@ -180,13 +182,13 @@ def _left_to_do(result: ClusterRestoreResult) -> str:
 def _exit_code(result: ClusterRestoreResult) -> int:
     if not all(each.is_whole for each in result.references):
         return NotProven.exit_code
-    return ObjectiveMissed.exit_code if result.missed else 0
+    return ObjectiveMissed.exit_code if result.missed or result.enrol_later else 0
 
 
 def _lines(result: ClusterRestoreResult, now: datetime) -> Iterator[str | Table]:
     yield ""
     yield f"run      {result.run}"
-    yield f"cluster  {result.target.where}, uid {result.target.uid or 'not to be seen'}"
+    yield f"cluster  {result.target.where}, {result.target.seen}"
     yield f"took     {took(result.seconds)}, promised were {took(result.rto.total_seconds())}"
     yield from (f"MISSED   {text}" for text in result.missed)
     yield Table(

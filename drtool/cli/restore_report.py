@@ -40,12 +40,14 @@ def page_of(result: ClusterRestoreResult) -> Page:
     proofs = [proof for each in result.volumes for proof in each.proofs]
     failed = sum(not proof.ok for proof in proofs)
     gaps = [each for each in result.references if not each.is_whole]
-    tone: Tone = "bad" if result.missed or failed or gaps else "good"
+    tone: Tone = "bad" if result.missed or failed or gaps or result.enrol_later else "good"
     verdict = f"{result.policy} is {result.outcome}"
     advice = f"In {result.target.context}, namespace {result.namespace}, since {to_second(result.ended)}."
     if failed:
         verdict = f"{result.policy} is not proven: {counted(failed, 'proof')} failed"
         advice = "Do not put it into service."
+    elif result.enrol_later:
+        advice = f"{advice} Nothing is backed up until a new writer is enrolled: see what a human must still look at."
     return Page(
         title=f"Restore of {result.policy}, {to_second(result.ended)}",
         verdict=verdict,
@@ -174,7 +176,7 @@ def _run(result: ClusterRestoreResult) -> list[str]:
     return [
         f"run {result.run}, from {exact(result.begun)} to {exact(result.ended)}, by drtool {__version__}",
         f"context {target.context} at {target.where}, Kubernetes {target.version}",
-        f"uid of the cluster: {target.uid or 'not to be seen'}",
+        f"the cluster is known by: {target.seen}",
     ]
 
 

@@ -60,6 +60,13 @@ WISHES: Final[Sequence[Decorator]] = (
         help="The captured manifests, whatever recovery.deploy of the policy says.",
     ),
     click.option(
+        "--enrol",
+        type=click.Choice(["now", "later"]),
+        default="now",
+        show_default=True,
+        help="When a new writer takes over: until then nothing backs up what came back.",
+    ),
+    click.option(
         "--image",
         default="",
         metavar="IMAGE",
@@ -74,6 +81,7 @@ def wishes_of(invocation: Invocation, given: Mapping[str, Any]) -> Wishes:
         **{
             **given,
             "at": invocation.moment(given["at"]),
+            "enrol": given["enrol"] == "now",
             "classes": parse_names("--storage-class", given["classes"], may_be_empty=True),
             "registries": parse_names("--image-registry", given["registries"]),
             "hosts": parse_names("--host", given["hosts"]),

@@ -39,7 +39,7 @@ from drtool.recovery.points import Candidate, Choice, VolumePoint, choose_points
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import label
 from drtool.recovery.target import TargetCluster
-from drtool.recovery.wishes import Wishes
+from drtool.recovery.wishes import Wishes, needs_writer
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
 
@@ -122,7 +122,8 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     preparation = prepared_of(captured, wishes, namespace, look)
     objects, alone = by_label(preparation.objects), Alone()
     if is_alone(policy, wishes):
-        alone, objects = plan_alone(session, look, policy, choice, inventories, enrol=wishes.enrol)
+        enrol = wishes.enrol and needs_writer(policy, wishes)
+        alone, objects = plan_alone(session, look, policy, choice, inventories, enrol=enrol)
     claims = {
         *(claim["metadata"]["name"] for _, claim in alone.claims),
         *(each.ref.name for each in preparation.objects if each.ref.kind == "PersistentVolumeClaim"),

@@ -169,7 +169,8 @@ class TargetLook:
             uid = str(part(self._cluster.get(system, None, "kube-system") or {}, "metadata").get("uid", ""))
         except Forbidden:
             uid = ""
-        return TargetCluster(self._context, self._cluster.where, self._cluster.version(), uid)
+        at, version = self._cluster.where, self._cluster.version()
+        return TargetCluster(self._context, at, version, uid, self._cluster.authority)
 
     def _live(self, prepared: Sequence[Prepared]) -> dict[Ref, Json]:
         """Return those of the prepared objects that are there, as the version that is applied has them."""

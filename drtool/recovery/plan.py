@@ -27,7 +27,7 @@ from drtool.recovery.seeding import seed_notes, seed_refusals
 from drtool.recovery.starting import early_refusals
 from drtool.recovery.steps import Phase, Step, applied_of, phases_of
 from drtool.recovery.target import TargetCluster, TargetFacts
-from drtool.recovery.wishes import Wishes
+from drtool.recovery.wishes import Wishes, needs_writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,8 @@ def _phases(
 ) -> tuple[Phase, ...]:
     compares = kustomized(policy, wishes) is not None
     objects, volumes = preparation.objects, choice.volumes
-    return phases_of(policy, objects, changes, volumes, enrol=wishes.enrol, compares=compares)
+    enrol = wishes.enrol and needs_writer(policy, wishes)
+    return phases_of(policy, objects, changes, volumes, enrol=enrol, compares=compares)
 
 
 def _policy_notes(

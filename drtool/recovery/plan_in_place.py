@@ -19,6 +19,7 @@ from drtool.recovery.preflight import refuse
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.steps import Step, chained, label, protects
 from drtool.recovery.target import TargetFacts
+from drtool.recovery.wishes import needs_writer
 
 _LARGER: Final = "The new claim is as large as the old one: enlarge that, and plan again; or map its class."
 
@@ -86,7 +87,7 @@ def _steps(
         Step("switch volumes", "switch", "volumes", objects=stopped),
         Step("start again", "restart", "what was stopped", objects=stopped),
         *(
-            protects() if request.wishes.enrol else ()
+            protects() if request.wishes.enrol and needs_writer(policy, request.wishes) else ()
         ),  # before a probe that may fail: who goes on is backed up again
         *(Step(f"probe {each.name}", "probe", each.name) for each in policy.recovery.probes),
         *_references(policy, choice),
@@ -121,10 +122,7 @@ def _notes(policy: Policy, request: Request, found: InPlace) -> Iterator[str]:
                 "another life; until a new writer is at work nobody else may apply drtool's objects again"
             )
             if not request.wishes.enrol:
-                yield (
-                    f"volume {switch.volume}: it needs a new writer: give --admin-key-file and --writer-secrets, or "
-                    "enrol one later"
-                )
+                yield f"volume {switch.volume}: it needs a new writer: nothing backs it up until one is enrolled"
     kept = ", ".join(each.claim for each in found.switches)
     yield f"both volumes of {kept} take their room until the old ones are deleted: see that their disks have it"
 

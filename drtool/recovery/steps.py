@@ -36,6 +36,7 @@ StepKind = Literal[
     "backup",
 ]
 _APPLIED: Final = frozenset({"create", "update", "replace"})
+_PROTECTING: Final = frozenset({"enrol", "protect", "backup"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,18 @@ def protects() -> Iterator[Step]:
     yield Step("first backup", "backup", "every volume")
 
 
-def chained(steps: dict[PhaseName, list[Step]]) -> Iterator[Phase]:
+def enrols(phases: Iterable[Phase]) -> bool:
+    """Return whether a new writer takes over in the end."""
+    return any(step.kind == "enrol" for phase in phases for step in phase.steps)
+
+
+def without_protection(phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    """Return phases as they are where a new writer is enrolled later."""
+    kept = {each.name: [step for step in each.steps if step.kind not in _PROTECTING] for each in phases}
+    return tuple(chained(kept))
+
+
+def chained(steps: Mapping[PhaseName, Sequence[Step]]) -> Iterator[Phase]:
     """Yield the phases, each step with what it needs: the one before it, or all that ended the phase before."""
     ends: tuple[str, ...] = ()
     for name in PHASES:

@@ -9,12 +9,35 @@ from drtool.recovery.manifests.versions import Served
 
 @dataclass(frozen=True, slots=True)
 class TargetCluster:
-    """Which cluster. uid is that of its namespace kube-system, by which it is told from all others; "" if hidden."""
+    """Which cluster. uid is that of its namespace kube-system, by which it is told from all others; "" if hidden.
+
+    authority is the SHA-256 fingerprint of the CA that its server is believed by, as hex: two clusters may have one
+    address. "" where the kubeconfig names none.
+    """
 
     context: str
     where: str
     version: str
     uid: str
+    authority: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from all others, as far as that can be seen, in one word."""
+        return self.uid or (f"sha256:{self.authority}@{self.where}" if self.authority else self.where)
+
+    @property
+    def seen(self) -> str:
+        """What it is known by, for a person who looks whether it is the one that is meant."""
+        if self.uid:
+            return f"uid {self.uid}"
+        return f"uid not to be seen, {f'CA sha256:{self.authority}' if self.authority else 'no CA is named'}"
+
+    def is_same(self, other: "TargetCluster") -> bool:
+        """Return whether other is this cluster, whichever context leads there."""
+        if self.uid:
+            return self.uid == other.uid
+        return (self.where, self.authority) == (other.where, other.authority)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from drtool.errors import UsageError
+from drtool.policy.schema import Policy
 
 _NAMESPACE: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 IfExists = Literal["refuse", "keep", "replace"]
@@ -27,7 +28,8 @@ class Wishes:
 
     classes, registries and hosts map old names to new ones. if_exists is what becomes of objects that the target has
     already, and that differ. as_captured: the captured manifests come back, whatever the policy deploys. image is
-    drtool's own, for what works in the target; enrol: a new writer takes over, and takes a first backup. as_of names a
+    drtool's own, for what works in the target; enrol: a new writer takes over, where
+    one is needed, and takes a first backup; else a person enrols it later. as_of names a
     head: what it did not know is not there. What is accepted is what else would be refused. in_place: the volumes that
     are named come back beside those that are in use, and are switched; nothing else of the namespace is touched.
     """
@@ -66,3 +68,13 @@ class Wishes:
             raise UsageError(
                 f"{others[0]} is for objects, and --in-place brings none back", hint="Leave out one of them."
             )
+
+
+def needs_writer(policy: Policy, wishes: Wishes) -> bool:
+    """Return whether what comes back needs a new writer: all of a system, or a PostgreSQL that goes back in place.
+
+    The writer before goes on to protect the rest where a part comes back.
+    """
+    if wishes.in_place:
+        return any(policy.volume(name).source == "postgres" for name in wishes.volumes)
+    return not wishes.volumes

@@ -56,6 +56,13 @@ MISSED: Final = replace(
         "it took 1 h 10 min, and 1 h was promised",
     ),
 )
+_LATER: Final = "drtool keys enrol --repository s3://bucket/prefix --recovery-key-file KIT --bundle NEW-FILE"
+UNPROTECTED: Final = replace(
+    RESTORED,
+    outcome="restored, and not protected",
+    enrol_later=_LATER,
+    notes=(f"nothing is backed up until `{_LATER}` is run", *RESTORED.notes),
+)
 UNPROVEN: Final = replace(
     RESTORED,
     volumes=(

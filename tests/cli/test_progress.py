@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from drtool.cli.bars import BarProgress
+from drtool.cli.pod_progress import PodProgress
 from drtool.cli.progress import ClosingProgress, LineProgress, NoProgress, make_progress
 from drtool.errors import DrtoolError
+from drtool.operations.mover_progress import Moved, from_line
 from drtool.operations.session import Progress
 
 
@@ -225,6 +227,25 @@ def test_a_promise_that_is_over_says_since_when(capsys: pytest.CaptureFixture[st
     progress.promise(timedelta(hours=1), spent=timedelta(hours=1, minutes=3))
     progress.phase("testing")
     assert capsys.readouterr().err == "testing; the objective of 1 h was missed 3 min ago\n"
+
+
+def test_a_pod_says_how_far_it_is_line_by_line_but_not_for_each_piece(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = PodProgress(every_s=3600)
+    progress.phase("writing", total=9)
+    for _ in range(1000):
+        progress.advance(2)
+    progress.note("slow")
+    progress.phase("proving")
+    lines = capsys.readouterr().err.splitlines()
+    assert [from_line(line) for line in lines] == [Moved("writing", 0), None, Moved("proving", 2000)]
+    assert lines[1] == "note: slow"
+    at_once = PodProgress(every_s=0)
+    with at_once.step("x") as step:
+        step.advance(1)
+    assert from_line(capsys.readouterr().err) == Moved("", 1)
+    run_steps(at_once)
 
 
 def test_what_shows_nothing_takes_steps_too() -> None:

@@ -1,27 +1,38 @@
 """What `restore --to-cluster` takes, asks and answers, without a cluster."""
 
 import io
+import os
+import pty
+import select
 import sys
+import time
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drtool.cli import restore_cluster
 from drtool.cli.confirm import confirm
+from drtool.cli.enrolment import ask_enrolment, given_enrolment
 from drtool.cli.output import encode
 from drtool.cli.target_options import parse_names
 from drtool.errors import Refused, UsageError
+from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import Challenge
+from drtool.repository.format.crypto import SigningKey
+from drtool.repository.format.text import encode_key
 from tests.cli.conftest import Place, Run
-from tests.cli.ended import BEGUN, GAPS, MISSED, RESTORED, TARGET, UID, UNDONE
+from tests.cli.ended import BEGUN, GAPS, MISSED, RESTORED, TARGET, UID, UNDONE, UNPROTECTED
 from tests.cli.test_answers import shown
 from tests.cli.test_completion import complete
 
 NOW = BEGUN + timedelta(hours=1)
 CHALLENGE = Challenge("forum", TARGET, "gic-forum", applied=12, replaced=1)
 HIDDEN = replace(CHALLENGE, target=replace(TARGET, uid=""))
+AUTHORITY = "5d41402abc4b2a76b9719d911017c592ae3f0c1d3e5b6a79881726354453627a"
+BELIEVED = replace(CHALLENGE, target=replace(TARGET, uid="", authority=AUTHORITY))
 
 
 def test_what_stops_in_place_is_named_and_typed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +83,29 @@ def test_who_undoes_a_run_is_told_so(capsys: pytest.CaptureFixture[str]) -> None
     assert "will be applied" not in told
 
 
-@pytest.mark.parametrize(("challenge", "identity"), [(CHALLENGE, UID), (HIDDEN, TARGET.where)])
+def test_where_the_uid_is_hidden_the_ca_and_the_address_are_shown_and_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "gic-forum https://dr.example:6443 5d41402a"
+
+    confirm(BELIEVED, None, ask)
+    assert "uid not to be seen, CA sha256:" + AUTHORITY in capsys.readouterr().err
+    with pytest.raises(Refused):
+        confirm(BELIEVED, None, lambda _question: "gic-forum https://dr.example:6443")
+    with pytest.raises(Refused, match="whose CA and address is sha256:5d41402a"):
+        confirm(BELIEVED, TARGET.where)
+    confirm(HIDDEN, None, lambda _question: "gic-forum https://dr.example:6443")
+    assert "no CA is named" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("challenge", "identity"),
+    [(CHALLENGE, UID), (HIDDEN, TARGET.where), (BELIEVED, f"sha256:{AUTHORITY}@{TARGET.where}")],
+)
 def test_where_nobody_can_type_the_cluster_is_named_by_an_option(
     monkeypatch: pytest.MonkeyPatch, challenge: Challenge, identity: str
 ) -> None:
@@ -198,9 +231,109 @@ def test_a_new_writer_takes_both_its_files(run: Run, place: Place) -> None:
     result = run("restore", "--to-cluster", "dr", "--image", "x", "--admin-key-file", sheet)
     assert result.exit_code == 2
     assert "a new writer takes the admin sheet" in result.stderr
-    made = restore_cluster._enrolment(sheet, place.root)
-    assert made is not None
-    assert (made.admin_key_file, made.secrets) == (sheet, place.root)
+    assert "--enrol later" in result.stderr
+    assert given_enrolment(sheet, place.root, "now") == Enrolment(sheet, place.root)
+    assert given_enrolment(None, None, "now") is None
+
+
+def test_a_writer_that_is_enrolled_later_takes_no_files(run: Run, place: Place) -> None:
+    files = ("--admin-key-file", place.policy, "--writer-secrets", place.root)
+    result = run("restore", "--to-cluster", "dr", "--image", "x", *files, "--enrol", "later")
+    assert result.exit_code == 2
+    assert "--enrol later enrols no new writer" in result.stderr
+
+
+class Person:
+    """Somebody who types these answers, one after the other, and sees some of them."""
+
+    def __init__(self, *answers: str) -> None:
+        self._answers = list(answers)
+        self.hidden: list[bool] = []
+        self.asked: list[str] = []
+
+    def __call__(self, question: str, *, is_hidden: bool) -> str:
+        self.asked.append(question)
+        self.hidden.append(is_hidden)
+        return self._answers.pop(0)
+
+
+def test_the_admins_key_is_typed_hidden_until_it_is_one_and_the_folder_is_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    seed = bytes(range(32))
+    line = encode_key("ADMIN", seed)
+    person = Person(f"{line[:-1]}x", f" {line} ", str(tmp_path))
+
+    made = ask_enrolment(["drtool-s3/access_key"], person)
+
+    assert made.admin().public == SigningKey(seed).public
+    assert made.secrets == tmp_path
+    assert person.hidden == [True, True, False]
+    assert "drtool-s3/access_key" in person.asked[-1]
+    said = capsys.readouterr()
+    assert "type it again" in said.err
+    assert line[20:40] not in said.err + said.out + repr(made)
+
+
+def test_what_is_typed_on_a_terminal_is_not_shown_there(tmp_path: Path) -> None:
+    line = encode_key("ADMIN", bytes(range(32)))
+    code = "from drtool.cli.enrolment import *; print('public', ask_enrolment(['a/b']).admin().public.hex(), '.')"
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    try:
+        seen = answer(terminal, b"an empty line stops here): ", line) + answer(
+            terminal, b"(a/b): ", str(tmp_path)
+        )
+        seen += answer(terminal, b" .", "")
+    finally:
+        os.close(terminal)
+        os.waitpid(child, 0)
+    assert f"public {SigningKey(bytes(range(32))).public.hex()}".encode() in seen
+    assert str(tmp_path).encode() in seen
+    assert line.encode()[:20] not in seen
+
+
+def answer(terminal: int, question: bytes, said: str) -> bytes:
+    """Type a line once a question is there; return what was shown until then."""
+    shown, deadline = b"", time.monotonic() + 60
+    while question not in shown:
+        assert time.monotonic() < deadline, shown
+        if select.select([terminal], [], [], 1)[0]:
+            shown += os.read(terminal, 4096)
+    os.write(terminal, f"{said}\n".encode())
+    return shown
+
+
+def test_who_is_not_on_a_terminal_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("x"))
+    with pytest.raises(Refused, match="the admin's key is not at hand"):
+        ask_enrolment([])
+
+
+def test_the_admin_sheet_is_named_where_it_is_a_file(tmp_path: Path) -> None:
+    sheet = tmp_path / "kit.txt.admin"
+    sheet.touch()
+    assert ask_enrolment([], Person(str(sheet))) == Enrolment(sheet, Path())
+
+
+@pytest.mark.parametrize("answers", [("",), (encode_key("ADMIN", bytes(32)), " ")])
+def test_who_types_nothing_is_told_of_both_ways(answers: tuple[str, ...]) -> None:
+    with pytest.raises(Refused, match="the admin's key is not at hand") as caught:
+        ask_enrolment(["drtool-s3/access_key"], Person(*answers))
+    for way in ("--admin-key-file", "--writer-secrets", "--enrol later", "drtool keys enrol"):
+        assert way in caught.value.hint
+
+
+def test_what_nothing_backs_up_is_told_in_the_verdict_with_what_to_run() -> None:
+    answer = restore_cluster.answer(UNPROTECTED, NOW)
+    assert answer.verdict.startswith("restore: forum is restored, and not protected in dr")
+    assert answer.verdict.endswith("NOT BACKED UP: no writer is enrolled")
+    assert f"nothing is backed up until this is run: `{UNPROTECTED.enrol_later}`" in answer.advice
+    assert (answer.exit_code, answer.alarm) == (9, True)
+    late = replace(UNPROTECTED, outcome=MISSED.outcome, missed=MISSED.missed)
+    assert "NOT BACKED UP" in restore_cluster.answer(late, NOW).verdict
+    assert restore_cluster.answer(replace(UNPROTECTED, references=GAPS.references), NOW).exit_code == 4
 
 
 def test_the_options_of_a_target_are_completed(run: Run) -> None:

@@ -11,7 +11,7 @@ from drtool.cli.restore_report import page_of, refuse_unwritable, write_report
 from drtool.errors import UsageError
 from drtool.operations.cluster_restore.results import ClusterRestoreResult
 from drtool.report.html import to_html
-from tests.cli.ended import FAILED, GAPS, MISSED, RESTORED, UNPROVEN
+from tests.cli.ended import FAILED, GAPS, MISSED, RESTORED, UNPROTECTED, UNPROVEN
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 ENDED: Final = {
@@ -40,6 +40,14 @@ def test_a_report_begins_with_the_verdict_and_what_carries_it() -> None:
         ("41 min", "good"),
         ("1 of 1", "good"),
     ]
+
+
+def test_what_nothing_backs_up_is_no_good_end() -> None:
+    page = page_of(UNPROTECTED)
+    assert (page.verdict, page.tone) == ("forum is restored, and not protected", "bad")
+    assert "Nothing is backed up until a new writer is enrolled" in page.advice
+    [section] = [each for each in page.sections if each.title == "What a human must still look at"]
+    assert UNPROTECTED.enrol_later in section.items[0]
 
 
 def test_a_missed_objective_is_seen_in_the_verdict_in_the_figures_and_in_the_rows() -> None:

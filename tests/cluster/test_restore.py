@@ -23,7 +23,9 @@ from tests.cluster.system import TINY
 from tests.cluster.under_load import protected
 from tests.cluster.way_back import (
     IMAGE,
+    LATER,
     RESTORE_S,
+    UNPROTECTED,
     Answer,
     WayBack,
     assert_told_as_it_was,
@@ -140,13 +142,13 @@ def test_a_mistake_is_undone_by_the_moment_before_it(emptied: Lost) -> None:
 @pytest.mark.long
 def test_whenever_drtool_is_killed_the_run_is_gone_on_with(emptied: Lost, tmp_path: Path) -> None:
     way = emptied.way
-    run, code = way.killed_after(3, tmp_path, "--image", IMAGE)
+    run, code = way.killed_after(3, tmp_path, "--image", IMAGE, *LATER)
     kills = 0
     while code is None:
         kills += 1
         _, code = way.killed_after(STRIDE, tmp_path, "--resume", run)
 
-    assert code in (0, 5)  # killed after the last entry, it has ended
+    assert code in (UNPROTECTED, 5)  # killed after the last entry, it has ended
     assert kills > 3
     answer = way.run("--resume", run, "--confirm-target", way.uid, code=5)
     assert "has ended" in answer["error"]["message"]
@@ -157,7 +159,7 @@ def test_whenever_drtool_is_killed_the_run_is_gone_on_with(emptied: Lost, tmp_pa
 def test_a_run_that_was_killed_is_undone_and_the_cluster_is_as_it_was(emptied: Lost, tmp_path: Path) -> None:
     way = emptied.way
     before = inventory(way.target, TINY.namespace)
-    run, _ = way.killed_after(IN_THE_DATA, tmp_path, "--image", IMAGE)
+    run, _ = way.killed_after(IN_THE_DATA, tmp_path, "--image", IMAGE, *LATER)
 
     undone = way.run("--abort", run, "--confirm-target", way.uid)["restore"]
 
@@ -221,11 +223,13 @@ def test_a_node_that_stays_away_is_named_and_the_run_is_gone_on_with_once_it_is_
         second_cluster.wait_until_ready(node)
 
         unattended = ("--confirm-target", emptied.way.uid, "--endpoint", store.endpoint)
-        assert_complete(emptied, emptied.way.run("--resume", run, *unattended))
+        assert_complete(emptied, emptied.way.run("--resume", run, *unattended, code=UNPROTECTED))
 
 
 @contextmanager
-def restoring(lost: Lost, lab: Lab, *, code: int = 0) -> Iterator[tuple[Future[Answer], FaultProxy]]:
+def restoring(
+    lost: Lost, lab: Lab, *, code: int = UNPROTECTED
+) -> Iterator[tuple[Future[Answer], FaultProxy]]:
     """Restore to the moment before the mistake; give the answer to come, and the store, once PostgreSQL is on its way.
 
     Movers are held in what they ask of the store, until that is cleared.

@@ -16,7 +16,7 @@ from tests.cluster.smoke import Visitor, visit
 from tests.cluster.system import TINY
 from tests.cluster.test_restore import PSQL
 from tests.cluster.under_load import Scene, protected
-from tests.cluster.way_back import IMAGE, Answer, WayBack, inventory
+from tests.cluster.way_back import IMAGE, LATER, Answer, WayBack, inventory
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.long]
 
@@ -107,7 +107,7 @@ def test_a_run_that_was_killed_before_the_switch_is_undone_and_the_cluster_is_as
     mistaken: Mistaken, tmp_path: Path
 ) -> None:
     way, before, kubectl = mistaken.way, mistaken.objects(), mistaken.scene.protection.kubectl
-    arguments = ("--in-place", "postgres", "--at", mistaken.mistake.isoformat(), "--image", IMAGE)
+    arguments = ("--in-place", "postgres", "--at", mistaken.mistake.isoformat(), "--image", IMAGE, *LATER)
     run, _ = way.killed_after(FILLED, tmp_path, *arguments)
     uid = ("get", "pod", "postgres-0", "--output=jsonpath={.metadata.uid}")
     server = kubectl(*uid)

@@ -40,6 +40,8 @@ from tests.cluster.system import (
 
 Answer = dict[str, Any]
 IMAGE = IMAGES["drtool"].reference
+LATER = ("--enrol", "later")
+UNPROTECTED = 9  # how a restore ends that enrols nobody
 RESTORE_S = 900
 FOLLOWED_S = 120
 GRAIN = timedelta(seconds=2)  # the store tells its clock in whole seconds
@@ -126,10 +128,12 @@ class WayBack:
         [journal] = (state / "drtool/runs").iterdir()
         return journal.stem, None if process.returncode == -signal.SIGKILL else process.returncode
 
-    def restore(self, *arguments: str | Path, code: int = 0) -> Answer:
-        """Restore, and return the answer. Raises LabFailed at another end."""
+    def restore(self, *arguments: str | Path, code: int | None = None) -> Answer:
+        """Restore, and return the answer; who gives no admin sheet enrols nobody. Raises LabFailed at another end."""
         unattended = ("--image", IMAGE, "--confirm-target", self.uid)
-        return self.run(*unattended, *arguments, code=code)
+        if "--admin-key-file" in arguments:
+            return self.run(*unattended, *arguments, code=code or 0)
+        return self.run(*unattended, *LATER, *arguments, code=UNPROTECTED if code is None else code)
 
     def timed_restore(self, *arguments: str | Path) -> tuple[Answer, datetime, datetime]:
         """Restore, and return the answer between what a clock outside of drtool said before and after."""

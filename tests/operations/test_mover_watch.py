@@ -1,18 +1,22 @@
 """The pods of a mover, watched over an API: their last words, their results, and what keeps them from starting."""
 
+import re
 import time
 from collections import deque
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from drtool.cli.progress import LineProgress
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
 from drtool.operations.cluster_restore import mover_watch
 from drtool.operations.cluster_restore.mover_watch import Watch
+from drtool.operations.mover_progress import Moved, from_line, to_line
 from drtool.operations.session import Silent, World
 from drtool.sources.kubernetes.client import Cluster
 from tests.sources.kubernetes.api import Api
@@ -27,12 +31,16 @@ class Notes(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.phases: list[str] = []
+        self.moved: list[int] = []
 
     def note(self, text: str) -> None:
         self.said.append(text)
 
     def phase(self, name: str, total: int | None = None) -> None:
         self.phases.append(name)
+
+    def advance(self, size: int) -> None:
+        self.moved.append(size)
 
 
 def pod(name: str, phase: str, made: str = "2026-01-01T00:00:00Z", **state: Any) -> dict[str, Any]:
@@ -79,6 +87,53 @@ def test_the_last_line_of_the_newest_pod_is_shown_once(watch: Watch, api: Api, n
     watch.look()
     assert notes.phases == ["writing"]
     assert "labelSelector=drtool.io%2Frun%3Dr1" in api.asked[-2]
+
+
+def test_the_bytes_of_a_mover_are_counted_once_and_anew_with_a_pod_that_begins_anew(
+    watch: Watch, api: Api, notes: Notes
+) -> None:
+    old = pod("old", "Running", "2025-01-01T00:00:00Z")
+    for size in (0, 100, 100, 250):
+        serve(api, old, old=f"note: x\n{to_line(Moved('writing', size))}\n")
+        watch.look()
+    assert (notes.phases, sum(notes.moved)) == (["writing"], 250)
+
+    serve(api, old, pod("new", "Running"), new=to_line(Moved("writing", 40)))
+    watch.look()
+    assert sum(notes.moved) == 40
+    serve(api, pod("new", "Running"), new=to_line(Moved("proving", 60)))
+    watch.look()
+    assert (notes.phases, sum(notes.moved)) == (["writing", "proving"], 60)
+    for size in (90, 90, 80):
+        watch.count_all(size)
+    assert sum(notes.moved) == 90
+    assert from_line('{"restore": {}}') is None
+
+
+def test_who_waits_for_a_mover_sees_bytes_rate_time_left_and_the_objective(
+    watch: Watch, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal: lines at their time, and none for each look at the mover."""
+    progress = LineProgress(every_s=0.2)
+    progress.promise(timedelta(hours=1), timedelta(0))
+    progress.phase("data", 8192)
+    told, looks, began = "", 0, time.monotonic()
+    with progress.step("restore db", 8192) as step:
+        watch.world = replace(watch.world, progress=step)
+        while not re.search(r"^data: 4\.0 KiB", told, re.MULTILINE) and time.monotonic() < began + 30:
+            looks += 1
+            serve(api, pod("it", "Running"), it=to_line(Moved("writing", min(looks * 1024, 4096))))
+            watch.look()
+            told += capsys.readouterr().err
+    progress.close()
+    ticks = (time.monotonic() - began) / 0.2 + 1
+    assert re.search(
+        r"^restore db: writing: 4\.0 KiB of 8\.0 KiB \(50 %\), .*/s, .* left$", told, re.MULTILINE
+    )
+    assert re.search(
+        r"^data: 4\.0 KiB of 8\.0 KiB \(50 %\), .*/s, .* left; 59 min .* of 1 h left$", told, re.MULTILINE
+    )
+    assert told.count("restore db: writing: ") <= ticks
 
 
 def test_the_result_is_the_last_line_of_the_pod_that_ended_well(watch: Watch, api: Api) -> None:

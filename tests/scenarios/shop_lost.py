@@ -54,6 +54,18 @@ class Way:
         assert "a telling content" not in said.out + said.err
         return said
 
+    def whole(self, *arguments: object, code: int = 0) -> Said:
+        """Restore all of the system, with a new writer in the end."""
+        return self("--image", "drtool:1", "--confirm-target", UID, *arguments, code=code)
+
+    @property
+    def enrols(self) -> tuple[object, ...]:
+        """What a new writer is enrolled with: this repository is logged in to with nothing."""
+        secrets = self.state.parent / "secrets"
+        secrets.mkdir(exist_ok=True)
+        kit = self.drtool.kit
+        return "--admin-key-file", kit.with_name(f"{kit.name}.admin"), "--writer-secrets", secrets
+
     def restore(self, *arguments: object, code: int = 0) -> dict[str, Any]:
         given = ("objects", "--image", "drtool:1", "--confirm-target", UID, *arguments)
         return dict(self(*given, code=code).value)
@@ -74,11 +86,12 @@ class Way:
 
 @contextmanager
 def shop_lost(
-    folder: Path, plant: Callable[[Api], None] = lambda _api: None, **policy: object
+    folder: Path, plant: Callable[[Api], None] = lambda _api: None, tls: Path | None = None, **policy: object
 ) -> Iterator[Way]:
     """Capture the objects of a shop, and give a new cluster for them.
 
-    plant gets the cluster that is captured before it is; policy is what its policy says besides.
+    plant gets the cluster that is captured before it is; policy is what its policy says besides. tls is what the new
+    one speaks TLS with, if it does.
     """
     (folder / "repository").mkdir()
     content = {
@@ -99,7 +112,7 @@ def shop_lost(
         drtool = Commands(folder / "commands", content, environment).written()
         drtool.init()
         drtool("backup")
-    with empty() as nothing, Living(nothing.collections, nothing.answers) as target:
+    with empty() as nothing, Living(nothing.collections, nothing.answers, tls) as target:
         for path in (at("jobs", "batch"), at("networkpolicies", "networking.k8s.io")):
             target.collections.setdefault(path, [])
         (folder / "new").mkdir()

@@ -22,6 +22,7 @@ from drtool.demo.servers.redis import RedisServer
 from drtool.deploy.hands import agent_command
 from drtool.errors import TemporaryFailure
 from drtool.operations.mover import wait_for_hands
+from drtool.operations.mover_progress import from_line
 from drtool.operations.session import Silent, World
 from drtool.sources.redis.info import Info
 from tests.cluster.process import wait_until
@@ -148,6 +149,10 @@ def test_postgresql_comes_back_through_the_hands_after_a_mover_that_was_killed(
 
     assert {proof["name"] for proof in result["proofs"]} >= {"pg_verifybackup", "pg_checksums"}
     assert all(proof["ok"] for proof in result["proofs"])
+    moved = [found for line in (pod.root / "err").read_text().splitlines() if (found := from_line(line))]
+    assert [each.size for each in moved] == sorted(each.size for each in moved)
+    assert moved[0].size == 0
+    assert moved[-1].size >= result["size"] > 0
     assert result["directory"] == str(pod.claim / "sub/pgdata")
     assert pod.restore("postgres", *arguments) == result  # its log was lost
     assert "another run did not end there" in pod.restore("postgres", *arguments, run="r2", code=5)

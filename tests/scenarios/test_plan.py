@@ -104,6 +104,7 @@ def test_from_the_kit_and_the_store_alone_everything_is_planned(stage: Stage) ->
         "where": stage.target.url,
         "version": "v1.34.4",
         "uid": "uid-of-new",
+        "authority": "",
     }
     assert [step["id"] for phase in found["plan"]["phases"] for step in phase["steps"]] == [
         *("apply apiextensions.k8s.io/CustomResourceDefinition", "apply core/Namespace"),
@@ -113,6 +114,7 @@ def test_from_the_kit_and_the_store_alone_everything_is_planned(stage: Stage) ->
         *("apply core/Service", "apply core/Endpoints", "apply apps/Deployment", "apply example.com/Widget"),
         *("apply core/PersistentVolumeClaim", "restore media", "prove media"),
         *("start tier 1", "apply networking.k8s.io/Ingress"),
+        *("enrol writer", "protect again", "first backup"),
     ]
     assert found["left_out"] == {"its claim gets a new volume": 1}
     assert [each["volume"] for each in found["volumes"]] == ["media", "objects"]
@@ -157,7 +159,7 @@ def test_a_person_sees_the_verdict_the_loss_and_what_differs(stage: Stage) -> No
     put(stage.target, at("secrets"), item("password", type="Opaque", data={"password": OTHER}))
     lines = stage("--if-exists", "replace", text=True).out.splitlines()
 
-    assert lines[0].startswith("plan: shop would come back into here, namespace shop: 18 steps, ")
+    assert lines[0].startswith("plan: shop would come back into here, namespace shop: 21 steps, ")
     assert "with the same options executes this plan" in lines[1]
     place = lines.index("core/ConfigMap/settings: update")
     assert lines[place + 1 : place + 5] == [
@@ -511,11 +513,10 @@ def test_postgresql_comes_back_to_the_very_moment_and_redis_to_its_point_before(
     system: System, tmp_path: Path
 ) -> None:
     with servers_at_rest(system, tmp_path) as (_, drtool):
-        newest = plan_of(drtool)
+        newest = plan_of(drtool, "--enrol", "later")
         earlier = plan_of(drtool, "--at", system.when_filled.isoformat())
         behind = plan_of(drtool, "--as-of", "x", code=2)
-        new = ("--admin-key-file", drtool.kit, "--writer-secrets", tmp_path)
-        enrolled = plan_of(drtool, *new, verb=("restore", "--dry-run"))
+        enrolled = plan_of(drtool, verb=("restore", "--dry-run"))
 
     assert [each["volume"] for each in newest["volumes"]] == ["postgres", "redis"]
     assert newest["volumes"][0]["target"] is None

@@ -99,7 +99,7 @@ def test_a_server_that_cannot_read_its_data_is_refused_and_the_cluster_is_as_it_
     target.has_images(**{name: said for name, said in fitting.items() if said is not None})
     before = target.way.objects()
 
-    said = target.way(*reach, "--image", "drtool:1", "--confirm-target", UID, code=5)
+    said = target.way(*reach, "--image", "drtool:1", "--confirm-target", UID, "--enrol", "later", code=5)
 
     [(message, hint)] = told(said)
     assert message.split("; ") == reasons
@@ -113,7 +113,7 @@ def test_a_volume_whose_signed_urls_fit_into_no_secret_is_refused_and_the_cluste
 ) -> None:
     monkeypatch.setattr(plan_store, "PIECE", 600)
 
-    said = target.way(*reach, "--image", "drtool:1", "--confirm-target", UID, code=5)
+    said = target.way(*reach, "--image", "drtool:1", "--confirm-target", UID, "--enrol", "later", code=5)
 
     for name, (message, hint) in zip(("postgres", "redis"), told(said), strict=True):
         assert re.fullmatch(

@@ -21,9 +21,10 @@ from drtool.operations.session import KeyFiles, Progress, Silent, World, open_se
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from tests.scenarios.shop_lost import UID, Way, shop_lost
-from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.api import Json, write_kubeconfig
 from tests.sources.kubernetes.living import well
 from tests.sources.kubernetes.shop import at, item
+from tests.sources.kubernetes.tls import certificate
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 DEPLOYMENTS = at("deployments", "apps")
@@ -309,8 +310,7 @@ def test_a_run_is_gone_on_with_where_it_began_and_by_the_policy_that_it_began_wi
     for option in ("--resume", "--abort"):
         error = way(option, run, "--confirm-target", "another", code=5).value["error"]
         assert (
-            "is not the cluster that this run began in: its uid is another, not uid-of-new"
-            in error["message"]
+            "is not the cluster that this run began in: uid another; then uid uid-of-new" in error["message"]
         )
     system["metadata"]["uid"] = UID
     changed = {**way.drtool.content, "objectives": {"rpo": "15m", "rto": "7h"}}
@@ -319,6 +319,40 @@ def test_a_run_is_gone_on_with_where_it_began_and_by_the_policy_that_it_began_wi
     found = way("--resume", run, "--confirm-target", UID, "--policy", tmp_path / "changed.yaml").value
 
     assert found["restore"]["rto_seconds"] == 3600
+
+
+def test_another_cluster_at_the_same_address_is_told_by_its_ca_where_the_uid_is_hidden(
+    tmp_path: Path,
+) -> None:
+    """Who serves is believed by two CAs, each of which would be that of another cluster."""
+    (tmp_path / "other").mkdir()
+    ours, other = certificate(tmp_path), certificate(tmp_path / "other")
+    theirs = tmp_path / "theirs.pem"
+    theirs.write_text(ours.read_text() + other.read_text())
+    with shop_lost(tmp_path, tls=ours) as way:
+        way.target.forbidden.add("/api/v1/namespaces/kube-system")
+
+        def meet(authority: Path) -> str:
+            """Have the kubeconfig name a CA; return what the cluster is then confirmed by."""
+            write_kubeconfig(Path(way.kubeconfig).parent, way.target.url, authority=authority)
+            hint = way("objects", "--image", "drtool:1", code=5).value["error"]["hint"]
+            return str(hint.partition("--confirm-target ")[2].rstrip("."))
+
+        before, known_theirs, known_ours = way.objects(), meet(theirs), meet(ours)
+        assert known_ours.startswith("sha256:")
+        assert known_ours.endswith(f"@{way.target.url}")
+        error = way("objects", "--image", "drtool:1", "--confirm-target", known_theirs, code=5).value["error"]
+        assert "whose CA and address is sha256:" in error["message"]
+        assert way.objects() == before
+
+        way.target.refuses = lambda _method, sent: (422, "no") if sent.get("kind") == "Deployment" else None
+        said = way("objects", "--image", "drtool:1", "--confirm-target", known_ours, code=6).value
+        run = said["restore"]["run"]
+        meet(theirs)
+        error = way("--abort", run, "--confirm-target", known_theirs, code=5).value["error"]
+        assert "is not the cluster that this run began in" in error["message"]
+        meet(ours)
+        way("--abort", run, "--confirm-target", known_ours)
 
 
 def test_a_run_that_nobody_began_is_not_gone_on_with(way: Way) -> None:

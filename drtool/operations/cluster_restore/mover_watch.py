@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from drtool.deploy.names import VOLUME_LABEL
 from drtool.deploy.pods import CONTAINER
 from drtool.errors import DrtoolError, NotProven, Refused, TemporaryFailure
+from drtool.operations.mover_progress import from_line
 from drtool.operations.session import World
 from drtool.sources.base import Json, Symptom
 from drtool.sources.kubernetes.client import Cluster
@@ -37,6 +38,7 @@ class Watch:
     labels: Mapping[str, str]
     world: World
     _said: str = ""
+    _counted: tuple[str, int] = ("", 0)  # the bytes that are shown, and of which pod
     _stuck: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> None:
@@ -65,10 +67,31 @@ class Watch:
                 self._stuck[silence] = time.monotonic()
             return
         self._stuck.pop(silence, None)
-        if lines and lines[-1] != self._said:
-            self._said = lines[-1]
-            if not self._said.startswith("{"):  # its result, which is for us
-                self.world.progress.phase(self._said)
+        if lines:
+            self._tell(pod["metadata"]["name"], lines[-1])
+
+    def _tell(self, pod: str, line: str) -> None:
+        """Show what the line of a pod says: what it does, and the bytes that came since it was last asked."""
+        moved = from_line(line)
+        if moved is None and line.startswith("{"):  # its result, which is for us
+            return
+        doing = line if moved is None else moved.doing
+        if doing != self._said:
+            self._said = doing
+            self.world.progress.phase(doing)
+        if moved is not None:
+            counted = self._counted[1] if self._counted[0] == pod else 0
+            if self._counted[0] != pod:  # one that was killed: the next begins anew
+                self.world.progress.advance(-self._counted[1])
+            self.world.progress.advance(moved.size - counted)
+            self._counted = (pod, moved.size)
+
+    def count_all(self, size: int) -> None:
+        """Show that all of size is done: nobody asks a mover that has ended for its last bytes."""
+        pod, counted = self._counted
+        if size > counted:
+            self.world.progress.advance(size - counted)
+            self._counted = (pod, size)
 
     def result(self) -> Json:
         """Return the result that the pod that ended well printed last. Raises WordLost where it is."""

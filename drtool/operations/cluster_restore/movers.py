@@ -253,6 +253,7 @@ class _Work:
                 )
             if has_ended(job, "Complete"):
                 result = watch.result()
+                watch.count_all(int(result.get("size") or 0))
                 told = [f"{self.volume.name}: {note}" for note in result.get("notes", ())]
                 return {**result, "notes": told} if told else result
             if has_ended(job, "Failed"):

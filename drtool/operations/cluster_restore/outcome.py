@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from drtool.errors import DrtoolError
+from drtool.operations.cluster_restore.enrolling import command_left
 from drtool.operations.cluster_restore.replay import Replay
 from drtool.operations.cluster_restore.results import (
     CheckedReferences,
@@ -31,12 +32,13 @@ def outcome_of(replay: Replay) -> ClusterRestoreResult:
     took = entries[-1].time - replay.plan.made
     missed = tuple(_missed(replay, volumes, took))
     references = tuple(_references(replay))
+    left = command_left(replay)
     return ClusterRestoreResult(
         run=replay.run,
         policy=replay.plan.policy,
         target=replay.plan.target,
         namespace=replay.namespace,
-        outcome=_ending(references, missed),
+        outcome=_ending(references, missed, left),
         begun=replay.plan.made,
         ended=entries[-1].time,
         rto=replay.policy.objectives.rto,
@@ -45,14 +47,17 @@ def outcome_of(replay: Replay) -> ClusterRestoreResult:
         phases=_phases(replay, entries),
         steps={step: spent.total_seconds() for step, spent in fold(entries).spent.items()},
         missed=missed,
-        notes=tuple(_notes(replay)),
+        notes=tuple(_notes(replay, left)),
+        enrol_later=left,
     )
 
 
-def _ending(references: Iterable[CheckedReferences], missed: Sequence[str]) -> Ending:
+def _ending(references: Iterable[CheckedReferences], missed: Sequence[str], left: str) -> Ending:
     if not all(each.is_whole for each in references):
         return "restored, and not proven"
-    return "restored, and an objective was missed" if missed else "restored"
+    if missed:
+        return "restored, and an objective was missed"
+    return "restored, and not protected" if left else "restored"
 
 
 def failed(replay: Replay, fault: BaseException) -> ClusterRestoreResult:
@@ -189,10 +194,14 @@ def _missed(replay: Replay, volumes: tuple[RestoredVolume, ...], took: timedelta
         yield f"the volumes are {brief_duration(replay.plan.skew)} apart, and {brief_duration(max_skew)} was promised"
 
 
-def _notes(replay: Replay) -> Iterator[str]:
+def _notes(replay: Replay, left: str) -> Iterator[str]:
+    if left:  # first: all else can be looked at while backups run again
+        yield (
+            f"nothing is backed up until `{left}` is run, and what `drtool render` writes is applied with that bundle"
+        )
     yield from replay.plan.notes
     for result in replay.results.values():
         yield from result.get("notes", ())
     is_on_its_own = any(step.kind == "backup" for step in replay.plan.steps) or replay.plan.in_place
-    if not is_on_its_own:  # in place, the notes of the plan say what of it lost its writer
+    if not is_on_its_own and not left:  # in place, the notes of the plan say what of it lost its writer
         yield _UNPROTECTED

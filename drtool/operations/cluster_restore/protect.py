@@ -10,49 +10,22 @@ from drtool.deploy.overlay import objects_of
 from drtool.deploy.pods import POLICY_FILE
 from drtool.deploy.secrets import own_keys
 from drtool.deploy.workloads import backup_job
-from drtool.errors import DrtoolError, NotProven, Refused, UsageError
+from drtool.errors import DrtoolError, NotProven, Refused
 from drtool.operations.cluster_restore.apply import marked, put
 from drtool.operations.cluster_restore.backup_jobs import run_backup, wait_for_own
+from drtool.operations.cluster_restore.enrolling import is_bundle, policy_there
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
-from drtool.operations.enrol import check_admin, standing, store_config
+from drtool.operations.enrol import standing, store_config
 from drtool.operations.points import points_of, take_inventory
-from drtool.operations.session import Session, read_key_file
+from drtool.operations.session import Session
 from drtool.policy.load import policy_text
 from drtool.policy.schema import Policy
-from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import PostgresVolume, Volume
-from drtool.recovery.plan import Plan
 from drtool.recovery.steps import Step
 from drtool.repository.config import encode_config
 from drtool.repository.enrol import Recovered, enrol_writer
-from drtool.repository.kit import parse_seed
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.known import JOBS
-
-
-def missing_secrets(policy: Policy, enrolment: Enrolment) -> Iterator[str]:
-    """Yield the files that a person has to put into the folder of drtool's own Secrets, and that are not there."""
-    for secret, keys in own_keys(policy).items():
-        for key in keys:
-            if not _is_bundle(policy, secret, key) and not (enrolment.secrets / secret / key).is_file():
-                yield f"{secret}/{key}"
-
-
-def refuse_unready(session: Session, plan: Plan, policy: Policy, enrolment: Enrolment) -> None:
-    """Return when a new writer can be enrolled with what is at hand. Raises Refused, WrongKey, UsageError."""
-    lives = {switch.volume for switch in plan.in_place if policy.volume(switch.volume).source == "postgres"}
-    if plan.wishes.volumes and not lives:
-        raise UsageError(
-            "a part of a system enrols no new writer: the one before goes on to protect the rest",
-            hint="Leave --admin-key-file and --writer-secrets out, or restore all volumes.",
-        )
-    check_admin(session, parse_seed(read_key_file(enrolment.admin_key_file), "ADMIN"))
-    missing = [*missing_secrets(policy, enrolment)]
-    if missing:
-        raise Refused(
-            f"{enrolment.secrets} lacks {', '.join(missing)}, which the new writer logs in with",
-            hint="Put a file there for each, as `drtool render` says; or enrol later: `drtool keys enrol`.",
-        )
 
 
 def enrol_new_writer(replay: Replay, step: Step) -> Json:
@@ -61,7 +34,7 @@ def enrol_new_writer(replay: Replay, step: Step) -> Json:
     if noted is None or _is_lost(replay, noted):
         enrolment = _need(replay)
         repository = replay.session.repository
-        admin = parse_seed(read_key_file(enrolment.admin_key_file), "ADMIN")
+        admin = enrolment.admin()
         config, bundle = enrol_writer(repository, admin, [*_recovered(replay)])
         value = encode_config(config, admin)
         noted = {
@@ -77,7 +50,7 @@ def enrol_new_writer(replay: Replay, step: Step) -> Json:
 
 def protect_again(replay: Replay, step: Step) -> Json:  # noqa: ARG001 - every action takes its step
     """Apply drtool's own objects, with the new writer's keys."""
-    policy = _policy_there(replay)
+    policy = policy_there(replay.policy, replay.namespace)
     objects = [*_own_objects(replay, policy), *objects_of(policy, replay.plan.wishes.image, replay.namespace)]
     for each in objects:
         each["metadata"].setdefault("namespace", replay.namespace)
@@ -87,7 +60,7 @@ def protect_again(replay: Replay, step: Step) -> Json:  # noqa: ARG001 - every a
 
 def first_backup(replay: Replay, step: Step) -> Json:  # noqa: ARG001 - every action takes its step
     """Back every volume up, and return its new point: as the repository shows it, whatever a Job says."""
-    policy = _policy_there(replay)
+    policy = policy_there(replay.policy, replay.namespace)
     with ThreadPoolExecutor(len(policy.volumes)) as pool:
         for done in [pool.submit(_back_up, replay, policy, volume) for volume in policy.volumes]:
             done.result()
@@ -129,16 +102,6 @@ def _recovered(replay: Replay) -> Iterator[Recovered]:
         yield Recovered(volume.name, facts["system_identifier"], int(facts["major"]), facts["end_lsn"])
 
 
-def _policy_there(replay: Replay) -> Policy:
-    """Return the policy as it holds in the target: in the namespace that was restored into."""
-    kubernetes = replay.policy.kubernetes
-    if kubernetes is None or kubernetes.namespace == replay.namespace:
-        return replay.policy
-    return replay.policy.model_copy(
-        update={"kubernetes": kubernetes.model_copy(update={"namespace": replay.namespace})}
-    )
-
-
 def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
     yield new("v1", "ConfigMap", POLICY_MAP, COMMON, data={POLICY_FILE: policy_text(policy)})
     enrolment = _need(replay)
@@ -148,16 +111,12 @@ def _own_objects(replay: Replay, policy: Policy) -> Iterator[Object]:
     for secret, keys in own_keys(policy).items():
         values = {
             key: str(noted["bundle"]).encode()
-            if _is_bundle(policy, secret, key)
+            if is_bundle(policy, secret, key)
             else (enrolment.secrets / secret / key).read_bytes()
             for key in keys
         }
         data = {key: b64encode(value).decode() for key, value in values.items()}
         yield new("v1", "Secret", secret, COMMON, data=data)
-
-
-def _is_bundle(policy: Policy, secret: str, key: str) -> bool:
-    return policy.repository.writer == KubernetesReference(secret=secret, key=key)
 
 
 def _back_up(replay: Replay, policy: Policy, volume: Volume) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drtool.operations.session import Session
+from drtool.operations.session import Session, read_key_file
 from drtool.policy.schema import Policy
 from drtool.recovery.journal import JournalSink
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.plan import Plan
+from drtool.repository.format.crypto import SigningKey
+from drtool.repository.kit import parse_seed
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
 
@@ -18,10 +20,19 @@ MANAGER = "drtool"  # of the fields that a run applies
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a new writer is enrolled with: the admin sheet, and a folder with drtool's own Secrets, as SECRET/KEY."""
+    """What a new writer is enrolled with: the admin's key, and a folder with drtool's own Secrets, as SECRET/KEY.
 
-    admin_key_file: Path
+    The key lies in a file, which is read late, or was typed.
+    """
+
+    admin_key: Path | SigningKey
     secrets: Path
+
+    def admin(self) -> SigningKey:
+        """Return the admin's key. Raises UsageError where the file has none."""
+        if isinstance(self.admin_key, SigningKey):
+            return self.admin_key
+        return parse_seed(read_key_file(self.admin_key), "ADMIN")
 
 
 @dataclass(slots=True)

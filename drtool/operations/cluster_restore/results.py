@@ -1,10 +1,11 @@
 """What a restore into a cluster is asked for, what it asks back, and what it answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from drtool.errors import Refused
 from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.session import Session
 from drtool.recovery.target import TargetCluster
@@ -12,16 +13,37 @@ from drtool.recovery.wishes import Wishes
 from drtool.sources.base import Json, Proof
 
 Ending = Literal[
-    "restored", "restored, and not proven", "restored, and an objective was missed", "failed", "aborted"
+    "restored",
+    "restored, and not proven",
+    "restored, and an objective was missed",
+    "restored, and not protected",
+    "failed",
+    "aborted",
 ]
+
+
+def not_at_hand() -> Refused:
+    """Return what is said where nobody gives the admin's key: who restores decides who backs that up again."""
+    return Refused(
+        "the plan enrols a new writer, so that what comes back is backed up again, and the admin's key is not at hand",
+        hint="Give --admin-key-file FILE and --writer-secrets DIR; or --enrol later: nothing is then backed up until "
+        "`drtool keys enrol` is run.",
+    )
+
+
+def nobody_to_ask(_files: Sequence[str]) -> Enrolment:
+    """Ask nobody. Raises Refused."""
+    raise not_at_hand()
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRestoreRequest:
     """What is asked for. context is a name in the kubeconfig. resume and abort name a run; its plan then decides.
 
-    machine tells others who holds the namespace: host and process. enrolment is needed where a new writer is enrolled;
-    reopen opens the repository anew.
+    Of the wishes a run that is gone on with takes one: without enrol, a new writer is enrolled later, whatever its plan
+    says. machine tells others who holds the namespace: host and process. enrolment is needed where a new writer is
+    enrolled; ask_enrolment asks for it, and gets the files that its folder has to have; reopen opens the repository
+    anew.
     """
 
     context: str
@@ -30,6 +52,7 @@ class ClusterRestoreRequest:
     abort: str | None = None
     machine: str = ""
     enrolment: Enrolment | None = None
+    ask_enrolment: Callable[[Sequence[str]], Enrolment] = nobody_to_ask
     reopen: Callable[[], Session] | None = None
 
 
@@ -52,7 +75,9 @@ class Challenge:
     @property
     def phrase(self) -> str:
         """What is to be typed: nothing that a tired person types by habit, and what stops for it."""
-        where = f"{self.namespace} {self.target.uid[:8] or self.target.where}"
+        target = self.target
+        known = target.uid[:8] or f"{target.where} {target.authority[:8]}".strip()
+        where = f"{self.namespace} {known}"
         return " ".join([where, *(f"stop {name.rpartition('/')[2]}" for name in self.stopped)])
 
 
@@ -113,7 +138,8 @@ class ClusterRestoreResult:
 
     phases are seconds by phase, whole ones only; seconds is from its begin to its end. missed says which promise was
     not kept; failure why there is no end, where there is none. notes are what a person must still look at or do;
-    undone is what an abort took away and put back.
+    enrol_later is the statement without which nothing is backed up, where a new writer is enrolled later. undone is
+    what an abort took away and put back.
     """
 
     run: str
@@ -130,6 +156,7 @@ class ClusterRestoreResult:
     steps: Mapping[str, float] = field(default_factory=dict)
     missed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    enrol_later: str = ""
     undone: Json = field(default_factory=dict)
     failure: Failure | None = None
 

@@ -10,6 +10,7 @@ from drtool.errors import DrtoolError, Refused, TemporaryFailure, UsageError
 from drtool.operations.cluster_restore.abort import abort_run, refuse_once_started
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
 from drtool.operations.cluster_restore.deployment import compare_deployment
+from drtool.operations.cluster_restore.enrolling import enrolment_for, put_off
 from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import (
@@ -30,7 +31,6 @@ from drtool.operations.cluster_restore.protect import (
     enrol_new_writer,
     first_backup,
     protect_again,
-    refuse_unready,
 )
 from drtool.operations.cluster_restore.queues import treat_queues
 from drtool.operations.cluster_restore.references import check_references
@@ -100,13 +100,16 @@ def run_cluster_restore(
             return _abort(session, cluster, request, confirm)
         if request.resume is not None:
             replay = _go_on(session, cluster, request.resume, request)
+            replay = replay if request.wishes.enrol else put_off(replay)
+            enrolment = enrolment_for(session, replay.plan, replay.policy, request, replay.results)
+            replay = replace(replay, enrolment=enrolment)
             confirm(_challenge(replay.plan))
         else:
             made = plan_for(session, cluster, request.context, request.wishes)
             if made.result.plan is None:
                 return made.result
-            if request.enrolment is not None:
-                refuse_unready(session, made.result.plan, made.policy, request.enrolment)
+            enrolment = enrolment_for(session, made.result.plan, made.policy, request)
+            request = replace(request, enrolment=enrolment)
             for each in unended_runs(session, session.repository.store.now() - TOLD_FOR):
                 session.world.progress.note(str(each))
             tell_left(session, cluster, request.context, made.result.plan.namespace[1])
@@ -155,11 +158,9 @@ def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestore
 
 def _refuse_another(cluster: Cluster, planned: TargetCluster, context: str) -> None:
     found = TargetLook(cluster, context, "").cluster()
-    is_it = found.uid == planned.uid if planned.uid else found.where == planned.where
-    if not is_it:
+    if not planned.is_same(found):
         raise Refused(
-            f"{context} is not the cluster that this run began in: its uid is {found.uid or 'not to be seen'}, "
-            f"not {planned.uid or 'to be seen then'}, its address {found.where}",
+            f"{context} at {found.where} is not the cluster that this run began in: {found.seen}; then {planned.seen}",
             hint=f"That one was at {planned.where}: name its context.",
         )
 

@@ -85,6 +85,11 @@ class Cluster:
         """The server's address."""
         return self._transport.where
 
+    @property
+    def authority(self) -> str:
+        """The fingerprint of the CA that the server is believed by: SHA-256 as hex; "" where none is named."""
+        return self._transport.authority
+
     def version(self) -> str:
         """Return the server's version: v1.34.4."""
         return str(self.ask("GET", "/version", "ask for the version").get("gitVersion", "of unknown version"))

@@ -3,8 +3,12 @@
 Its models are left alone, for they know no kinds but their own, and take more room than what they hold.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from typing import Any, Final, Protocol
 
 from drtool.errors import UsageError
@@ -16,6 +20,7 @@ LONGEST = 8 * 1024 * 1024  # bytes of an answer: in memory it takes several time
 _CONNECT_S, _READ_S = 5.0, 60.0
 _CLOSED: Final = 8  # RFC 6455, 5.5.1
 _CLOSE_S: Final = 1.0
+_CERTIFICATE: Final = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _IN_A_POD: Final = "KUBERNETES_SERVICE_HOST"  # what kubelet gives every container
 
 
@@ -40,6 +45,7 @@ class Transport(Protocol):
     """How one request reaches the API server."""
 
     where: str
+    authority: str
 
     def ask(self, method: str, target: str, body: Json | None) -> Answer:
         """Return the answer to one request. Raises OSError or urllib3's HTTPError where none came."""
@@ -66,6 +72,7 @@ class Official:
     environment: Mapping[str, str]
     as_user: str = ""
     where: str = field(init=False, default="")
+    authority: str = field(init=False, default="")
     _api: Any = field(init=False, default=None)
     _refused: type[Exception] = field(init=False, default=Exception)
 
@@ -91,6 +98,7 @@ class Official:
             ) from fault
         self.close()
         self.where = settings.host
+        self.authority = _fingerprint(settings.ssl_ca_cert) if settings.verify_ssl else ""
         self._api = client.ApiClient(settings)
         self._refused = client.ApiException
 
@@ -133,6 +141,16 @@ class Official:
         except WebSocketException as cause:
             raise ConnectionError(str(cause)) from cause
         return _Socket(socket)
+
+
+def _fingerprint(file: str | None) -> str:
+    """Return the SHA-256 of the CA in a file, as `openssl x509 -fingerprint` has it; of several, that of theirs."""
+    try:
+        text = Path(file).read_text(encoding="ascii", errors="ignore") if file else ""
+        found = sorted(sha256(PEM_cert_to_DER_cert(each)).hexdigest() for each in _CERTIFICATE.findall(text))
+    except (OSError, ValueError):  # who asks the server is told what is wrong with it
+        return ""
+    return found[0] if len(found) == 1 else sha256("".join(found).encode()).hexdigest() if found else ""
 
 
 @dataclass(slots=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from drtool.errors import DrtoolError, Refused, UsageError, WrongKey
-from drtool.operations.cluster_restore.protect import enrol_new_writer, refuse_unready
+from drtool.operations.cluster_restore.enrolling import enrolment_for, refuse_unready
+from drtool.operations.cluster_restore.protect import enrol_new_writer
 from drtool.operations.cluster_restore.replay import Enrolment
+from drtool.operations.cluster_restore.results import ClusterRestoreRequest
 from drtool.policy.load import parse_policy
 from drtool.recovery.in_place import Switch
 from drtool.recovery.journal import State
@@ -127,8 +129,9 @@ def test_what_a_new_writer_needs_is_looked_for_before_anything_begins(back: Back
 def test_a_part_of_a_system_enrols_nobody(back: Back) -> None:
     plan = replace(back.replay.plan, wishes=Wishes(volumes=("media",), enrol=True))
     enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
+    request = ClusterRestoreRequest("here", enrolment=enrolment)
     with pytest.raises(UsageError, match="a part of a system enrols no new writer"):
-        refuse_unready(back.replay.session, plan, back.replay.policy, enrolment)
+        enrolment_for(back.replay.session, replace(plan, phases=()), back.replay.policy, request)
 
 
 def switched(*volumes: str) -> Plan:
@@ -158,8 +161,9 @@ def test_each_postgres_that_goes_back_in_place_gets_an_epoch_and_the_others_live
 
 def test_files_that_go_back_in_place_need_no_new_writer(back: Back) -> None:
     enrolment = Enrolment(admin_sheet(back.drtool), back.folder / "secrets")
+    request = ClusterRestoreRequest("here", enrolment=enrolment)
     with pytest.raises(UsageError, match="a part of a system enrols no new writer"):
-        refuse_unready(back.replay.session, switched("media"), back.replay.policy, enrolment)
+        enrolment_for(back.replay.session, switched("media"), back.replay.policy, request)
 
 
 def test_the_admin_sheet_of_another_repository_is_refused(back: Back, tmp_path: Path) -> None:

@@ -23,14 +23,15 @@ def status(code: int, message: str) -> Json:
     return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
 
 
-def write_kubeconfig(folder: Path, url: str, token: str = "first") -> Path:
-    """Write a kubeconfig for the server at url, and return its file."""
+def write_kubeconfig(folder: Path, url: str, token: str = "first", authority: Path | None = None) -> Path:
+    """Write a kubeconfig for the server at url, which is believed by a CA if one is given, and return its file."""
     file = folder / "kubeconfig"
+    cluster = {"server": url, **({"certificate-authority": str(authority)} if authority else {})}
     content = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": url}}],
+        "clusters": [{"name": "here", "cluster": cluster}],
         "users": [{"name": "me", "user": {"token": token}}],
         "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
     }

@@ -7,6 +7,7 @@ with Living(empty().collections, answers) as api:
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from pathlib import Path
 from threading import RLock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -38,8 +39,10 @@ def well(item: Json) -> Json:
 class Living(Api):
     """Whatever is written to a collection is kept there. Deleting a namespace deletes what is in it."""
 
-    def __init__(self, collections: Mapping[str, list[Json]], answers: Mapping[str, Any]) -> None:
-        super().__init__(collections, answers)
+    def __init__(
+        self, collections: Mapping[str, list[Json]], answers: Mapping[str, Any], tls: Path | None = None
+    ) -> None:
+        super().__init__(collections, answers, tls)
         self.becomes: Becomes = well
         self.refuses: Callable[[str, Json], tuple[int, str] | None] = lambda _method, _item: None
         self.written: list[str] = []

@@ -4,15 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from drtool.errors import SourceUnavailable, TemporaryFailure, UsageError
 from drtool.sources.kubernetes.client import READY_S, Cluster, Resource
@@ -20,6 +16,7 @@ from drtool.sources.kubernetes.faults import Absent, Forbidden, TooLarge, Unauth
 from drtool.sources.kubernetes.transport import LONGEST
 from tests.sources.kubernetes.api import Api, config_map, write_kubeconfig
 from tests.sources.kubernetes.conftest import OpenCluster
+from tests.sources.kubernetes.tls import certificate
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
@@ -389,21 +386,29 @@ def hang_up(server: socket.socket) -> None:
             server.accept()[0].close()
 
 
-def certificate(folder: Path) -> Path:
-    """Return a file with a key and a certificate that no authority signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stranger")])
-    now = datetime.now(UTC)
-    found = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file = folder / "stranger.pem"
-    file.write_bytes(secret + found.public_bytes(Encoding.PEM))
-    return file
+def test_a_cluster_is_known_by_the_ca_that_it_is_believed_by(
+    tmp_path: Path, open_cluster: OpenCluster
+) -> None:
+    """One as `openssl x509 -fingerprint -sha256` has it; two together are a third, whichever comes first."""
+
+    def known(*files: Path) -> str:
+        authority = tmp_path / "ca.pem"
+        authority.write_text("".join(file.read_text() for file in files))
+        where = write_kubeconfig(tmp_path, "https://127.0.0.1:1", authority=authority if files else None)
+        return open_cluster(None, {"KUBECONFIG": str(where)}).authority
+
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    one, two = (certificate(folder) for folder in folders)
+    read = [
+        x509.load_pem_x509_certificate(each.read_bytes().partition(b"-----END PRIVATE KEY-----\n")[2])
+        for each in (one, two)
+    ]
+
+    assert [known(one), known(two)] == [each.fingerprint(hashes.SHA256()).hex() for each in read]
+    assert known(one, two) == known(two, one) not in (known(one), known(two), "")
+    assert known() == ""
 
 
 def test_a_log_in_which_nothing_is_written_yet_is_empty(api: Api, cluster: Cluster) -> None:
