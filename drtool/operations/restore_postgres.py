@@ -76,7 +76,7 @@ def _bin_dir(job: Job) -> Path | None:
         return job.request.bin_dir
     volume = job.session.policy.volume(job.request.volume)
     said = volume.bin_dir if isinstance(volume, PostgresVolume) else None
-    return Path(said) if said else None
+    return job.session.world.file(said)
 
 
 def refuse_wal_after_head(as_of: str | None, at: datetime | None) -> None:

@@ -15,8 +15,9 @@ from drtool.operations.cluster_restore.apply import marked, put
 from drtool.operations.cluster_restore.backup_jobs import run_backup, wait_for_own
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
 from drtool.operations.enrol import check_admin, standing, store_config
+from drtool.operations.key_files import read_key_file
 from drtool.operations.points import points_of, take_inventory
-from drtool.operations.session import Session, read_key_file
+from drtool.operations.session import Session
 from drtool.policy.load import policy_text
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
