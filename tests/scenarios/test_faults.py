@@ -130,7 +130,10 @@ def test_a_server_without_a_free_slot_is_asked_again_later(system: System) -> No
     try:
         points = system.objects("snap/")
         for command in NEED_A_SLOT:
-            assert "replication slots are in use" in system.drtool(*command, code=75).error["message"]
+            error = system.drtool(*command, code=75).error
+            assert "replication slots are in use: taken_0 (physical, not active, keeps " in error["message"]
+            assert "pg_drop_replication_slot('taken_0')" in error["hint"]
+            assert "ALTER SYSTEM SET max_replication_slots = " in error["hint"]
         assert system.objects("snap/") == points
     finally:
         for number in range(taken):
