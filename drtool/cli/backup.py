@@ -33,11 +33,11 @@ def command(invocation: Invocation, volumes: tuple[str, ...], *, due: bool, dry_
     refuse; they are left as they are.
     """
     results = run_backup(invocation.session(), volumes, due=due, dry_run=dry_run)
-    return invocation.say(answer(results, invocation.now))
+    return invocation.say(answer(results, invocation.now, dry_run=dry_run))
 
 
-def answer(results: Sequence[VolumeBackup], now: datetime) -> Answer:
-    """Return what a backup says."""
+def answer(results: Sequence[VolumeBackup], now: datetime, *, dry_run: bool = False) -> Answer:
+    """Return what a backup says. A dry run is no news, whatever it finds: it makes no Event."""
     counts = Counter[str](result.outcome for result in results)
     verdict = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no volume"
     code = exit_code(results)
@@ -49,7 +49,7 @@ def answer(results: Sequence[VolumeBackup], now: datetime) -> Answer:
         lines=[_table(results, now), *_remarks(results)],
         exit_code=code,
         word="; ".join(_word(result) for result in results),
-        is_news=any(result.outcome in ("done", "failed") for result in results),
+        is_news=not dry_run and any(result.outcome in ("done", "failed") for result in results),
     )
 
 
