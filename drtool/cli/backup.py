@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import click
 
@@ -16,6 +17,8 @@ from drtool.operations.backup import run_backup
 from drtool.operations.results import VolumeBackup
 from drtool.policy.moments import to_second
 
+_WHY: Final = {"not due": "", "would run": "it would be run because: "}
+
 
 @click.command("backup", epilog=exit_codes(3, 4, 5, 6, *STORE))
 @click.argument("volumes", nargs=-1, metavar="[VOLUME]...", shell_complete=complete_volume)
@@ -26,14 +29,15 @@ def command(invocation: Invocation, volumes: tuple[str, ...], *, due: bool, dry_
     """Back up the volumes of a policy.
 
     All of them, or the ones that are named. When only some fail, the rest is done and the exit code is 3; when
-    all fail, it is that of their fault.
+    all fail, it is that of their fault. With --dry-run the sources are asked all the same, and refuse what they would
+    refuse; they are left as they are.
     """
     results = run_backup(invocation.session(), volumes, due=due, dry_run=dry_run)
-    return invocation.say(answer(results, invocation.now))
+    return invocation.say(answer(results, invocation.now, dry_run=dry_run))
 
 
-def answer(results: Sequence[VolumeBackup], now: datetime) -> Answer:
-    """Return what a backup says."""
+def answer(results: Sequence[VolumeBackup], now: datetime, *, dry_run: bool = False) -> Answer:
+    """Return what a backup says. A dry run is no news, whatever it finds: it makes no Event."""
     counts = Counter[str](result.outcome for result in results)
     verdict = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no volume"
     code = exit_code(results)
@@ -45,7 +49,7 @@ def answer(results: Sequence[VolumeBackup], now: datetime) -> Answer:
         lines=[_table(results, now), *_remarks(results)],
         exit_code=code,
         word="; ".join(_word(result) for result in results),
-        is_news=any(result.outcome in ("done", "failed") for result in results),
+        is_news=not dry_run and any(result.outcome in ("done", "failed") for result in results),
     )
 
 
@@ -80,10 +84,20 @@ def _advice(code: int, counts: Counter[str]) -> str:
 
 def _table(results: Sequence[VolumeBackup], now: datetime) -> Table:
     """Return a row for each volume; where no point was made there is nothing to measure."""
+    if any(result.look for result in results):
+        rows = [(result.volume, result.outcome, *_seen(result)) for result in results]
+        return Table(("VOLUME", "OUTCOME", "SIZE", "SOURCE"), rows)
     if all(result.outcome != "done" for result in results):
         return Table(("VOLUME", "OUTCOME"), [(result.volume, result.outcome) for result in results])
     header = ("VOLUME", "OUTCOME", "MOMENT", "READ", "REUSED", "STORED", "TOOK", "POINT")
     return Table(header, [_row(result, now) for result in results], spare=("REUSED", "POINT", "READ"))
+
+
+def _seen(result: VolumeBackup) -> tuple[str, str]:
+    """Return the size and the name of the source that a dry run looked at."""
+    if result.look is None:
+        return NONE, NONE
+    return NONE if result.look.size is None else size(result.look.size), result.look.what
 
 
 def _row(result: VolumeBackup, now: datetime) -> tuple[str, ...]:
@@ -105,7 +119,7 @@ def _remarks(results: Sequence[VolumeBackup]) -> list[str]:
     lines: list[str] = []
     for result in results:
         if result.reason:
-            why = "" if result.outcome == "not due" else "it was run because: "
+            why = _WHY.get(result.outcome, "it was run because: ")
             lines.append(f"{result.volume}: {why}{result.reason}")
         lines += [f"note: {result.volume}: {note}" for note in result.notes]
         if result.error:

@@ -4,43 +4,90 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from threading import Lock
+from typing import Final
 
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID
+from rich.table import Column
 from rich.text import Text
 
 from drtool.cli.steps import Deadline, How, StepProgress, Work, deadline
-from drtool.cli.units import printable
+from drtool.cli.units import printable, rate, size
 from drtool.operations import session
+
+_BESIDE: Final = 72  # columns for a title that tells something and for the measures; a bar gets what is left
+_SHORTEST, _LONGEST = 6, 24  # of a bar
 
 
 class _Bars(Progress):
-    """All bars, and below them what is left of the time that was promised."""
+    """All bars, each on one line of the terminal, and below them what is left of the time that was promised.
+
+    Titles are cut where there is no room, and not measures. On a narrow terminal bars are short; below that, none.
+    """
 
     deadline: Deadline | None = None
 
+    def __init__(self, console: Console) -> None:
+        self._screen = console  # it is asked for its width already while the rest is made
+        self._bar = BarColumn()
+        self._title = (SpinnerColumn(finished_text="✓"), _Title())
+        self._measures = (_Bytes(), _Rate(), _Time())
+        super().__init__(console=console)
+
     def get_renderables(self) -> Iterable[RenderableType]:
+        room = self._screen.width - _BESIDE
+        self._bar.bar_width = max(_SHORTEST, min(_LONGEST, room))
+        self.columns = (*self._title, *((self._bar,) if room >= 0 else ()), *self._measures)
         yield from super().get_renderables()
         if self.deadline is not None:
-            yield Text(f"  {self.deadline.told()}")
+            yield Text(f"  {self.deadline.told()}", no_wrap=True, overflow="ellipsis")
 
 
-class _Bytes(DownloadColumn):
-    """How many bytes of how many; nothing for what moves none."""
+class _Title(ProgressColumn):
+    """What is done. The one column that shrinks."""
 
     def render(self, task: Task) -> Text:
-        return super().render(task) if task.completed or task.total is not None else Text()
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+class _Measure(ProgressColumn):
+    """A column that keeps its width: half a number is none."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
+
+class _Bytes(_Measure):
+    """How many bytes, of how many where that is known; nothing for what moves none."""
+
+    def render(self, task: Task) -> Text:
+        if not task.completed:
+            return Text(size(task.total) if task.total else "")
+        of = f" of {size(task.total)}" if task.total and not task.finished else ""
+        return Text(f"{size(task.completed)}{of}")
+
+
+class _Rate(_Measure):
+    """The rate of what moves bytes: that of the last seconds, and at the end that of all of it."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text(rate(task.completed, task.finished_time or 0) if task.completed else "")
+        return Text(f"{size(task.speed)}/s" if task.speed else "")
+
+
+class _Time(_Measure):
+    """The time that is left where that can be told; else the time that it took until now."""
+
+    def render(self, task: Task) -> Text:
+        left = None if task.finished else task.time_remaining
+        seconds = (task.finished_time if task.finished else task.elapsed) or 0
+        return Text(_clock(seconds) if left is None else f"{_clock(left)} left")
+
+
+def _clock(seconds: float) -> str:
+    """Return 0:03:20: of one width, so that the line stands still."""
+    return str(timedelta(seconds=int(seconds)))
 
 
 class BarProgress:
@@ -55,16 +102,7 @@ class BarProgress:
         self._steps: dict[int, TaskID] = {}  # by the identity of their work
         self._name = ""
         self._done = 0
-        self._bars = _Bars(
-            SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            _Bytes(binary_units=True),
-            TransferSpeedColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console or Console(stderr=True),
-        )
+        self._bars = _Bars(console or Console(stderr=True))
 
     def phase(self, name: str, total: int | None = None) -> None:
         """Finish the bar before, and begin one."""
@@ -143,7 +181,7 @@ class BarProgress:
     def _finish(self) -> None:
         """Fill the bar of the phase that ends: what was foreseen is rarely what it came to."""
         if self._task is not None:
-            self._bars.update(self._task, total=self._done or 1, completed=self._done or 1)
+            self._bars.update(self._task, total=self._done, completed=self._done)
         self._task = None
 
 

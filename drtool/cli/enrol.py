@@ -9,7 +9,7 @@ from drtool.cli.keyfiles import refuse_present, write_key_file
 from drtool.cli.options import DRY_RUN, PLACE, RECOVERY_KEY, Invocation, common
 from drtool.cli.output import Answer
 from drtool.operations.enrol import EnrolResult, run_enrol
-from drtool.operations.session import read_key_file
+from drtool.operations.key_files import read_key_file
 from drtool.repository.kit import parse_seed
 
 _FILE = click.Path(dir_okay=False, path_type=Path)

@@ -28,11 +28,11 @@ from drtool.cli.table import Table
 from drtool.cli.units import counted, size, when
 from drtool.errors import UsageError
 from drtool.operations.grant import GrantRequest, GrantResult, new_runner, run_grant
+from drtool.operations.key_files import read_key_file
 from drtool.operations.keys import reader_bundle, run_prove
 from drtool.operations.presign import presign
 from drtool.operations.restore import RestoreRequest
 from drtool.operations.results import KeyProof
-from drtool.operations.session import read_key_file
 from drtool.policy.durations import parse_duration
 from drtool.policy.load import load_policy
 from drtool.repository.access import ROLES, AccessRole, s3_policy

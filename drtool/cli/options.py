@@ -43,8 +43,9 @@ class Invocation:
 
     @property
     def world(self) -> World:
-        """The clock, the environment, and who shows progress."""
-        return World(_utc_now, os.environ, self.progress, ENDING, elapsed=elapsed)
+        """The clock, the environment, who shows progress, and from where a policy's relative paths are."""
+        folder = self.policy.parent if self.policy else Path()
+        return World(_utc_now, os.environ, self.progress, ENDING, elapsed=elapsed, folder=folder)
 
     def session(self) -> Session:
         """Return an open session; it is closed when the command ends."""

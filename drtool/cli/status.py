@@ -9,11 +9,12 @@ from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import KEYS, PLACE, Invocation, common
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
-from drtool.cli.units import NONE, counted, when
+from drtool.cli.units import NONE, counted, relative, when
 from drtool.errors import ObjectiveMissed
 from drtool.operations.results import Status, VolumeStatus
-from drtool.operations.status import run_status
+from drtool.operations.status import no_point, run_status
 from drtool.policy.durations import brief_duration
+from drtool.policy.moments import to_second
 
 _HEADER: Final = (
     *(
@@ -54,14 +55,12 @@ def answer(status: Status, *, check: bool = False) -> Answer:
         verdict = f"status: RED, {counted(len(status.faults), 'fault')}"
     elif status.warnings:
         verdict += f", {counted(len(status.warnings), 'warning')}"
-    remarks = [
-        *(f"fault: {text}" for text in status.faults),
-        *(f"warning: {text}" for text in status.warnings),
-    ]
+    advice = _advice(status, outside)
+    remarks = _remarks(status, {advice, *map(no_point, outside)})
     return Answer(
         command="status",
         verdict=verdict,
-        advice=_advice(status, outside),
+        advice=advice,
         facts={"status": status, "red": status.red},
         lines=[
             Table(
@@ -84,10 +83,17 @@ def answer(status: Status, *, check: bool = False) -> Answer:
 
 def _advice(status: Status, outside: list[str]) -> str:
     if outside:
-        return f"Run `drtool backup {' '.join(outside)}`; look at why it did not run."
+        is_known = any(volume.overdue for volume in status.volumes if not volume.inside)
+        return f"Run `drtool backup {' '.join(outside)}`{'' if is_known else '; look at why it did not run'}."
     if status.faults or status.warnings:
         return (status.faults or status.warnings)[0]
     return "There is nothing to do."
+
+
+def _remarks(status: Status, said: set[str]) -> list[str]:
+    """Return a line for each cause that was not said yet."""
+    told = [("fault", text) for text in status.faults] + [("warning", text) for text in status.warnings]
+    return [f"{level}: {text}" for level, text in told if text not in said]
 
 
 def _row(volume: VolumeStatus, now: datetime) -> tuple[str, ...]:
@@ -96,10 +102,10 @@ def _row(volume: VolumeStatus, now: datetime) -> tuple[str, ...]:
         volume.source,
         brief_duration(volume.exposure) if volume.exposure is not None else "all",
         brief_duration(volume.rpo),
-        when(volume.newest, now),
+        to_second(volume.newest) if volume.newest else NONE,
         str(volume.points),
-        when(volume.next_run, now) if volume.next_run else NONE,
-        f"{volume.verified_by} {when(volume.last_verified, now)}" if volume.last_verified else "never",
+        relative(volume.next_run, now) if volume.next_run else NONE,
+        f"{volume.verified_by} {relative(volume.last_verified, now)}" if volume.last_verified else "never",
         volume.history,
         "ok" if volume.inside else "RED",
     )
@@ -111,9 +117,15 @@ def _policy(status: Status) -> str:
 
 
 def _history(status: Status) -> str:
+    """Return whether earlier backups are safe, and what is not so; the whole of what was probed is in the JSON."""
     found = status.protection
-    probed = f", the writer's probe of {when(found.probed, status.at)} says" if found.probed else ""
-    return f"{found.state}{probed}: {'; '.join(found.reasons)}"
+    if not found.probed or found.state == "unknown":
+        return f"{found.state}: {'; '.join(found.reasons)}"
+    failed = [
+        name for name, is_failed, _ in (each.partition(": NO, ") for each in found.reasons) if is_failed
+    ]
+    not_so = f" it is not so that {', '.join(failed)}" if failed else ""
+    return f"{found.state}, the writer's probe of {when(found.probed, status.at)} says{not_so}"
 
 
 def _failures(status: Status) -> list[str]:

@@ -12,6 +12,7 @@ from drtool import __version__
 from drtool.errors import DrtoolError
 from drtool.operations.capture import Kept, capture_volume
 from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.preview import look_at_source
 from drtool.operations.protection import probe_daily
 from drtool.operations.record import record_run
 from drtool.operations.results import VolumeBackup
@@ -91,11 +92,11 @@ def _attempt(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> V
     reason = due_reason(session, volume, inventory)
     if due and reason is None:
         return VolumeBackup(volume.name, "not due", _next(session, volume, inventory))
+    why, newest = reason or "it was asked for", newest_snapshot(inventory)
     if dry_run:
-        return VolumeBackup(volume.name, "would run", reason or "it was asked for")
-    return _done(
-        volume, capture_volume(session, volume, newest_snapshot(inventory)), reason or "it was asked for"
-    )
+        look = look_at_source(session, volume, newest)
+        return VolumeBackup(volume.name, "would run", why, notes=look.notes, look=look)
+    return _done(volume, capture_volume(session, volume, newest), why)
 
 
 def newest_snapshot(inventory: Inventory) -> Snapshot | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from drtool.errors import Corrupt, NoRecoveryPoint
 from drtool.operations.coverage import Held
 from drtool.operations.granted import tell
+from drtool.operations.key_files import read_key_file
 from drtool.operations.points import Inventory, take_inventory
 from drtool.operations.restore import eligible, source_of
 from drtool.operations.restore_job import (
@@ -17,7 +18,7 @@ from drtool.operations.restore_job import (
     refuse_newer_unreadable,
 )
 from drtool.operations.restore_postgres import choose
-from drtool.operations.session import KeyFiles, Session, read_key_file
+from drtool.operations.session import KeyFiles, Session
 from drtool.repository.format.crypto import KEY_SIZE, random_bytes
 from drtool.repository.format.grant import Versions
 from drtool.repository.grant import GrantMaker, no_operator_key

@@ -102,6 +102,33 @@ class Witness:
     lsn: int
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Newest WAL that is not there to be replayed: what is known of it, and what to do."""
+
+    message: str
+    hint: str
+
+
+def lost_wal(session: Session, held: Held, choice: RecoveryChoice, volume: str) -> Loss | None:
+    """Return what would be lost behind choice, for it is damaged, or for somebody saw it durable; None if nothing."""
+    damage = damage_behind(held, choice, choice.end_lsn, volume)
+    if damage is not None:
+        return Loss(
+            damage,
+            "Bring it back from a copy of the repository, or take the loss with --accept-loss. "
+            "`drtool verify --level L1` tells what else is damaged.",
+        )
+    loss = loss_of(session, choice, choice.end_lsn, volume)
+    if loss is None:
+        return None
+    return Loss(
+        loss,
+        "The store lost WAL or shows an old state: ask `drtool verify --level L0`, or take the loss with "
+        "--accept-loss.",
+    )
+
+
 def loss_of(
     session: Session, reach: Reach | RecoveryChoice, end: int, volume: str, *, later_lives: bool = True
 ) -> str | None:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from drtool.deploy.mover import PIECE
-from drtool.errors import Corrupt, DrtoolError, Refused, WrongKey
+from drtool.errors import Corrupt, DrtoolError, ObjectMissing, Refused, WrongKey
 from drtool.operations.grant import wal_of
-from drtool.operations.marks import damage_behind, loss_of
+from drtool.operations.marks import lost_wal
 from drtool.operations.points import Inventory, moment_of, points_of
 from drtool.operations.presign import presigned_size, signs_urls
 from drtool.operations.session import Session
@@ -24,10 +24,12 @@ from drtool.repository.trial import try_point
 from drtool.repository.verify import planned
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 
-HEAL: Final = (
+_HEAL: Final = (
     "Bring it back from a copy of the repository, or from an older version in the bucket; or take a point before it "
-    "with --at. `drtool verify --level L0` tells what else is missing."
+    "with --at. "
 )
+_MISSING: Final = f"{_HEAL}`drtool verify --level L0` tells what else is missing."
+_DAMAGED: Final = f"{_HEAL}`drtool verify --level L1` tells what else is damaged."
 _OLDER: Final = (
     "The store shows an older state, or lost it: look at its copies and its versions; or take the loss with "
     "--accept-loss."
@@ -60,7 +62,8 @@ def doubts(
 
 def unread(refusals: Sequence[Refusal], fault: DrtoolError) -> Refused:
     """Return the error for captured objects that cannot be read, beside all else that speaks against the points."""
-    reason = Refusal("the captured objects", f"cannot be read: {fault.message}", HEAL)
+    hint = _MISSING if isinstance(fault, ObjectMissing) else _DAMAGED
+    reason = Refusal("the captured objects", f"cannot be read: {fault.message}", hint)
     return refused([*refusals, reason])
 
 
@@ -80,9 +83,9 @@ def _unusable(session: Session, chosen: VolumePoint, inventory: Inventory) -> It
     if trial.missing:
         more = f" and {len(trial.missing) - _NAMED} more" if len(trial.missing) > _NAMED else ""
         names = ", ".join(trial.missing[:_NAMED])
-        yield Refusal(about, f"needs what is not in the store: {names}{more}", HEAL)
+        yield Refusal(about, f"needs what is not in the store: {names}{more}", _MISSING)
     for fault in trial.faults[:_NAMED]:
-        hint = fault.hint if isinstance(fault, WrongKey) else HEAL
+        hint = fault.hint if isinstance(fault, WrongKey) else _DAMAGED
         yield Refusal(about, f"cannot be read: {fault.message}", hint)
     objects = {**trial.objects, **_wal_of(chosen, inventory)}
     if session.settings is not None and signs_urls(session.settings, session.world):
@@ -123,12 +126,9 @@ def _lost(session: Session, chosen: VolumePoint, inventory: Inventory) -> Iterat
     if chosen.source != "postgres" or chosen.target is not None:
         return
     recovery = _recovery(chosen, inventory)
-    held = inventory.held[recovery.base.lineage]
-    loss = damage_behind(held, recovery, recovery.end_lsn, chosen.volume)
-    loss = loss or loss_of(session, recovery, recovery.end_lsn, chosen.volume)
+    loss = lost_wal(session, inventory.held[recovery.base.lineage], recovery, chosen.volume)
     if loss is not None:
-        hint = "See what is missing with `drtool verify --level L0`, or take the loss with --accept-loss."
-        yield Refusal(f"volume {chosen.volume}", loss, hint)
+        yield Refusal(f"volume {chosen.volume}", loss.message, loss.hint)
 
 
 def _hidden(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from drtool.errors import Refused, UsageError
 from drtool.operations.granted import granted_choice
-from drtool.operations.marks import damage_behind, loss_of
+from drtool.operations.marks import lost_wal
 from drtool.operations.prove_postgres import prove_recovered
 from drtool.operations.restore_job import Job, refuse_used_directory
 from drtool.operations.results import RestoreResult
@@ -76,7 +76,7 @@ def _bin_dir(job: Job) -> Path | None:
         return job.request.bin_dir
     volume = job.session.policy.volume(job.request.volume)
     said = volume.bin_dir if isinstance(volume, PostgresVolume) else None
-    return Path(said) if said else None
+    return job.session.world.file(said)
 
 
 def refuse_wal_after_head(as_of: str | None, at: datetime | None) -> None:
@@ -104,14 +104,9 @@ def _check_witness(job: Job, choice: RecoveryChoice) -> None:
     if job.request.at is not None or job.request.accept_loss:
         return
     volume, held = job.request.volume, job.inventory.held[choice.base.lineage]
-    loss = damage_behind(held, choice, choice.end_lsn, volume)
-    loss = loss or loss_of(job.session, choice, choice.end_lsn, volume)
+    loss = lost_wal(job.session, held, choice, volume)
     if loss is not None:
-        raise Refused(
-            loss,
-            hint="The store lost WAL or shows an old state: ask `drtool verify --level L0`, or take the loss with "
-            "--accept-loss.",
-        )
+        raise Refused(loss.message, hint=loss.hint)
 
 
 def _beside(directory: Path, what: str) -> Path:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from drtool.errors import DrtoolError
-from drtool.sources.base import Proof
+from drtool.sources.base import Look, Proof
 
 Outcome = Literal["done", "not due", "failed", "would run"]
 PointState = Literal["listed", "late", "void", "suspect", "waiting for WAL", "unreadable"]
@@ -36,7 +36,10 @@ class ProbeRow:
 
 @dataclass(frozen=True, slots=True)
 class VolumeBackup:
-    """How the backup of one volume ended. Sizes in bytes: read from the source, reused, uploaded."""
+    """How the backup of one volume ended. Sizes in bytes: read from the source, reused, uploaded.
+
+    look is what a dry run found at the source.
+    """
 
     volume: str
     outcome: Outcome
@@ -49,6 +52,7 @@ class VolumeBackup:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: DrtoolError | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from drtool.errors import Refused, UsageError
 from drtool.operations.cluster_secrets import cluster_secrets
+from drtool.operations.key_files import read_key_bytes, read_key_file
 from drtool.policy.load import parse_policy, read_policy
 from drtool.policy.schema import Policy
 from drtool.policy.schema import Repository as RepositorySettings
-from drtool.policy.secret import SecretReference, SecretResolver
+from drtool.policy.secret import FileReference, SecretReference, SecretResolver
 from drtool.repository.format.crypto import SigningKey
 from drtool.repository.format.grant import Opened
 from drtool.repository.granted import open_with_grant
@@ -87,7 +88,8 @@ class Silent:
 class World:
     """What the command line reads of its machine and passes in: clock, environment, how to show progress.
 
-    elapsed is seconds that go on while the machine sleeps, as they do for everybody else.
+    elapsed is seconds that go on while the machine sleeps, as they do for everybody else. folder is that of the
+    policy's file: relative paths in the policy are from there.
     """
 
     clock: Callable[[], datetime]
@@ -96,12 +98,19 @@ class World:
     ending: threading.Event = field(default_factory=threading.Event)  # set once somebody asked drtool to end
     patience_s: float = STORE_PATIENCE_S
     elapsed: Callable[[], float] = time.monotonic
+    folder: Path = Path()
 
     def secret(self, reference: SecretReference | str | None) -> str | None:
         """Return the text that reference stands for. Raises UsageError that names what is missing."""
         if reference is None or isinstance(reference, str):
             return reference
+        if isinstance(reference, FileReference):
+            reference = FileReference(file=str(self.file(reference.file)))
         return SecretResolver(self.environment, _read_file, cluster_secrets(self.environment)).text(reference)
+
+    def file(self, path: str | None) -> Path | None:
+        """Return where a file is that the policy names, if it names one."""
+        return self.folder / path if path else None
 
 
 def _read_file(path: str) -> str:
@@ -204,8 +213,13 @@ def plain_store(settings: RepositorySettings | Where, world: World) -> ObjectSto
         endpoint=settings.endpoint,
         region=settings.region,
         credentials=credentials,
-        ca_file=Path(settings.ca_file) if settings.ca_file else None,
+        ca_file=store_ca(settings, world),
     )
+
+
+def store_ca(settings: RepositorySettings | Where, world: World) -> Path | None:
+    """Return the file of the authorities that are trusted for a store, if one is named."""
+    return settings.ca_file if isinstance(settings, Where) else world.file(settings.ca_file)
 
 
 def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, world: World) -> Session:
@@ -238,7 +252,7 @@ def _open(
                 hint="Give --grant FILE and --runner-key-file FILE.",
             )
         runner = parse_runner(read_key_file(keys.runner))
-        return open_with_grant(store, b"".join(map(_read_bytes, keys.grants)), runner, world.clock())
+        return open_with_grant(store, b"".join(map(read_key_bytes, keys.grants)), runner, world.clock())
     line, operator = _recovery(keys.recovery)
     if line is not None:
         return open_with_recovery(store, line, operator), None
@@ -264,26 +278,3 @@ def read_bundle(keys: KeyFiles, policy: Policy | None, world: World) -> Bundle:
             hint="Give --bundle FILE (what `drtool init` wrote), or --recovery-key-file FILE (from the kit).",
         )
     return parse_bundle(text)
-
-
-def read_key_file(file: Path) -> str:
-    """Return the text of a file with keys. Raises UsageError."""
-    try:
-        return _read_bytes(file).decode()
-    except UnicodeDecodeError as fault:
-        raise _unreadable(file, fault) from fault
-
-
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as fault:
-        raise _unreadable(file, fault) from fault
-
-
-def _unreadable(file: Path, fault: Exception) -> UsageError:
-    why = fault.strerror if isinstance(fault, OSError) else "it is no text"
-    hint = "Look at its path and mode."
-    if isinstance(fault, FileNotFoundError):
-        hint = "`drtool init` writes the files of keys, once, for a new repository; look at the path."
-    return UsageError(f"the key file {file} cannot be read: {why}", hint=hint)

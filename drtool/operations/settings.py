@@ -41,13 +41,18 @@ def postgres_settings(volume: PostgresVolume, world: World) -> PostgresSettings:
         password=_later(volume.password, world),
         dbname=world.secret(volume.database) or "postgres",
         sslmode=volume.sslmode,
-        sslrootcert=volume.sslrootcert,
+        sslrootcert=_root_certificate(volume.sslrootcert, world),
     )
+
+
+def _root_certificate(said: str | None, world: World) -> str | None:
+    """Return libpq's sslrootcert: a file, or its word for the system's own authorities."""
+    return said if said in (None, "system") else str(world.file(said))
 
 
 def redis_settings(volume: RedisVolume, world: World) -> RedisSettings:
     """Return how to reach a Redis volume. Raises UsageError that names a missing secret."""
-    tls = _tls(volume)
+    tls = _tls(volume, world)
     sentinel = None
     if volume.sentinel is not None:
         said = volume.sentinel
@@ -63,11 +68,11 @@ def redis_settings(volume: RedisVolume, world: World) -> RedisSettings:
     )
 
 
-def _tls(volume: RedisVolume) -> Tls | None:
+def _tls(volume: RedisVolume, world: World) -> Tls | None:
     if volume.tls is None:
         return None
     said = (volume.tls.ca_file, volume.tls.cert_file, volume.tls.key_file)
-    return Tls(*(Path(file) if file else None for file in said))
+    return Tls(*map(world.file, said))
 
 
 def _later(reference: SecretReference | None, world: World) -> Callable[[], str] | None:

@@ -188,6 +188,11 @@ def _unseen_writers(session: Session) -> Iterator[str]:
         )
 
 
+def no_point(volume: str) -> str:
+    """Return the fault of a volume that has no point to restore."""
+    return f"{volume} has no restorable point: run `drtool backup {volume}`"
+
+
 def _faults(
     volumes: tuple[VolumeStatus, ...],
     runs: list[Record],
@@ -197,7 +202,7 @@ def _faults(
 ) -> Iterator[str]:
     for volume in volumes:
         if volume.newest is None:
-            yield f"{volume.volume} has no restorable point: run `drtool backup {volume.volume}`"
+            yield no_point(volume.volume)
     if now - (proven or made) > _PROVEN_WITHIN:
         yield "no recovery key was proven for 180 days: type one into `drtool keys prove`"
     for run in _failed_verifications(runs):
@@ -243,13 +248,11 @@ def _warnings(recipients: int, proven: datetime | None) -> Iterator[str]:
 
 
 def _weaknesses(protection: Protection, url: str) -> Iterator[str]:
+    """Yield what an intruder could do, in one line with what mends all of it; how that is known, protection tells."""
+    found = list(protection.weaknesses)
+    mend = "give these credentials what `drtool keys s3-policy writer` prints"
     if protection.state == "not protected":
-        yield f"who takes over the cluster can destroy earlier backups: {'; '.join(protection.reasons)}"
-    is_bucket = url.startswith("s3:")
-    for weakness in protection.weaknesses:
-        mend = (
-            "give it what `drtool keys s3-policy writer` prints"
-            if is_bucket
-            else "only a bucket can refuse that"
-        )
-        yield f"{weakness}: {mend}"
+        found.insert(0, "who takes over the cluster can destroy earlier backups")
+        mend = f"keep versions in the bucket, and {mend}"
+    if found:
+        yield f"{'; '.join(found)}: {mend if url.startswith('s3:') else 'only a bucket can refuse that'}"

@@ -24,6 +24,8 @@ from drtool.repository.wal import Lineage, WalStore
 from drtool.sources.postgres.connection import Replication
 from drtool.sources.postgres.coverage import Base, find_reach
 from drtool.sources.postgres.faults import SlotInUse
+from drtool.sources.postgres.preview import look
+from drtool.sources.postgres.slot import slot_name
 from drtool.sources.postgres.wal import format_lsn
 
 _LATE = timedelta(seconds=15)  # that a follower's tail may take from due to stored
@@ -124,8 +126,10 @@ def _lineage_of(base: Base) -> Lineage:
 
 
 def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
-    """Return where a catch-up would begin and end, having made no slot and stored nothing."""
+    """Return where a catch-up would begin and end, having made no slot and stored nothing. Raises as that would."""
     settings = postgres_settings(volume, session.world)
+    slot = slot_name(session.need_policy().name, volume.name, session.repository.config.repository)
+    look(settings, slot, volume.on_backlog)
     with Replication(settings) as replication:
         identity = replication.identify()
     lineage = Lineage(

@@ -23,7 +23,10 @@ class EnvironmentReference(Model):
 
 
 class FileReference(Model):
-    """The secret is the content of a file, without the line end at its end."""
+    """The secret is the content of a file, without the line end at its end.
+
+    A relative path is from the folder of the policy's file.
+    """
 
     file: Text
 

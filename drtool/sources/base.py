@@ -99,6 +99,15 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What a capture would meet, had it begun: which server or place, its size in bytes where that is cheap to tell."""
+
+    what: str
+    size: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Symptom:
     """What a look at a source found, before anything is captured: for `drtool doctor`.
 

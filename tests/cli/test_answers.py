@@ -1,5 +1,6 @@
 """What commands say about the values that operations return, without a server."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from drtool.cli.output import Answer, encode
 from drtool.cli.table import Table
 from drtool.errors import DrtoolError, SourceUnavailable, StoreOutage, StoreUnavailable, UsageError
 from drtool.operations import results
+from drtool.operations.status import no_point
 from drtool.sources.base import Proof
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -132,6 +134,32 @@ def test_a_status_says_what_to_do() -> None:
     assert red.advice.startswith("Run `drtool backup redis`")
     assert "redis: the last run failed: x" in red.lines
     assert encode(red.facts)["status"]["volumes"][0]["exposure_seconds"] == 1500
+
+
+def test_a_status_says_each_cause_once_and_each_volume_on_a_line_of_a_narrow_terminal() -> None:
+    reasons = (
+        "a delete harms nothing: NO, the bucket keeps no versions",
+        "no version can be deleted: NO, none is kept",
+    )
+    protection = results.Protection("not protected", reasons, NOW)
+    volume = replace(a_volume(inside=True), history="not protected", verified_by="L1", last_verified=NOW)
+    calm = status.answer(
+        a_status(volumes=(volume,), warnings=("prove a key", "lock it"), protection=protection)
+    )
+    assert (calm.advice, shown(calm).count("prove a key")) == ("prove a key", 0)
+    assert shown(calm).count("lock it") == 1
+    assert "says it is not so that a delete harms nothing, no version can be deleted\n" in shown(calm)
+    assert "the bucket keeps no versions" not in shown(calm)
+    [table] = [each for each in calm.lines if isinstance(each, Table)]
+    row, *below = table.lines(80)[2:]
+    assert [part for part in ("redis", "5 min", "15 min", "not protected", "ok") if part not in row] == []
+    assert not any(line.startswith(" ") for line in below)
+    empty = replace(a_volume(inside=False), newest=None, exposure=None, overdue=("look at cron",))
+    faults = (no_point("redis"), "look at cron")
+    red = status.answer(a_status(volumes=(empty,), faults=faults))
+    assert red.advice == "Run `drtool backup redis`."
+    assert shown(red).count("drtool backup redis") == 0
+    assert shown(red).count("fault: look at cron") == 1
 
 
 def a_point(state: Any, minutes: int) -> results.Point:

@@ -4,7 +4,7 @@
 
 Shares no code with drtool, and needs only cryptography, blake3 and zstd. Any fault ends it: it never writes a byte
 that it did not prove. Artifacts go to OUT_DIR/<volume>/<time>/, WAL to OUT_DIR/<volume>/wal/<lineage>/<timeline>/;
-what all records say is printed as JSON.
+what all records say is printed as JSON, links and devices with it: none is made.
 """
 
 import base64
@@ -112,6 +112,7 @@ class Repository:
         self.config = self.configs[-1]
         self.writers = [self.open_writer(w) for w in self.config["writers"] if self.mark in w["id_key"]]
         require(self.writers, "the recovery line is of no recipient of this repository")
+        self.last: dict[str, tuple[bytes, Head, bytes]] = {}
         self.rewraps: dict[bytes, bytes] = {}
         self.told_rewraps = [self.read_rewrap(name) for name in self.names("rewrap/")]
 
@@ -229,6 +230,14 @@ class Repository:
         require(len(plain) == what[2], f"a chunk of {volume} has another size")
         return plain
 
+    def pack(self, name: str, volume: str) -> tuple[bytes, Head, bytes]:
+        """Return a pack, its head and its run's key; the last one is kept, for places of one pack are neighbours."""
+        if name not in self.last:
+            packed = self.get(name)
+            head = self.head(packed, b"DRP1")
+            self.last = {name: (packed, head, self.run_key(head, volume))}
+        return self.last[name]
+
     def stream(self, volume: str, lists: list[str], runs: dict[str, str], writer: Keys) -> dict[bytes, bytes]:
         """Return the bytes of each path id of one stream, each chunk authenticated and its id checked."""
         out: dict[bytes, bytes] = {}
@@ -245,13 +254,11 @@ class Repository:
             require(len(places) == int.from_bytes(value[at : at + 4], "big"), f"{name}: its count is wrong")
             for path, offset, pack, position, sealed, plain, number, kind, chunk_id in places:
                 year, week, digest, run = packs[pack]
-                packed = self.get(f"packs/{volume}/{year:04}W{week:02}/{digest.hex()}")
-                head = self.head(packed, b"DRP1")
+                packed, head, key = self.pack(f"packs/{volume}/{year:04}W{week:02}/{digest.hex()}", volume)
                 require(
                     head.run == run and runs[run.hex()] == head.commitment.hex(),
                     f"{name}: another run's pack",
                 )
-                key = self.run_key(head, volume)
                 piece = packed[position : position + sealed]
                 data = self.chunk(key, head, volume, (kind, number, plain), piece)
                 id_key = writer[0] if kind == 1 else derive(key, "private id")
@@ -282,7 +289,7 @@ class Repository:
         for artifact in artifacts:
             data = content.get(path_id(writer, artifact["path"]), b"")
             require(len(data) == artifact["size"], f"{name}: {artifact['path']} is not complete")
-            write(out / volume / in_name(told["to"]), artifact["path"], data)
+            write(out / volume / in_name(told["to"]), artifact["path"], data, artifact["entry"]["type"])
         return {"name": name, "late": late, "record": told, "header": header, "artifacts": artifacts}
 
     def wal(self, name: str, out: Path) -> Record:
@@ -304,12 +311,14 @@ class Repository:
         return {"name": name, "record": told}
 
 
-def write(folder: Path, path: str, data: bytes) -> None:
-    parts = PurePosixPath(path).parts
-    require(parts and ".." not in parts and not path.startswith("/"), f"{path!r} leads out of the target")
+def write(folder: Path, path: str, data: bytes, kind: str = "file") -> None:
+    parts, is_folder = PurePosixPath(path).parts, kind == "directory"
+    within = (parts or is_folder) and ".." not in parts and not path.startswith("/")
+    require(within, f"{path!r} leads out of the target")
     target = folder.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(data)
+    (target if is_folder else target.parent).mkdir(parents=True, exist_ok=True)
+    if kind in ("file", "object"):
+        target.write_bytes(data)
 
 
 def main(root: str, line: str, target: str) -> None:

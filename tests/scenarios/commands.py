@@ -96,6 +96,10 @@ class Commands:
         """Run a command with the writer's keys; it must end with code. Errors have their hint."""
         return self._run(arguments, {"DRTOOL_BUNDLE": str(self.bundle)}, code)
 
+    def without_keys(self, *arguments: object, code: int = 0) -> Said:
+        """Run a command with the keys that the policy names; it must end with code."""
+        return self._run(arguments, {}, code)
+
     def operator(self, *arguments: object, code: int | tuple[int, ...] = 0, kit: Path | None = None) -> Said:
         """Run a command with the recovery kit; it must end with code, or with one of them."""
         return self._run(arguments, {"DRTOOL_RECOVERY_KEY_FILE": str(kit or self.kit)}, code)

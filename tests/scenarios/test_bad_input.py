@@ -166,7 +166,18 @@ def test_a_dry_run_of_every_writing_command_leaves_store_and_server_as_they_were
     drtool, server = untouched.drtool, untouched.scene.postgres
     server.sql("select pg_drop_replication_slot(slot_name) from pg_replication_slots")
     before = untouched.objects()
-    assert {each["outcome"] for each in drtool("backup", "--dry-run").value["volumes"]} == {"would run"}
+    postgres, redis = drtool("backup", "--dry-run").value["volumes"]
+    assert [postgres["outcome"], redis["outcome"]] == ["would run", "would run"]
+    assert re.fullmatch(rf"PostgreSQL 18\S* at 127.0.0.1:{server.port}", postgres["look"]["what"])
+    assert postgres["look"]["size"] > MIB
+    assert re.fullmatch(r"slot drtool_scenario_postgres_\w{4} would be made", postgres["notes"][0])
+    assert re.fullmatch(
+        r"the server keeps WAL .* up to \d+ MiB; no standby is synchronous", postgres["notes"][1]
+    )
+    assert re.fullmatch(rf"redis 6.2\S* at 127.0.0.1:{untouched.scene.redis.port}", redis["look"]["what"])
+    assert re.fullmatch(
+        r"the master would be captured, 0 s behind; it has 50 keys in memory", redis["notes"][0]
+    )
     assert drtool("wal", "catch-up", "--dry-run").value["dry_run"]
     for volume in VOLUMES:
         assert drtool.restore(volume, target, "--dry-run").value["restore"]["dry_run"]
@@ -174,6 +185,8 @@ def test_a_dry_run_of_every_writing_command_leaves_store_and_server_as_they_were
     assert untouched.objects() == before
     assert server.sql("select slot_name from pg_replication_slots") == []
     drtool("wal", "catch-up")
+    slot, _ = drtool("backup", "postgres", "--dry-run").value["volumes"][0]["notes"]
+    assert re.fullmatch(r"slot drtool_scenario_postgres_\w{4} is there, used by nobody just now", slot)
     fresh = drtool.but("repository", url="s3://plain/fresh")
     fresh("init", "--bundle", target, "--kit-file", target.with_name("target.kit"), "--dry-run")
     fresh("status", code=7)

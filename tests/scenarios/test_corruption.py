@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -164,6 +165,28 @@ def test_the_newest_wal_that_is_damaged_is_missed_though_nobody_else_saw_it(
     assert planned["volume"] == "postgres"
 
 
+@pytest.mark.parametrize("family", WAL)
+def test_who_misses_wal_for_it_is_damaged_is_told_of_the_level_that_reads_all_of_it(
+    rotten: Rotten, family: str
+) -> None:
+    *_, other, name = rotten.sound.names(family)
+    rotten.damage(name, CHANGES["empty"])
+    rotten.damage(other, CHANGES["last byte"])
+    error = rotten.drtool.restore("postgres", rotten.target, code=5).error
+    assert f"is damaged: {name}" in error["message"]
+    [level] = re.findall(r"`drtool verify --level (L\d)`", error["hint"])
+    assert {name, other} <= rotten.verify(level)
+
+
+def test_a_plan_tells_of_the_level_that_sees_what_is_damaged(rotten: Rotten, tmp_path: Path) -> None:
+    name = rotten.sound.newest("packs/redis")
+    rotten.damage(name, CHANGES["first byte"])
+    refusals = plan_of(rotten, tmp_path, "redis")
+    [hint] = [each["hint"] for each in refusals if name in each["message"]]
+    [level] = re.findall(r"`drtool verify --level (L\d)`", hint)
+    assert rotten.verify(level) == {name}
+
+
 def test_wal_of_a_stranger_behind_the_end_is_no_damage(rotten: Rotten) -> None:
     span, end, _ = rotten.sound.newest("tail/postgres").rsplit("-", 2)
     junk = b"never signed"
@@ -231,16 +254,22 @@ def test_what_a_restore_needs_and_is_gone_is_missed_and_nothing_is_restored(
         assert name in rotten.refuses(volume, 7)
 
 
+def plan_of(rotten: Rotten, directory: Path, volume: str) -> list[dict[str, str]]:
+    """Return what speaks against a plan of volume into an empty cluster."""
+    content = {**rotten.drtool.content, "kubernetes": {"namespace": "shop"}}
+    with empty() as target:
+        environment = {**rotten.drtool.environment, "KUBECONFIG": str(target.kubeconfig(directory))}
+        drtool = replace(rotten.drtool, content=content, environment=environment).written()
+        keys = {"DRTOOL_POLICY": str(drtool.policy), "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
+        said = run_plan({**environment, **keys}, volume, "--json", code=5)
+    refusals: list[dict[str, str]] = said.value["plan"]["refusals"]
+    return refusals
+
+
 @pytest.mark.parametrize("family", WAL)
 def test_a_plan_misses_the_wal_that_a_restore_misses(rotten: Rotten, tmp_path: Path, family: str) -> None:
     (rotten.store / rotten.sound.newest(family)).unlink()
-    content = {**rotten.drtool.content, "kubernetes": {"namespace": "shop"}}
-    with empty() as target:
-        environment = {**rotten.drtool.environment, "KUBECONFIG": str(target.kubeconfig(tmp_path))}
-        drtool = replace(rotten.drtool, content=content, environment=environment).written()
-        keys = {"DRTOOL_POLICY": str(drtool.policy), "DRTOOL_RECOVERY_KEY_FILE": str(drtool.kit)}
-        said = run_plan({**environment, **keys}, "postgres", "--json", code=5)
-    found = [each["message"] for each in said.value["plan"]["refusals"]]
+    found = [each["message"] for each in plan_of(rotten, tmp_path, "postgres")]
     [_missed] = [each for each in found if "saw it durable up to" in each]
     assert len(found) == 3, (
         found

@@ -37,8 +37,23 @@ SOURCES = [
 def test_a_source_that_is_away_or_refuses_fails_its_volume_with_6(
     untouched: System, volume: str, changes: dict[str, object], message: str
 ) -> None:
-    said = untouched.drtool.but(volume, **changes)("backup", volume, code=6)
+    drtool = untouched.drtool.but(volume, **changes)
+    before = untouched.objects()
+    planned = drtool("backup", volume, "--dry-run", code=6)
+    assert untouched.objects() == before
+    said = drtool("backup", volume, code=6)
     assert message in said.error["message"]
+    assert planned.error == said.error
+
+
+def test_a_user_of_redis_that_may_not_replicate_is_found_by_a_dry_run(untouched: System) -> None:
+    with untouched.scene.redis.connect() as connection:
+        connection.call("ACL", "SETUSER", "half", "on", "nopass", "~*", "+@all", "-psync")
+        drtool = untouched.drtool.but("redis", username="half", password={"env": "WRONG"})
+        errors = [drtool("backup", "redis", *dry, code=6).error for dry in (("--dry-run",), ())]
+        connection.call("ACL", "DELUSER", "half")
+    assert "psync" in errors[0]["message"].lower()
+    assert errors[0] == errors[1]
 
 
 def test_one_volume_that_fails_does_not_stop_the_other(system: System) -> None:
@@ -104,7 +119,9 @@ def test_a_slot_that_could_stop_the_application_is_refused(
 ) -> None:
     with altered(untouched.scene.postgres, name, value):
         for command in NEED_A_SLOT:
-            assert message in untouched.drtool(*command, code=5).error["message"]
+            error = untouched.drtool(*command, code=5).error
+            assert message in error["message"]
+            assert untouched.drtool(*command, "--dry-run", code=5).error == error
 
 
 def test_an_unlimited_slot_is_used_where_the_policy_says_so(system: System) -> None:
@@ -130,7 +147,14 @@ def test_a_server_without_a_free_slot_is_asked_again_later(system: System) -> No
     try:
         points = system.objects("snap/")
         for command in NEED_A_SLOT:
-            assert "replication slots are in use" in system.drtool(*command, code=75).error["message"]
+            error = system.drtool(*command, code=75).error
+            planned = system.drtool(*command, "--dry-run", code=75).error
+            assert (
+                planned["message"].partition(" (physical")[0] == error["message"].partition(" (physical")[0]
+            )
+            assert "replication slots are in use: taken_0 (physical, not active, keeps " in error["message"]
+            assert "pg_drop_replication_slot('taken_0')" in error["hint"]
+            assert "ALTER SYSTEM SET max_replication_slots = " in error["hint"]
         assert system.objects("snap/") == points
     finally:
         for number in range(taken):

@@ -47,6 +47,40 @@ def files(
     yield make_files(tmp_path, {"url": f"file://{tmp_path}/repository"})
 
 
+def test_what_a_policy_names_lies_beside_it_from_wherever_drtool_is_run(
+    kept: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drtool = kept.drtool.but("repository", writer={"file": kept.drtool.bundle.name})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder, policy in (
+        (elsewhere, "../commands/changed-0/policy.yaml"),
+        (drtool.directory, "policy.yaml"),
+    ):
+        monkeypatch.chdir(folder)
+        drtool.without_keys("backup", "--policy", policy)
+    assert len(kept.points()) == 2
+    drtool.bundle.rename(elsewhere / drtool.bundle.name)
+    monkeypatch.chdir(elsewhere)
+    said = drtool.without_keys("backup", code=2)
+    assert f"secret file {drtool.bundle} cannot be read" in said.error["message"]
+
+
+def test_a_dry_run_finds_the_tree_or_says_what_the_backup_would(kept: Files, tmp_path: Path) -> None:
+    kept.backup()
+    stored = sorted((tmp_path / "repository").rglob("*"))
+    planned = kept.drtool("backup", "--dry-run").value["volumes"][0]
+    assert planned["look"]["what"] == f"the files below {kept.tree}"
+    kept.tree.rename(tmp_path / "gone")
+    gone = kept.drtool("backup", "--dry-run", code=6).error
+    assert "cannot open" in gone["message"]
+    kept.tree.mkdir()
+    emptied = kept.drtool("backup", "--dry-run", code=6).error
+    assert "is empty, and its last point held" in emptied["message"]
+    assert sorted((tmp_path / "repository").rglob("*")) == stored
+    assert kept.drtool("backup", code=6).error == emptied
+
+
 def test_a_tree_comes_back_as_it_was_at_each_of_its_points(files: Files, tmp_path: Path) -> None:
     settle(files.tree)
     first_look = look(files.tree)

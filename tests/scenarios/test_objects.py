@@ -107,6 +107,25 @@ def test_a_used_directory_is_refused_and_a_dry_run_writes_nothing(objects: Objec
     assert not (tmp_path / "new").exists()
 
 
+def test_a_dry_run_finds_the_namespace_or_says_what_the_backup_would(
+    objects: Objects, tmp_path: Path
+) -> None:
+    def planned(code: int = 0) -> dict[str, Any]:
+        [volume] = objects.drtool("backup", "--dry-run", code=code).value["volumes"]
+        found: dict[str, Any] = volume
+        return found
+
+    objects.backup()
+    stored = sorted((tmp_path / "repository").rglob("*"))
+    assert planned()["look"]["what"].startswith("namespace shop of Kubernetes v1.")
+    [namespace] = objects.api.collections["/api/v1/namespaces"]
+    namespace["metadata"]["uid"] = "another"
+    refused = planned(5)["error"]
+    assert "has the uid another" in refused["message"]
+    assert sorted((tmp_path / "repository").rglob("*")) == stored
+    assert objects.backup(5)["error"] == refused
+
+
 def test_what_may_not_be_read_is_said_by_the_backup_and_by_the_restore(
     objects: Objects, tmp_path: Path
 ) -> None:

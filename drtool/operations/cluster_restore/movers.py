@@ -38,7 +38,7 @@ from drtool.operations.grant import Granted, GrantRequest, run_grant
 from drtool.operations.points import take_inventory
 from drtool.operations.presign import URLS_LAST, presign
 from drtool.operations.restore import RestoreRequest
-from drtool.operations.session import Where
+from drtool.operations.session import Where, store_ca
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.policy.secret import KubernetesReference
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume, Volume
@@ -219,8 +219,8 @@ class _Work:
         return urls
 
     def _ca(self) -> bytes | None:
-        file = self._settings.ca_file
-        return None if file is None else Path(file).read_bytes()
+        file = store_ca(self._settings, self.replay.session.world)
+        return None if file is None else file.read_bytes()
 
     def _renew_if_possible(self) -> None:
         """Sign the URLs anew; where that fails, the mover still has the old ones for hours, and it is tried again."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drtool.operations.session import Session, read_key_file
+from drtool.operations.key_files import read_key_file
+from drtool.operations.session import Session
 from drtool.policy.schema import Policy
 from drtool.recovery.journal import JournalSink
 from drtool.recovery.manifests.prepare import Prepared

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 
 from drtool.errors import SourceUnavailable
-from drtool.sources.base import Artifact, Captured, Previous, Reference
+from drtool.sources.base import Artifact, Captured, Look, Previous, Reference
 from drtool.sources.files.content import Content, has_holes, open_file, opened
 from drtool.sources.files.entries import (
     NS_PER_S,
@@ -92,6 +93,13 @@ class FilesCapture:
 
     def __exit__(self, *exc: object) -> None:
         self._walk.__exit__(*exc)
+
+    def look(self) -> Look:
+        """Return where the tree is. Raises SourceUnavailable where it cannot be opened, or has lost all its files."""
+        first = list(islice(self._walk, 2))  # the directory itself, and the first that it holds
+        self._met.counts["seen"] = len(first)
+        self._refuse_unmounted()
+        return Look(f"the files below {self._root}")
 
     def __iter__(self) -> Iterator[Artifact | Reference]:
         """Yield the tree, folders before what they hold. Raises SourceUnavailable at what cannot be read."""

@@ -4,7 +4,7 @@ A kind that may not be read is noted by name, never passed over in silence: the 
 is unchanged by uid and resourceVersion since the previous point is referred to and not stored again.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self
 
 from drtool.errors import Refused, SourceUnavailable
 from drtool.policy.kinds import CORE, matches_any
-from drtool.sources.base import Artifact, Captured, Json, Previous, Reference
+from drtool.sources.base import Artifact, Captured, Json, Look, Previous, Reference
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.faults import Absent, Forbidden
 from drtool.sources.kubernetes.needs import Need, binds, definition_of, needs_of
@@ -80,6 +80,14 @@ class ManifestsCapture:
 
     def __exit__(self, *exc: object) -> None:
         self._cluster.close()
+
+    def look(self) -> Look:
+        """Return where the namespace is. Raises as the capture would that finds none, or another: no object is read."""
+        self._kinds = {(each.group, each.kind): each for each in self._cluster.resources()}
+        deque(self._namespace_itself(), maxlen=0)
+        return Look(
+            f"namespace {self._namespace} of Kubernetes {self._cluster.version()} at {self._cluster.where}"
+        )
 
     def __iter__(self) -> Iterator[Artifact | Reference]:
         """Yield the objects. Raises SourceUnavailable where there is no such namespace, or nothing may be read.

@@ -11,20 +11,20 @@ from typing import LiteralString
 from drtool.errors import DrtoolError
 from drtool.sources.base import Symptom
 from drtool.sources.postgres.connection import APPLICATION_NAME, PostgresSettings, Replication, connect
-from drtool.sources.postgres.pooler import refuse_pooler
-from drtool.sources.postgres.slot import (
+from drtool.sources.postgres.guards import (
     CANNOT_REPLICATE_HINT,
+    MORE,
     SYNCHRONOUS_HINT,
     UNLIMITED,
     UNLIMITED_HINT,
     OnBacklog,
     ServerLimits,
-    Slot,
-    inspect_slot,
+    TakenSlot,
     objections,
-    read_limits,
     shortages,
 )
+from drtool.sources.postgres.pooler import refuse_pooler
+from drtool.sources.postgres.slot import Slot, inspect_slot, read_limits
 from drtool.sources.postgres.standby_names import without
 from drtool.sources.postgres.wal import parse_lsn
 
@@ -135,7 +135,7 @@ def _set(name: str, value: object) -> str:
 
 
 def _settings(server: Server, settings: PostgresSettings, on_backlog: OnBacklog) -> Iterator[Symptom]:
-    limits = read_limits(settings)
+    limits, _ = read_limits(settings)
     found = objections(limits, on_backlog)
     for message, hint in found:
         yield _objection(message, hint, limits, server)
@@ -179,23 +179,20 @@ def _objection(message: str, hint: str, limits: ServerLimits, server: Server) ->
 
 
 def _slots(server: Server, settings: PostgresSettings, name: str | None, volume: str) -> Iterator[Symptom]:
-    limits = read_limits(settings)
+    limits, taken = read_limits(settings)
     slot = inspect_slot(settings, name) if name else None
-    yield from _room(limits, slot)
+    yield from _room(limits, taken, slot)
     if slot is not None:
         yield _slot(slot, server, limits, volume)
     elif name:
         yield Symptom("ok", f"there is no slot {name} yet: the next backup makes it")
 
 
-def _room(limits: ServerLimits, slot: Slot | None) -> Iterator[Symptom]:
+def _room(limits: ServerLimits, taken: list[TakenSlot], slot: Slot | None) -> Iterator[Symptom]:
     can_replicate = limits.max_walsenders and limits.max_slots
-    for message in shortages(limits, is_new=slot is None) if can_replicate else ():
-        name = "max_replication_slots" if "max_replication_slots" in message else "max_wal_senders"
-        value = (limits.max_slots if name == "max_replication_slots" else limits.max_walsenders) + 5
-        yield Symptom(
-            "error", message, f"Or end what is not used any more. {_RESTART}", (_set(name, value),), PSQL
-        )
+    for short in shortages(limits, taken, is_new=slot is None) if can_replicate else ():
+        hint = f"Or end what is not used any more. {_RESTART}"
+        yield Symptom("error", short.message, hint, (_set(short.setting, short.value),), PSQL)
     free = limits.max_walsenders - limits.walsenders
     is_ours = slot is not None and slot.active_pid is not None
     if 0 < free < NEEDED_WALSENDERS - is_ours:
@@ -203,7 +200,7 @@ def _room(limits: ServerLimits, slot: Slot | None) -> Iterator[Symptom]:
             "warning",
             f"one walsender is free of {limits.max_walsenders}: a base backup and its WAL take two",
             _RESTART,
-            (_set("max_wal_senders", limits.max_walsenders + 5),),
+            (_set("max_wal_senders", limits.max_walsenders + MORE),),
             PSQL,
         )
 

@@ -9,34 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, LiteralString, Protocol
+from typing import Any, LiteralString, Protocol
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from drtool.errors import DrtoolError, Refused, TemporaryFailure
+from drtool.errors import DrtoolError, Refused
 from drtool.sources.base import Json
-from drtool.sources.postgres.connection import APPLICATION_NAME, PostgresSettings, connect
+from drtool.sources.postgres.connection import PostgresSettings, connect
 from drtool.sources.postgres.faults import command_fault
-from drtool.sources.postgres.standby_names import could_match
+from drtool.sources.postgres.guards import OnBacklog, ServerLimits, TakenSlot, check_guards
 from drtool.sources.postgres.survey import HEARTBEAT_PREFIX
 from drtool.sources.postgres.wal import parse_lsn
-
-UNLIMITED = -1
-
-CANNOT_REPLICATE_HINT = (
-    "Set wal_level = replica, and max_wal_senders and max_replication_slots to 10, and restart the server."
-)
-UNLIMITED_HINT = (
-    "Run `ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'` (half of the room for WAL) and "
-    "`SELECT pg_reload_conf()`, or say on_backlog: protect-rpo."
-)
-SYNCHRONOUS_HINT = (
-    f"Name the synchronous standbys one by one, without * and without {APPLICATION_NAME}, "
-    "and reload the server."
-)
-
-OnBacklog = Literal["protect-app", "protect-rpo"]
 
 _SLOT: LiteralString = "select to_jsonb(s) from pg_replication_slots s where slot_name = %s"
 _SERVER: LiteralString = """
@@ -44,6 +28,12 @@ _SERVER: LiteralString = """
            current_setting('synchronous_standby_names'), current_setting('wal_level'),
            current_setting('max_replication_slots')::int, (select count(*) from pg_replication_slots),
            current_setting('max_wal_senders')::int, (select count(*) from pg_stat_replication)"""
+_TAKEN: LiteralString = """
+    select s.slot_name, s.slot_type, s.database, s.active_pid, r.application_name, r.usename,
+           pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
+                                else pg_current_wal_lsn() end, s.restart_lsn)::int8 kept
+    from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid
+    order by s.active_pid is not null, kept desc nulls last, s.slot_name"""
 _MAKE: LiteralString = "select pg_create_physical_replication_slot(%s, true)"
 _DROP: LiteralString = "select pg_drop_replication_slot(%s)"
 _HEARTBEAT: LiteralString = """
@@ -71,19 +61,6 @@ class Slot:
     def is_lost(self) -> bool:
         """Whether WAL that it should keep is gone: a gap, to be recorded."""
         return self.wal_status == "lost" or self.invalidation is not None
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """The settings and counts that decide whether a slot may be made. keep_size_mb is -1 where unlimited."""
-
-    keep_size_mb: int
-    synchronous_standby_names: str
-    wal_level: str
-    max_slots: int
-    slots: int
-    max_walsenders: int
-    walsenders: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +96,7 @@ def make_slot(settings: PostgresSettings, name: str, on_backlog: OnBacklog = "pr
     """
     with _asking(settings) as ask:
         existing = _look(ask, name)
-        check_guards(_limits(ask), on_backlog, is_new=existing is None)
+        check_guards(_limits(ask), on_backlog, _taken(ask), is_new=existing is None)
         if existing is not None:
             return existing
         try:
@@ -140,53 +117,10 @@ def drop_slot(settings: PostgresSettings, name: str) -> None:
             ask("drop the slot", _DROP, name)
 
 
-def check_guards(limits: ServerLimits, on_backlog: OnBacklog, *, is_new: bool) -> None:
-    """Raise Refused with every reason why a slot and its receiver could harm the server, or cannot work there."""
-    refused = objections(limits, on_backlog)
-    if refused:
-        raise Refused(
-            "; ".join(message for message, _ in refused), hint=" ".join(hint for _, hint in refused)
-        )
-    busy = shortages(limits, is_new=is_new)
-    if busy:
-        raise TemporaryFailure("; ".join(busy), hint="Drop what is not used, or raise the limit and restart.")
-
-
-def read_limits(settings: PostgresSettings) -> ServerLimits:
-    """Ask the server for what decides whether a slot may be made."""
+def read_limits(settings: PostgresSettings) -> tuple[ServerLimits, list[TakenSlot]]:
+    """Ask the server for what decides whether a slot may be made, and for the slots that are there."""
     with _asking(settings) as ask:
-        return _limits(ask)
-
-
-def objections(limits: ServerLimits, on_backlog: OnBacklog) -> list[tuple[str, str]]:
-    """Return what speaks against a slot on such a server, and what mends it; empty if nothing does."""
-    found = []
-    if limits.wal_level == "minimal" or not limits.max_walsenders or not limits.max_slots:
-        message = (
-            f"the server cannot replicate: wal_level {limits.wal_level}, "
-            f"max_wal_senders {limits.max_walsenders}, max_replication_slots {limits.max_slots}"
-        )
-        found.append((message, CANNOT_REPLICATE_HINT))
-    if limits.keep_size_mb == UNLIMITED and on_backlog != "protect-rpo":
-        message = "max_slot_wal_keep_size is unlimited, so a slot could fill the server's disk"
-        found.append((message, UNLIMITED_HINT))
-    if could_match(limits.synchronous_standby_names, APPLICATION_NAME):
-        message = (
-            f"synchronous_standby_names ({limits.synchronous_standby_names}) takes in the receiver, "
-            "so that commits would wait for the object store"
-        )
-        found.append((message, SYNCHRONOUS_HINT))
-    return found
-
-
-def shortages(limits: ServerLimits, *, is_new: bool) -> list[str]:
-    """Return what is used up on the server just now."""
-    found = []
-    if is_new and limits.slots >= limits.max_slots:
-        found.append(f"all {limits.max_slots} replication slots are in use (max_replication_slots)")
-    if limits.walsenders >= limits.max_walsenders:
-        found.append(f"all {limits.max_walsenders} walsenders are in use (max_wal_senders)")
-    return found
+        return _limits(ask), _taken(ask)
 
 
 def heartbeat(settings: PostgresSettings, content: Json) -> Beat:
@@ -254,3 +188,8 @@ def _look(ask: _Ask, name: str) -> Slot | None:
 
 def _limits(ask: _Ask) -> ServerLimits:
     return ServerLimits(*ask("read the server's limits", _SERVER)[0])
+
+
+def _taken(ask: _Ask) -> list[TakenSlot]:
+    """Return the slots of the server: those that nobody uses first, and of these what keeps most."""
+    return [TakenSlot(*row) for row in ask("list the slots", _TAKEN)]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from drtool.errors import SourceUnavailable, TemporaryFailure
-from drtool.sources.base import Artifact, Captured, Entry, Json, Piece, Previous, Proof, Target
+from drtool.sources.base import Artifact, Captured, Entry, Json, Look, Piece, Previous, Proof, Target
 from drtool.sources.redis.connection import Access, Endpoint
 from drtool.sources.redis.layout import DEFAULT_NAMES, RDB_PATH
 from drtool.sources.redis.nodes import Chosen, Limits, open_master, open_named, open_replica
@@ -15,6 +15,7 @@ from drtool.sources.redis.psync import Transfer
 from drtool.sources.redis.rdb.checksum import Checksum
 from drtool.sources.redis.refusals import CommandRefused
 from drtool.sources.redis.restore import restore
+from drtool.sources.redis.rights import refuse_missing_rights
 from drtool.sources.redis.sentinels import Sentinel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,6 +77,17 @@ class RedisCapture:
 
     def __exit__(self, *exc: object) -> None:
         self._chosen.connection.close()
+
+    def look(self) -> Look:
+        """Return which instance this is. Raises where it may not be captured: nothing is transferred."""
+        connection, info = self._chosen.connection, self._chosen.info
+        refuse_missing_rights(connection)
+        role = "replica" if info.is_replica else "master"
+        keys = sum(info.keys().values())
+        note = f"the {role} would be captured, {self._chosen.lag_s} s behind; it has {keys} keys in memory"
+        return Look(
+            f"{info.flavour} {info.version} at {connection.endpoint}", info.number("used_memory"), (note,)
+        )
 
     def __iter__(self) -> Iterator[Artifact]:
         """Yield the artifacts. Raises SourceUnavailable, or Corrupt where the checksum does not fit."""

@@ -6,29 +6,20 @@ Rights are found by trying, for who may be captured need not be allowed to read 
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
+from drtool.errors import DrtoolError, TemporaryFailure
 from drtool.sources.base import Symptom
 from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.info import Info
 from drtool.sources.redis.nodes import open_master, open_named, open_replica
 from drtool.sources.redis.refusals import CommandRefused
+from drtool.sources.redis.rights import OPTIONAL, REQUIRED, Words, refusal_of
 from drtool.sources.redis.sentinels import Sentinel, ask, endpoint_of, is_tilted, pairs, ranked
 
 OLDEST_VERSION = (6, 2)
 CLI = "redis-cli"
 KEEP_IT = "Keep it with ACL SAVE, or in the server's configuration; ACLs are not replicated."
 
-Words = tuple[str, ...]
-# PSYNC as part of a FAILOVER answers with an error in any state of the server, before it has done anything, when the
-# replication id is not its own: since 6.2, replication.c, syncCommand.
-REQUIRED: Mapping[str, Words] = {
-    "ping": ("PING",),
-    "info": ("INFO", "server"),
-    "replconf": ("REPLCONF", "capa", "eof"),
-    "psync": ("PSYNC", "?", "-1", "FAILOVER"),
-}
-OPTIONAL: Mapping[str, Words] = {"config|get": ("CONFIG", "GET", "dir"), "acl|list": ("ACL", "LIST")}
 SENTINEL_RIGHTS = ("sentinel|master", "sentinel|replicas", "sentinel|sentinels", "sentinel|ckquorum", "info")
 
 
@@ -110,7 +101,7 @@ def _rights(connection: Connection, access: Access) -> Iterator[Symptom]:
     for needed, level, what in levels:
         missing = []
         for name, words in needed.items():
-            refusal = _refusal(connection, words)
+            refusal = refusal_of(connection, words)
             if refusal is not None and refusal.is_right:
                 missing.append(name)
             elif refusal is not None:
@@ -121,17 +112,6 @@ def _rights(connection: Connection, access: Access) -> Iterator[Symptom]:
             said = f"user {user} of {connection.endpoint} may not run {names}: {what}"
             mend = (f"ACL SETUSER {user} {grants}",)
             yield Symptom(level, said, KEEP_IT, mend, f"{CLI} at {connection.endpoint}")
-
-
-def _refusal(connection: Connection, words: Words) -> CommandRefused | None:
-    """Return how the server refuses a command by right or name; what else it says of it does not matter here."""
-    try:
-        connection.call(*words)
-    except CommandRefused as refusal:
-        return refusal
-    except SourceUnavailable:
-        return None
-    return None
 
 
 def _who(connection: Connection, access: Access) -> str:

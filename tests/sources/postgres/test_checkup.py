@@ -11,7 +11,8 @@ from drtool.demo.servers.postgres import PostgresServer, run
 from drtool.sources.base import Symptom
 from drtool.sources.postgres.checkup import PSQL, examine
 from drtool.sources.postgres.connection import PostgresSettings
-from drtool.sources.postgres.slot import OnBacklog, drop_slot, make_slot
+from drtool.sources.postgres.guards import OnBacklog
+from drtool.sources.postgres.slot import drop_slot, make_slot
 from drtool.sources.postgres.standby_names import could_match, without
 from tests.sources.postgres.standins import NewServer, eventually
 

@@ -8,15 +8,14 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.connection import connect
+from drtool.sources.postgres.guards import ServerLimits, TakenSlot, objections, shortages
 from drtool.sources.postgres.receiver import Receiver
 from drtool.sources.postgres.slot import (
-    ServerLimits,
     drop_slot,
     heartbeat,
     inspect_slot,
     make_slot,
     next_heartbeat,
-    objections,
     slot_name,
 )
 from drtool.sources.postgres.standby_names import could_match
@@ -74,6 +73,20 @@ def test_each_guard_objects_by_name(limits: ServerLimits, on_backlog: str, said:
     assert bool(found) is (said is not None)
 
 
+def test_of_many_slots_the_ones_that_nobody_uses_are_named_first_and_the_rest_is_counted() -> None:
+    taken = [TakenSlot("cdc", "logical", "shop", None, None, None, 5 << 30)]
+    taken += [TakenSlot(f"s{n}", "physical", None, 70 + n, "walreceiver", "repl", 0) for n in range(11)]
+    [short] = shortages(ServerLimits(1024, "", "replica", 12, 12, 20, 0), taken, is_new=True)
+    begin = "all 12 replication slots are in use: cdc (logical on shop, not active, keeps 5120 MiB of WAL), "
+    assert short.message.startswith(
+        begin + "s0 (physical, active by walreceiver 70 as repl, keeps 0 MiB of WAL), "
+    )
+    assert short.message.endswith(", and 2 more (max_replication_slots)")
+    assert "'cdc'" in short.hint
+    [short] = shortages(ServerLimits(1024, "", "replica", 11, 11, 20, 0), taken[1:], is_new=True)
+    assert short.hint == "Run `ALTER SYSTEM SET max_replication_slots = 16`, and restart the server."
+
+
 def test_a_slot_name_fits_with_the_longest_policy_and_volume() -> None:
     assert slot_name("wesago", "post-gres", "3f9ac0") == "drtool_wesago_post_gres_3f9a"
     assert len(slot_name("p" * 25, "v" * 25, "0123456789abcdef")) <= 63
@@ -106,15 +119,28 @@ def test_full_slots_and_walsenders_are_a_reason_to_wait(new_server: NewServer) -
     server = new_server(max_replication_slots=1, max_wal_senders=1)
     server.start()
     make_slot(server.settings, "drtool_test_p")
-    with pytest.raises(TemporaryFailure, match="all 1 replication slots are in use"):
-        make_slot(server.settings, "drtool_test_other")
+    server.sql("create role replicator login replication password 'secret'")
+    user = server.settings_for("replicator", "secret")
+    with pytest.raises(TemporaryFailure) as full:
+        make_slot(user, "drtool_test_other")
+    assert full.value.message == (
+        "all 1 replication slots are in use: drtool_test_p (physical, not active, keeps 0 MiB of WAL) "
+        "(max_replication_slots)"
+    )
+    assert "`SELECT pg_drop_replication_slot('drtool_test_p')`" in full.value.hint
+    assert "`ALTER SYSTEM SET max_replication_slots = 6`" in full.value.hint
     start = start_of(server)
     stopping: list[bool] = []
     receiver = Receiver(server.settings, "drtool_test_p", start, MemorySink())
     run = in_background(lambda: receiver.follow(1, lambda: bool(stopping)))
     eventually(lambda: server.sql("select 1 from pg_stat_replication"))
-    with pytest.raises(TemporaryFailure, match="all 1 walsenders are in use"):
+    with pytest.raises(
+        TemporaryFailure, match=r"in use: drtool_test_p \(physical, active by drtool \d+ as postgres, "
+    ):
+        make_slot(user, "drtool_test_other")
+    with pytest.raises(TemporaryFailure, match="all 1 walsenders are in use") as busy:
         make_slot(server.settings, "drtool_test_p")
+    assert "`ALTER SYSTEM SET max_wal_senders = 6`" in busy.value.hint
     with pytest.raises(TemporaryFailure, match=r"drop the slot .*active for PID"):
         drop_slot(server.settings, "drtool_test_p")
     with pytest.raises(TemporaryFailure, match="no free walsender"):
