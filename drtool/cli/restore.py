@@ -114,8 +114,9 @@ def command(invocation: Invocation, *, directory: Path | None, context: str | No
 
     Into a directory: the newest point, or with --at the newest not after that moment (PostgreSQL: exactly that
     moment). The choice, the keys, the lists and all WAL are checked before the directory is touched; a fault in what is
-    read afterwards leaves it empty. What was restored is proven. With a grant its point is restored, with nothing else
-    at hand than what may get objects from the store.
+    read afterwards leaves it empty. What was restored is proven. Told to end (Ctrl-C, SIGTERM), it removes what it
+    wrote; after a kill the next run says which point lies there half-written, and how to go on. With a grant its point
+    is restored, with nothing else at hand than what may get objects from the store.
 
     Into a cluster: the plan that `drtool plan` shows is executed, step by step, each journaled in the repository. The
     kit is enough. Workloads wait until their data is back and proven; then they start tier by tier, CronJobs last. A

@@ -11,7 +11,7 @@ from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Piece, Target
 from drtool.sources.redis.prove import find_prover, prove
-from drtool.sources.redis.restore import restore
+from drtool.sources.redis.restore import restore, undo
 
 
 def restore_redis(job: Job) -> RestoreResult:
@@ -28,6 +28,7 @@ def restore_redis(job: Job) -> RestoreResult:
         raise Refused(missing.message, hint=missing.hint) from missing
     if job.dry_run:
         return _result(job, snapshot, ())
+    job.begin(snapshot, lambda: undo(entries, target))
     job.watch.phase("writing")
     restore(entries, _pieces(job, snapshot, contents), target)
     job.watch.phase("proving")

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from drtool.errors import Corrupt, Refused
@@ -55,6 +56,12 @@ def restore(entries: Sequence[Entry], pieces: Iterable[Piece], target: Target) -
         raise
 
 
+def undo(entries: Sequence[Entry], directory: Path) -> None:
+    """Remove a tree that `restore` has written, and nothing else: what others put there stays."""
+    with Tree(directory) as tree:
+        tree.undo([each.path for each in entries if each.path != ROOT])
+
+
 def check_target(entries: Sequence[Entry], target: Target) -> None:
     """Return when the directory is empty, and there is room for entries. Touches nothing. Raises Refused."""
     directory = target.directory
@@ -89,7 +96,7 @@ def _write(tree: Tree, entries: Sequence[Entry], pieces: Iterable[Piece], target
             writer.write(piece)
         return writer.finish()
     except BaseException:
-        tree.undo()
+        tree.undo(tree.made)
         raise
 
 

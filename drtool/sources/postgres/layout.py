@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +32,22 @@ EMPTY_DIRECTORIES = (
     "pg_twophase",
     "pg_wal/archive_status",
 )
+PID_FILE = "postmaster.pid"
+# What comes to lie at the top of a data directory while it is restored, beside what the base backup has there.
+SERVERS_OWN = frozenset(
+    {
+        MARKER,
+        PID_FILE,
+        TABLESPACE_MAP,
+        f"{BACKUP_LABEL}.old",
+        f"{TABLESPACE_MAP}.old",
+        "current_logfiles",
+        "postgresql.auto.conf",
+        "postgresql.auto.conf.drtool",
+        "postmaster.opts",
+        "recovery.signal",
+    }
+)
 SUMMARIES = "pg_wal/summaries"  # since 17
 
 _TABLESPACE = re.compile(r"pg_tblspc/(\d+)")
@@ -39,6 +56,21 @@ _TABLESPACE = re.compile(r"pg_tblspc/(\d+)")
 def empty_directories(major: int) -> tuple[str, ...]:
     """Return the directories that a server of major wants to find, parents not named."""
     return (*EMPTY_DIRECTORIES, SUMMARIES) if major >= 17 else EMPTY_DIRECTORIES  # noqa: PLR2004 -- a version
+
+
+def server_on(directory: Path) -> int | None:
+    """Return the process of a server that runs on directory; None where none does that we may see."""
+    with suppress(OSError, ValueError, IndexError):
+        pid = int((directory / PID_FILE).read_text().split()[0])
+        if (Path("/proc") / str(pid) / "cwd").samefile(directory):  # a server works in its directory
+            return pid
+    return None
+
+
+def linked_tablespaces(directory: Path) -> list[Path]:
+    """Return where the tablespaces of a data directory are, by its links."""
+    links = directory / "pg_tblspc"
+    return sorted(each.readlink() for each in links.iterdir() if each.is_symlink()) if links.is_dir() else []
 
 
 def checked_path(path: str) -> PurePosixPath:

@@ -13,15 +13,18 @@ from pathlib import Path
 
 from drtool.errors import Corrupt, DrtoolError, Refused
 from drtool.sources.base import Entry, Piece, Target
+from drtool.sources.postgres.configuration import written_here
 from drtool.sources.postgres.layout import (
     BACKUP_LABEL,
     MARKER,
     PG_CONTROL,
+    SERVERS_OWN,
     TABLESPACE_MAP,
     captured_tablespaces,
     checked_path,
     empty_directories,
     format_tablespace_map,
+    linked_tablespaces,
     place_tablespaces,
 )
 
@@ -41,14 +44,15 @@ def restore_base(
     not empty or too small; Corrupt if a path leaves it, or bytes are missing.
     """
     writer = TargetWriter(target, major=major, wal_bytes=wal_bytes)
-    writer.begin(entries)
+    writer.check(entries)
+    writer.begin()
     for piece in pieces:
         writer.write(piece)
     return writer.finish()
 
 
 class TargetWriter:
-    """One restore under way: begin once, write from as many threads as you like, finish once.
+    """One restore under way: check and begin once, write from as many threads as you like, finish once.
 
     target.options["tablespace_map"] maps an oid, or a tablespace's captured place, to a new directory.
     """
@@ -58,13 +62,15 @@ class TargetWriter:
         self._directory = Path(os.path.abspath(target.directory))  # noqa: PTH100 -- links are not to be followed
         self._major = major
         self._wal_bytes = wal_bytes
-        self._tablespaces: dict[str, Path] = {}
+        self.tablespaces: dict[str, Path] = {}
+        self._folders: list[str] = []
         self._sizes: dict[str, int] = {}
+        self._has_begun = False
         self._written: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def begin(self, entries: Sequence[Entry]) -> None:
-        """Check everything that can be checked, then make directories, links and files of the right size."""
+    def check(self, entries: Sequence[Entry]) -> None:
+        """Check everything that can be checked, and decide where each tablespace goes. Touches nothing."""
         for each in entries:
             checked_path(each.path)
             if each.entry["type"] == "symlink":
@@ -75,12 +81,18 @@ class TargetWriter:
             raise Corrupt(
                 f"the point has no {' and no '.join(sorted(missing))}: no recovery can begin from it"
             )
-        self._tablespaces = place_tablespaces(
+        self.tablespaces = place_tablespaces(
             self._directory, captured_tablespaces(entries), self._target.options.get("tablespace_map", {})
         )
+        self._folders = [each.path for each in entries if each.entry["type"] == "directory"]
         self._check_target()
+
+    def begin(self) -> None:
+        """Make directories, links and files of the right size."""
+        self._check_empty()  # it is a while since that was looked at
+        self._has_begun = True
         try:
-            self._make_directories([each.path for each in entries if each.entry["type"] == "directory"])
+            self._make_directories()
             for path, size in self._sizes.items():
                 self._make_file(path, size)
         except OSError as cause:
@@ -100,10 +112,20 @@ class TargetWriter:
             self._written[piece.path] += len(piece.data)
 
     def undo(self) -> None:
-        """Remove all that was written: the directories were empty, or not there, when it began."""
-        for root in (self._directory, *self._tablespaces.values()):
-            for each in list(root.iterdir()) if root.is_dir() else []:
-                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+        """Remove all that was written, also by a recovery that has ended. What others put there stays.
+
+        The directories were empty, or not there, when it began.
+        """
+        if not self._has_begun:
+            return
+        paths = (*self._sizes, *self._folders, *empty_directories(self._major))
+        ours = {path.partition("/")[0] for path in paths} | SERVERS_OWN | {*written_here(self._directory)}
+        # those of the base, and those that the WAL makes, in directories that were found empty
+        for place in {*linked_tablespaces(self._directory), *self.tablespaces.values()}:
+            for each in place.glob(f"PG_{self._major}_*"):
+                shutil.rmtree(each)
+        for name in sorted(ours, key=lambda name: name == MARKER):  # which says until the end what this is
+            _remove(self._directory / name)
 
     def finish(self) -> dict[str, Path]:
         """Make the directory whole: all durable, then pg_control, then the marker goes. Return the tablespaces."""
@@ -111,8 +133,8 @@ class TargetWriter:
             if self._written[path] != size:
                 raise Corrupt(f"{path} came back with {self._written[path]} of {size} bytes")
         try:
-            if self._tablespaces:
-                self._rewrite(TABLESPACE_MAP, format_tablespace_map(self._tablespaces))
+            if self.tablespaces:
+                self._rewrite(TABLESPACE_MAP, format_tablespace_map(self.tablespaces))
             self._make_durable()
             self._place(PG_CONTROL).rename(self._directory / PG_CONTROL)
             _fsync(self._directory / "global")
@@ -121,10 +143,10 @@ class TargetWriter:
             _fsync(self._directory.parent)
         except OSError as cause:
             raise _failed(cause) from cause
-        return dict(self._tablespaces)
+        return dict(self.tablespaces)
 
-    def _check_target(self) -> None:
-        for directory in (self._directory, *self._tablespaces.values()):
+    def _check_empty(self) -> None:
+        for directory in (self._directory, *self.tablespaces.values()):
             if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
                 raise Refused(f"{directory} is no directory", hint="Name an empty directory, or a new one.")
             if directory.is_dir() and any(directory.iterdir()):
@@ -132,6 +154,9 @@ class TargetWriter:
                     f"{directory} is not empty" + (_what_lies_in(directory)),
                     hint="Restore into an empty directory, or a new one; drtool overwrites nothing.",
                 )
+
+    def _check_target(self) -> None:
+        self._check_empty()
         needed: Counter[int] = Counter()
         rooms: dict[int, tuple[Path, int]] = {}
         for path, size in [*self._sizes.items(), ("pg_wal", self._wal_bytes + SPARE)]:
@@ -149,24 +174,24 @@ class TargetWriter:
     def _root(self, path: str) -> tuple[Path, str]:
         """Return the directory that holds path, its own tablespace's or the data directory, and the rest."""
         parts = path.split("/", 2)
-        if parts[0] == "pg_tblspc" and len(parts) > 1 and parts[1] in self._tablespaces:
-            return self._tablespaces[parts[1]], parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 -- head, oid, rest
+        if parts[0] == "pg_tblspc" and len(parts) > 1 and parts[1] in self.tablespaces:
+            return self.tablespaces[parts[1]], parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 -- head, oid, rest
         return self._directory, path
 
     def _place(self, path: str) -> Path:
         root, rest = self._root(path)
         return root / (rest + LATE_SUFFIX if path == PG_CONTROL else rest)
 
-    def _make_directories(self, paths: Iterable[str]) -> None:
-        for root in (self._directory, *self._tablespaces.values()):
+    def _make_directories(self) -> None:
+        for root in (self._directory, *self.tablespaces.values()):
             root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             root.chmod(DIRECTORY_MODE)
             self._own(root)
         self._rewrite(MARKER, b"This directory is not whole. Remove it, and restore again.\n")
         _fsync(self._directory)
-        for path in (*empty_directories(self._major), *paths):
+        for path in (*empty_directories(self._major), *self._folders):
             self._make_directory(self._place(path))
-        for oid, place in self._tablespaces.items():
+        for oid, place in self.tablespaces.items():
             link = self._directory / "pg_tblspc" / oid
             link.symlink_to(place)
             self._own(link)
@@ -195,11 +220,11 @@ class TargetWriter:
             os.chown(place, *self._target.owner, follow_symlinks=False)
 
     def _make_durable(self) -> None:
-        places = [place for root in (self._directory, *self._tablespaces.values()) for place in _below(root)]
+        places = [place for root in (self._directory, *self.tablespaces.values()) for place in _below(root)]
         with ThreadPoolExecutor(FSYNC_THREADS) as pool:
             for _ in pool.map(_fsync, places):
                 pass
-        for place in self._tablespaces.values():
+        for place in self.tablespaces.values():
             _fsync(place.parent)
 
 
@@ -207,6 +232,13 @@ def _below(root: Path) -> Iterator[Path]:
     for directory, _, files in os.walk(root):
         yield from (Path(directory, name) for name in files)
         yield Path(directory)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _write_at(place: Path, data: bytes, offset: int) -> None:
@@ -241,5 +273,5 @@ def _what_lies_in(directory: Path) -> str:
 def _failed(cause: OSError) -> DrtoolError:
     return DrtoolError(
         f"cannot write {cause.filename or 'the target'}: {cause.strerror}",
-        hint="The directory is not whole: remove it, see to its disk and rights, and restore again.",
+        hint="What was written is removed again. See to its disk and your rights, and restore again.",
     )

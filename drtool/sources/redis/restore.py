@@ -6,6 +6,7 @@ All bytes go to a temporary name first; the RDB takes the server's names only wh
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from drtool.errors import Corrupt, Refused
@@ -40,6 +41,19 @@ def restore(entries: Iterable[Entry], pieces: Iterable[Piece], target: Target) -
     files = _publish(staging, layout, by_path, directory)
     _hand_over(directory, target.owner)
     return {"files": sorted(files), "crc": crc}
+
+
+def undo(entries: Iterable[Entry], target: Target) -> None:
+    """Remove what `restore` wrote, as far as it came, and nothing else: what others put there stays."""
+    by_path = {entry.path: entry for entry in entries}
+    layout, directory = Layout.of(by_path[RDB_PATH].entry["server"], target.options), target.directory
+    shutil.rmtree(directory / TEMPORARY, ignore_errors=True)
+    logs = [layout.log, layout.manifest[0] if layout.manifest else None]
+    for name in (*(path for path in by_path if path != RDB_PATH), layout.dbfilename, *filter(None, logs)):
+        (directory / name).unlink(missing_ok=True)
+    if layout.log and "/" in layout.log:
+        with suppress(OSError):
+            (directory / layout.log).parent.rmdir()
 
 
 def _check(by_path: dict[str, Entry], target: Target) -> Layout:
