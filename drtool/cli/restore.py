@@ -22,12 +22,13 @@ from drtool.cli.output import Answer
 from drtool.cli.restore_cluster import restore_into
 from drtool.cli.table import Table
 from drtool.cli.target_options import WISHES
-from drtool.cli.units import counted, rate, size, took, when
+from drtool.cli.units import counted, rate, took, when
 from drtool.errors import UsageError
 from drtool.operations.restore import RestoreRequest, refuse_foreign_options, run_restore
 from drtool.operations.results import RestoreResult
 from drtool.policy.load import load_policy
 from drtool.policy.moments import exact
+from drtool.policy.sizes import size
 
 OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "confirm_target": ("--confirm-target", None),

@@ -11,7 +11,7 @@ from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Piece, Target
 from drtool.sources.redis.prove import find_prover, prove
-from drtool.sources.redis.restore import restore, undo
+from drtool.sources.redis.restore import check, restore, undo
 
 
 def restore_redis(job: Job) -> RestoreResult:
@@ -26,6 +26,7 @@ def restore_redis(job: Job) -> RestoreResult:
         find_prover(target, contents.header["facts"])
     except NotProven as missing:
         raise Refused(missing.message, hint=missing.hint) from missing
+    check(entries, target)
     if job.dry_run:
         return _result(job, snapshot, ())
     job.begin(snapshot, lambda: undo(entries, target))

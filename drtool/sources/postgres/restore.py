@@ -27,6 +27,7 @@ from drtool.sources.postgres.layout import (
     linked_tablespaces,
     place_tablespaces,
 )
+from drtool.sources.room import Demand, refuse_small_disks
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -40,7 +41,7 @@ def restore_base(
 ) -> dict[str, Path]:
     """Write a whole base backup into target and return where each tablespace went, by oid.
 
-    wal_bytes is the room to leave for what is replayed. Raises Refused, with nothing touched, if the target is
+    wal_bytes is how much WAL is replayed. Raises Refused, with nothing touched, if the target is
     not empty or too small; Corrupt if a path leaves it, or bytes are missing.
     """
     writer = TargetWriter(target, major=major, wal_bytes=wal_bytes)
@@ -85,7 +86,8 @@ class TargetWriter:
             self._directory, captured_tablespaces(entries), self._target.options.get("tablespace_map", {})
         )
         self._folders = [each.path for each in entries if each.entry["type"] == "directory"]
-        self._check_target()
+        self._check_empty()
+        refuse_small_disks(self._demands())
 
     def begin(self) -> None:
         """Make directories, links and files of the right size."""
@@ -155,21 +157,15 @@ class TargetWriter:
                     hint="Restore into an empty directory, or a new one; drtool overwrites nothing.",
                 )
 
-    def _check_target(self) -> None:
-        self._check_empty()
-        needed: Counter[int] = Counter()
-        rooms: dict[int, tuple[Path, int]] = {}
-        for path, size in [*self._sizes.items(), ("pg_wal", self._wal_bytes + SPARE)]:
-            existing = _existing_parent(self._root(path)[0])
-            device = existing.stat().st_dev
-            needed[device] += size
-            rooms[device] = existing, shutil.disk_usage(existing).free
-        for device, (existing, free) in rooms.items():
-            if free < needed[device]:
-                raise Refused(
-                    f"{existing} has {free >> 20} MiB free, and {needed[device] >> 20} MiB are needed",
-                    hint="Make room, or restore into another directory.",
-                )
+    def _demands(self) -> Iterator[Demand]:
+        """Yield what goes where: the WAL lies beside the directory until it is replayed into it."""
+        names = {place: f"tablespace {oid}" for oid, place in self.tablespaces.items()}
+        for path, size in self._sizes.items():
+            root = self._root(path)[0]
+            yield Demand(root, names.get(root, "the base backup"), size)
+        yield Demand(self._directory.parent, "the WAL", self._wal_bytes)
+        yield Demand(self._directory, "what its replay adds at most", self._wal_bytes)
+        yield Demand(self._directory, "a server's start", SPARE)
 
     def _root(self, path: str) -> tuple[Path, str]:
         """Return the directory that holds path, its own tablespace's or the data directory, and the rest."""
@@ -258,10 +254,6 @@ def _fsync(place: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _existing_parent(place: Path) -> Path:
-    return next(each for each in (place, *place.parents) if each.exists())
 
 
 def _what_lies_in(directory: Path) -> str:

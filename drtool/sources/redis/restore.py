@@ -13,6 +13,7 @@ from drtool.errors import Corrupt, Refused
 from drtool.sources.base import STREAM_CHUNK, Entry, Json, Piece, Target
 from drtool.sources.redis.layout import RDB_PATH, Layout
 from drtool.sources.redis.rdb.checksum import Checksum
+from drtool.sources.room import Demand, refuse_small_disks
 
 TEMPORARY = ".drtool-restoring"
 NOT_DATA = {"lost+found", TEMPORARY}  # what a new file system holds, and what a killed restore left
@@ -28,7 +29,7 @@ def restore(entries: Iterable[Entry], pieces: Iterable[Piece], target: Target) -
     RDB, or the disk is too small; Corrupt if the RDB is not what was captured: the directory is then as before.
     """
     by_path = {entry.path: entry for entry in entries}
-    layout = _check(by_path, target)
+    layout = check(by_path.values(), target)
     directory = target.directory
     existed = directory.exists()
     staging = directory / TEMPORARY
@@ -56,8 +57,9 @@ def undo(entries: Iterable[Entry], target: Target) -> None:
             (directory / layout.log).parent.rmdir()
 
 
-def _check(by_path: dict[str, Entry], target: Target) -> Layout:
+def check(entries: Iterable[Entry], target: Target) -> Layout:
     """Return the target's layout. Touches nothing; raises Refused."""
+    by_path = {entry.path: entry for entry in entries}
     if RDB_PATH not in by_path:
         raise Refused("this point holds no RDB", hint="Choose a point of a Redis volume.")
     entry = by_path[RDB_PATH]
@@ -79,16 +81,9 @@ def _check(by_path: dict[str, Entry], target: Target) -> Layout:
 
 
 def _check_room(by_path: dict[str, Entry], layout: Layout, directory: Path) -> None:
-    needed = sum(entry.size for entry in by_path.values())
-    if layout.log and layout.log_is_written_in_place:
-        needed += by_path[RDB_PATH].size
-    nearest = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    free = shutil.disk_usage(nearest).free
-    if needed > free:
-        raise Refused(
-            f"{directory} has {free} bytes free, and {needed} are needed",
-            hint="Make room, or restore elsewhere.",
-        )
+    log = by_path[RDB_PATH].size if layout.log and layout.log_is_written_in_place else 0
+    data = sum(entry.size for entry in by_path.values())
+    refuse_small_disks([Demand(directory, "the data", data), Demand(directory, "the log", log)])
 
 
 def _stage(by_path: dict[str, Entry], pieces: Iterable[Piece], staging: Path) -> None:
