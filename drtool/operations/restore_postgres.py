@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Piece, Proof, Target
 from drtool.sources.postgres.binaries import Binaries, choose_account, find_binaries
-from drtool.sources.postgres.layout import server_on
+from drtool.sources.postgres.layout import linked_tablespaces, server_on
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.prove import (
     prove_files,
@@ -64,13 +64,15 @@ def restore_postgres(job: Job) -> RestoreResult:
     writer = _writer(job, choice, binaries)
     writer.check(entries)
     if job.dry_run:
-        return _result(job, snapshot, choice, None, (), _plan_notes(choice))
+        planned = _result(job, snapshot, choice, None, (), _plan_notes(choice))
+        return _with_tablespaces(planned, writer.captured, writer.tablespaces)
     staged = _beside(job.request.directory, "wal")
     job.begin(snapshot, lambda: _undo(job, writer), places=writer.tablespaces.values())
     try:
         expected = stage_wal(job, choice, staged)
         prepared = Prepared(choice, snapshot, contents, binaries, writer, staged, expected)
-        return _restore(job, prepared)
+        restored = _restore(job, prepared)
+        return _with_tablespaces(restored, writer.captured, linked_tablespaces(job.request.directory))
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -207,6 +209,19 @@ def _plan_notes(choice: RecoveryChoice) -> tuple[str, ...]:
     segments = f"{count} WAL segment{'' if count == 1 else 's'}"
     span = f"{segments} up to {format_lsn(choice.end_lsn)} on timeline {choice.timeline}"
     return (f"base backup of {to_second(choice.base.end)}, then {span}", *choice.faults)
+
+
+def _with_tablespaces(
+    result: RestoreResult, captured: Mapping[str, str], places: Mapping[str, Path]
+) -> RestoreResult:
+    """Return a result that says where each tablespace went: outside of the directory, where nobody would look."""
+    told = [{"oid": oid, "was": captured.get(oid), "directory": str(place)} for oid, place in places.items()]
+    verb = "goes to" if result.dry_run else "is in"
+    notes = (
+        f"tablespace {oid}, which {f'was in {captured[oid]}' if oid in captured else 'the WAL makes'}, {verb} {place}"
+        for oid, place in places.items()
+    )
+    return replace(result, facts={**result.facts, "tablespaces": told}, notes=(*notes, *result.notes))
 
 
 def _result(

@@ -132,7 +132,7 @@ def refuse_unfinished(directory: Path) -> None:
     finally:
         os.close(note)
     spaces = (Path(each) for each in told.get("places", ()))
-    places = list(dict.fromkeys([directory, *spaces, *linked_tablespaces(directory)]))
+    places = list(dict.fromkeys([directory, *spaces, *linked_tablespaces(directory).values()]))
     if told and _left_in(places):
         raise Refused(
             f"{directory} holds a restore of {told['point']} that did not end: begun {told['begun']}",

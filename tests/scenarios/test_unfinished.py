@@ -17,6 +17,7 @@ from tests.faults.proxy import Answer, FaultProxy, error
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.conftest import System
 from tests.scenarios.files import Files, make_files
+from tests.scenarios.scene import Scene
 
 END_S = 60
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -42,22 +43,29 @@ class Slow:
         wait_until((self.room / "recovers").exists, "the server recovers", deadline_s=END_S)
 
 
-@pytest.fixture
-def slow(system: System) -> Iterator[Slow]:
-    programs, room = system.scene.directory / "slow", system.scene.directory / "room"
+@contextmanager
+def slow_programs(scene: Scene) -> Iterator[Slow]:
+    """Make the programs of a scene's PostgreSQL slow, and let what waits for them end."""
+    programs, room = scene.directory / "slow", scene.directory / "room"
     for each in (programs, room):
         each.mkdir()
         each.chmod(0o777)
-    for program in system.scene.postgres.bin_dir.iterdir():
+    for program in scene.postgres.bin_dir.iterdir():
         (programs / program.name).symlink_to(program)
     (programs / "postgres").unlink()
-    postgres = system.scene.postgres.bin_dir / "postgres"
+    postgres = scene.postgres.bin_dir / "postgres"
     script = _HELD.format(postgres=postgres, room=room, wait=_WAIT.format(room=room))
     (programs / "postgres").write_text(script)
     (programs / "postgres").chmod(0o755)
     yield Slow(programs, room)
     shutil.rmtree(room)
     shutil.rmtree(programs)
+
+
+@pytest.fixture
+def slow(system: System) -> Iterator[Slow]:
+    with slow_programs(system.scene) as slow:
+        yield slow
 
 
 @pytest.fixture

@@ -67,10 +67,11 @@ def server_on(directory: Path) -> int | None:
     return None
 
 
-def linked_tablespaces(directory: Path) -> list[Path]:
-    """Return where the tablespaces of a data directory are, by its links."""
+def linked_tablespaces(directory: Path) -> dict[str, Path]:
+    """Return where the tablespaces of a data directory are, by oid: its links say so."""
     links = directory / "pg_tblspc"
-    return sorted(each.readlink() for each in links.iterdir() if each.is_symlink()) if links.is_dir() else []
+    there = sorted(links.iterdir(), key=lambda each: each.name) if links.is_dir() else []
+    return {each.name: each.readlink() for each in there if each.is_symlink()}
 
 
 def checked_path(path: str) -> PurePosixPath:
@@ -107,8 +108,12 @@ def place_tablespaces(
         places[oid] = Path(new)
     unknown = set(wanted) - places.keys() - set(locations.values())
     if unknown:
+        has = ", ".join(f"{oid} in {locations[oid]}" for oid in places)
         raise Refused(
-            f"the point has no tablespace {', '.join(sorted(unknown))}", hint=f"It has: {locations}."
+            f"the point has no tablespace {', '.join(sorted(unknown))}",
+            hint=f"It has {has}: name one by its number or its place, --tablespace OLD=NEW."
+            if has
+            else "It has none: leave --tablespace out.",
         )
     for oid, place in places.items():
         others = [directory, *(other for key, other in places.items() if key != oid)]

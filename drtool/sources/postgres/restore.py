@@ -55,7 +55,8 @@ def restore_base(
 class TargetWriter:
     """One restore under way: check and begin once, write from as many threads as you like, finish once.
 
-    target.options["tablespace_map"] maps an oid, or a tablespace's captured place, to a new directory.
+    target.options["tablespace_map"] maps an oid, or a tablespace's captured place, to a new directory. Once that
+    is checked, tablespaces are the places by oid, captured those that they had.
     """
 
     def __init__(self, target: Target, *, major: int, wal_bytes: int = 0) -> None:
@@ -64,6 +65,7 @@ class TargetWriter:
         self._major = major
         self._wal_bytes = wal_bytes
         self.tablespaces: dict[str, Path] = {}
+        self.captured: dict[str, str] = {}
         self._folders: list[str] = []
         self._sizes: dict[str, int] = {}
         self._has_begun = False
@@ -82,8 +84,9 @@ class TargetWriter:
             raise Corrupt(
                 f"the point has no {' and no '.join(sorted(missing))}: no recovery can begin from it"
             )
+        self.captured = captured_tablespaces(entries)
         self.tablespaces = place_tablespaces(
-            self._directory, captured_tablespaces(entries), self._target.options.get("tablespace_map", {})
+            self._directory, self.captured, self._target.options.get("tablespace_map", {})
         )
         self._folders = [each.path for each in entries if each.entry["type"] == "directory"]
         self._check_empty()
@@ -123,7 +126,7 @@ class TargetWriter:
         paths = (*self._sizes, *self._folders, *empty_directories(self._major))
         ours = {path.partition("/")[0] for path in paths} | SERVERS_OWN | {*written_here(self._directory)}
         # those of the base, and those that the WAL makes, in directories that were found empty
-        for place in {*linked_tablespaces(self._directory), *self.tablespaces.values()}:
+        for place in {*linked_tablespaces(self._directory).values(), *self.tablespaces.values()}:
             for each in place.glob(f"PG_{self._major}_*"):
                 shutil.rmtree(each)
         for name in sorted(ours, key=lambda name: name == MARKER):  # which says until the end what this is
