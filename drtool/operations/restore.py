@@ -8,6 +8,7 @@ from typing import Protocol
 
 from drtool.errors import Corrupt, DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.granted import granted_request
+from drtool.operations.passed_over import passed_over, passed_over_notes
 from drtool.operations.points import Inventory, take_inventory
 from drtool.operations.record import record_run
 from drtool.operations.restore_files import restore_files
@@ -53,13 +54,16 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
     watch = Stopwatch(session.world.progress.phase)
     watch.phase("choosing the point")
     reader = Reader(session.repository)
-    inventory = eligible(take_inventory(session, request.volume, request.at, as_of=request.as_of), request)
+    there = take_inventory(session, request.volume, request.at, as_of=request.as_of)
+    inventory = eligible(there, request)
     try:
         with Unfinished(session.world.progress.note) as unfinished:
             result = _dispatch(
                 Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run, unfinished)
             )
             _check_proofs(result)
+        newer = passed_over(there, result.point, request.at)
+        result = replace(result, passed_over=tuple(newer), notes=(*passed_over_notes(newer), *result.notes))
     except DrtoolError as fault:
         _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
         raise
