@@ -12,8 +12,9 @@ from rich.table import Column
 from rich.text import Text
 
 from drtool.cli.steps import Deadline, How, StepProgress, Work, deadline
-from drtool.cli.units import printable, rate, size
+from drtool.cli.units import printable, rate
 from drtool.operations import session
+from drtool.policy.sizes import size
 
 _BESIDE: Final = 72  # columns for a title that tells something and for the measures; a bar gets what is left
 _SHORTEST, _LONGEST = 6, 24  # of a bar
