@@ -111,8 +111,13 @@ def _judge(way: WayBack, folder: Path, loss: Loss, before: frozenset[str]) -> No
 
 
 def _refuse_a_hole(found: Comparison, before: frozenset[str]) -> None:
+    """Raise NotProven where what was safe is gone, a row has no file, or something is there that nobody wrote.
+
+    Who uploads while the system is lost has a row that is newer than the point of the files: nobody promised that.
+    """
     for each in found.kinds:
-        if each.missing or each.altered or set(each.foreign) - before:
+        lacks_file = set(each.without_file) - set(each.in_doubt)
+        if each.missing or each.altered or lacks_file or set(each.foreign) - before:
             raise NotProven(f"not what was acknowledged:\n{found.text()}")
 
 

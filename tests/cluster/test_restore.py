@@ -103,11 +103,11 @@ def assert_complete(lost: Lost, answer: Answer) -> None:
 
 
 def assert_kept(lost: Lost, moments: dict[str, datetime]) -> None:
-    """Assert that all is there that was acknowledged by the moments of its volumes, and nothing else."""
+    """Assert that all is there that was acknowledged by the moments of its volumes, files too, and nothing else."""
     found = lost.way.compare(lost.ledger, moments, uploads="files")
     for kind in ("posts", "uploads", "tasks"):
         each = found.of(kind)
-        assert (each.missing, each.altered) == ((), ()), kind
+        assert (each.missing, each.altered, each.without_file) == ((), (), ()), kind
         assert set(each.foreign) - lost.before == set(), kind
     assert found.of("posts").acknowledged > 0
 

@@ -186,6 +186,13 @@ class Cluster:
             return {}
         return self._value(answer, doing)
 
+    def tried(self, method: str, target: str, doing: str, body: Json) -> Answer:
+        """Return the answer to what is only tried, be it a refusal. Raises Unauthorized; TemporaryFailure as `ask`."""
+        answer = self._patiently(method, target, body, None)
+        if answer.status == 401:  # noqa: PLR2004
+            raise refusal(answer, doing, self.where)
+        return answer
+
     def text(self, target: str, doing: str, *, patience_s: float | None = None) -> str:
         """Return the text that is at target, as a pod's log is; empty for what is not there, or has not begun."""
         answer = self._patiently("GET", target, None, patience_s)

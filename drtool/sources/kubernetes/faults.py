@@ -33,6 +33,8 @@ class ListingExpired(DrtoolError):
     """The rest of a listing is gone, for it took too long: it has to begin anew."""
 
 
+# What the API server answers with 500 for what does not fit its schema, applied: kubernetes/kubernetes#122480.
+_MISFIT: Final = "failed to create typed patch object"
 _PLAIN: Final = {
     404: (Absent, "Look at its name and namespace."),
     409: (Conflict, "Look who else works on it, and do it again."),
@@ -50,7 +52,13 @@ class Answer:
     @property
     def is_busy(self) -> bool:
         """Whether the server asks to try again, or is not itself: overloaded, starting, or behind a broken proxy."""
-        return self.status == 429 or self.status >= 500  # noqa: PLR2004 - as HTTP has them
+        is_away = self.status >= 500 and not self.is_misfit  # noqa: PLR2004 - as HTTP has them
+        return self.status == 429 or is_away  # noqa: PLR2004
+
+    @property
+    def is_misfit(self) -> bool:
+        """Whether an object was refused for a field that the schema has not, or has another type for."""
+        return _MISFIT in self.said
 
     @property
     def is_denied(self) -> bool:
@@ -81,19 +89,20 @@ def refusal(answer: Answer, doing: str, where: str) -> DrtoolError:
             hint="A token has expired or was revoked: log in again, or see the service account of the pod.",
         )
     if answer.status == 403:  # noqa: PLR2004
-        return Forbidden(f"not allowed to {doing}: {answer.said}", hint=_why_forbidden(answer.said))
+        return Forbidden(f"not allowed to {doing}: {answer.said}", hint=why_forbidden(answer.said))
     if answer.status == 410:  # noqa: PLR2004
         return ListingExpired(f"the listing ran out: {answer.said}", hint="Begin it anew.")
     if answer.status in _PLAIN:
         kind, hint = _PLAIN[answer.status]
         return kind(f"cannot {doing}: {answer.said}", hint=hint)
+    misfit = "This version of the server has not the field that is named, or another type for it: change the object."
     return SourceUnavailable(
         f"the API server {where} refuses to {doing}: {answer.said}",
-        hint="Look at the object and at the API server's log.",
+        hint=misfit if answer.is_misfit else "Look at the object and at the API server's log.",
     )
 
 
-def _why_forbidden(said: str) -> str:
+def why_forbidden(said: str) -> str:
     """Return what to do: rights are one reason of several to say no to what was asked."""
     if "exceeded quota" in said:
         return "Raise the quota that is named, or delete what fills it."

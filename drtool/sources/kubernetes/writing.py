@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from drtool.errors import TemporaryFailure
 from drtool.sources.base import Json
 from drtool.sources.kubernetes.client import Cluster
+from drtool.sources.kubernetes.faults import Answer
 from drtool.sources.kubernetes.resource import Resource
 
 Propagation = Literal["Foreground", "Background", "Orphan"]
@@ -15,30 +16,25 @@ Propagation = Literal["Foreground", "Background", "Orphan"]
 _PAUSE_S: Final = 0.5
 
 
-def apply(
-    cluster: Cluster,
-    resource: Resource,
-    body: Json,
-    manager: str,
-    *,
-    force: bool = False,
-    dry_run: bool = False,
-) -> Json:
+def apply(cluster: Cluster, resource: Resource, body: Json, manager: str, *, force: bool = False) -> Json:
     """Make an object what body says, field by field, as manager, and return it as it is stored.
 
     Raises Conflict where another manager owns a field, unless force takes it over.
     """
+    return cluster.ask("PATCH", *_applying(resource, body, manager, force=str(force).lower()), body)
+
+
+def try_apply(cluster: Cluster, resource: Resource, body: Json, manager: str) -> Answer:
+    """Return what the server says to body, applied with force as `apply` does it, and not stored."""
+    return cluster.tried("PATCH", *_applying(resource, body, manager, force="true", dryRun="All"), body)
+
+
+def _applying(resource: Resource, body: Json, manager: str, **how: str) -> tuple[str, str]:
+    """Return where an object is applied, and what that does."""
     metadata = body["metadata"]
-    query = {"fieldManager": manager, "fieldValidation": "Strict", "force": str(force).lower()}
-    if dry_run:
-        query["dryRun"] = "All"
+    query = urlencode({"fieldManager": manager, "fieldValidation": "Strict", **how})
     target = resource.path(metadata.get("namespace"), metadata["name"])
-    return cluster.ask(
-        "PATCH",
-        f"{target}?{urlencode(query)}",
-        f"apply {resource.name} {metadata['name']}",
-        body,
-    )
+    return f"{target}?{query}", f"apply {resource.name} {metadata['name']}"
 
 
 def patch(cluster: Cluster, resource: Resource, namespace: str | None, name: str, change: Json) -> Json:

@@ -56,6 +56,8 @@ class Api:
         self.asked: list[str] = []
         self.tokens: list[str] = []
         self.created: list[Json] = []
+        self.tried: list[Json] = []
+        self.tries: Callable[[Json], tuple[int, str] | None] = lambda _item: None  # how a dry run is refused
         self.page = 2
         self.expire_tokens = 0  # how many continue tokens are to be refused as expired
         self.forbidden: set[str] = set()  # paths
@@ -108,14 +110,26 @@ class Api:
         if self._told:
             return self._told.popleft()
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
-        refused = self._refused(method, path)
-        if refused is not None:
-            return refused
+        answer = self._refused(method, path) or (
+            self._dry(path, json.loads(body)) if "dryRun" in query else None
+        )
+        if answer is not None:
+            return answer
         if method == "POST":
             self.created.append(json.loads(body))
-            answer = self.answers.get(path, {})
-            return 201, {}, {**self.created[-1], **(answer(self.created[-1]) if callable(answer) else answer)}
+            more = self.answers.get(path, {})
+            return 201, {}, {**self.created[-1], **(more(self.created[-1]) if callable(more) else more)}
         return self._listed(path, query) if path in self.collections else self._found(path)
+
+    def _dry(self, path: str, sent: Json) -> tuple[int, Mapping[str, str], Json]:
+        """Say to a dry run what the write would be told; nothing is kept."""
+        self.tried.append(sent)
+        within = path.partition("/namespaces/")[2].split("/")
+        there = {each["metadata"]["name"] for each in self.collections.get("/api/v1/namespaces", [])}
+        refused = self.tries(sent)
+        if refused is None and len(within) > 1 and within[0] not in {*there, "default"}:
+            refused = 404, f'namespaces "{within[0]}" not found'
+        return (refused[0], {}, status(*refused)) if refused else (200, {}, sent)
 
     def _ready(self) -> tuple[int, Mapping[str, str], Json]:
         if self.starting:
@@ -135,7 +149,7 @@ class Api:
 
     def _refused(self, method: str, path: str) -> tuple[int, Mapping[str, str], Json] | None:
         if path in self.forbidden:
-            return 403, {}, status(403, f'User "me" may not {method} {path}')
+            return 403, {}, status(403, f'User "me" cannot {method} {path}')
         if path in self.away:
             message = "the server is currently unable to handle the request"
             return 503, {"Retry-After": str(self.patience)}, status(503, message)

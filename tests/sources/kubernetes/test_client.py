@@ -14,6 +14,7 @@ from drtool.errors import SourceUnavailable, TemporaryFailure, UsageError
 from drtool.sources.kubernetes.client import READY_S, Cluster, Resource
 from drtool.sources.kubernetes.faults import Absent, Forbidden, TooLarge, Unauthorized
 from drtool.sources.kubernetes.transport import LONGEST
+from drtool.sources.kubernetes.writing import apply, try_apply
 from tests.sources.kubernetes.api import Api, config_map, write_kubeconfig
 from tests.sources.kubernetes.conftest import OpenCluster
 from tests.sources.kubernetes.tls import certificate
@@ -224,6 +225,39 @@ def test_what_is_refused_for_good_is_not_tried_again(api: Api, cluster: Cluster)
     with pytest.raises(SourceUnavailable, match="refuses to create configmaps: name is too long"):
         cluster.create(CONFIG_MAPS, "shop", config_map("new"))
     assert len(api.asked) == 1
+
+
+def test_what_does_not_fit_the_schema_is_refused_at_once_though_the_server_calls_it_its_own_failure(
+    api: Api, cluster: Cluster
+) -> None:
+    misfit = "failed to create typed patch object (shop/new; /v1, Kind=ConfigMap): .odd: field not declared in schema"
+    api.tell(500, message=misfit)
+
+    with pytest.raises(
+        SourceUnavailable, match=r"refuses to apply configmaps new: .*\.odd: field not declared"
+    ):
+        apply(cluster, CONFIG_MAPS, config_map("new"), "drtool")
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize("code", [200, 403, 404, 409, 422])
+def test_what_is_only_tried_is_told_as_the_server_says_it(api: Api, cluster: Cluster, code: int) -> None:
+    for _ in range(2):  # who is forbidden asks once more
+        api.tell(code, message="so it is")
+
+    answer = try_apply(cluster, CONFIG_MAPS, config_map("new"), "drtool")
+
+    assert (answer.status, answer.said) == (code, "so it is")
+    query = "fieldManager=drtool&fieldValidation=Strict&force=true&dryRun=All"
+    assert api.asked[0] == f"PATCH {PATH}/new?{query}"
+
+
+def test_who_is_not_known_cannot_try_anything(api: Api, cluster: Cluster) -> None:
+    for _ in range(2):
+        api.tell(401)
+
+    with pytest.raises(Unauthorized):
+        try_apply(cluster, CONFIG_MAPS, config_map("new"), "drtool")
 
 
 def test_what_may_be_done_is_asked_of_the_server(api: Api, cluster: Cluster) -> None:
