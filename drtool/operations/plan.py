@@ -106,10 +106,7 @@ def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
 def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -> Made:
     """Return what run_plan does, with what executing the plan takes besides."""
     world, now = session.world, session.repository.store.now()
-    if wishes.at is not None and wishes.aligned:
-        raise UsageError(
-            "--at is one moment for all volumes already", hint="Leave out one of --at and --aligned."
-        )
+    _refuse_two_moments(wishes)
     world.progress.phase("choosing the points")
     policy = policy_as_of(session, now, wishes.as_of)
     choice, captured, inventories = _from_store(session, policy, wishes, now)
@@ -148,6 +145,13 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     )
     replaced = replaced_of(captured, wishes, namespace, look)
     return Made(result, policy, objects, replaced, captured.rendered, tried.notes)
+
+
+def _refuse_two_moments(wishes: Wishes) -> None:
+    if wishes.at is not None and wishes.aligned:
+        raise UsageError(
+            "--at is one moment for all volumes already", hint="Leave out one of --at and --aligned."
+        )
 
 
 def _result(
