@@ -31,7 +31,8 @@ _SHOWN = 3  # objects of a step that its line names
 def command(invocation: Invocation, *, context: str, **given: Any) -> int:
     """Say how everything would come back into a cluster, and what speaks against it.
 
-    Reads the points and the captured objects with the recovery key, and looks at the cluster; nothing is written.
+    Reads the points and the captured objects with the recovery key, looks at the cluster, and has it try each object
+    without storing it; nothing is written.
     Shows for each volume its point and what would be lost, the steps in their order, and what would change in the
     cluster, with no value of a Secret. Ends with 5 and all the reasons at once where it cannot be.
     `drtool restore --to-cluster` makes the same plan, and executes it.

@@ -21,6 +21,7 @@ from drtool.operations.plan_objects import (
 )
 from drtool.operations.plan_store import doubts, unread
 from drtool.operations.plan_target import TargetLook
+from drtool.operations.plan_tried import try_objects
 from drtool.operations.points import Inventory, points_of, take_inventory
 from drtool.operations.restore import eligible
 from drtool.operations.restore_postgres import refuse_wal_after_head
@@ -78,7 +79,8 @@ class PlanResult:
 class Made:
     """A plan, or why there is none, with what executing it takes besides: objects by the names that steps have.
 
-    rendered are those of the team's own deployment, where that is asked for; captured those that it replaces.
+    rendered are those of the team's own deployment, where that is asked for; captured those that it replaces. untried
+    are notes on what the target could not be asked before it is applied.
     """
 
     result: PlanResult
@@ -86,6 +88,7 @@ class Made:
     objects: Mapping[str, Prepared] = field(repr=False)
     captured: Mapping[str, Prepared] = field(default_factory=dict, repr=False)
     rendered: Sequence[Json] | None = field(default=None, repr=False)
+    untried: tuple[str, ...] = ()
 
 
 def run_plan(session: Session, context: str, wishes: Wishes) -> PlanResult:
@@ -130,7 +133,8 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     }
     facts = look.facts(preparation.objects, claims)
     changes = tuple(compare(each, facts.live.get(each.ref), wishes.if_exists) for each in preparation.objects)
-    against = (*choice.refusals, *alone.refusals, *_unplaced(policy, choice, preparation))
+    tried = try_objects(world, look, namespace, preparation.objects, changes, facts)
+    against = (*choice.refusals, *alone.refusals, *_unplaced(policy, choice, preparation), *tried.refusals)
     choice = replace(choice, refusals=against)
     made = with_alone(make_plan(policy, request, choice, preparation, changes, facts), alone, facts)
     result = _result(policy, facts.cluster, request, choice, made)
@@ -139,10 +143,10 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         result,
         changes=tuple(_told(change) for change in changes),
         left_out=preparation.left_out,
-        notes=(*captured.notes, *told),
+        notes=(*captured.notes, *told, *tried.notes),
     )
     replaced = replaced_of(captured, wishes, namespace, look)
-    return Made(result, policy, objects, replaced, captured.rendered)
+    return Made(result, policy, objects, replaced, captured.rendered, tried.notes)
 
 
 def _result(

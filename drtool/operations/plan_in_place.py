@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from drtool.deploy.names import cron_job, follower
 from drtool.operations.plan_target import TargetLook
+from drtool.operations.plan_tried import try_objects
 from drtool.operations.points import Inventory
 from drtool.operations.session import Session
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import PostgresVolume
+from drtool.recovery.compare import Change
 from drtool.recovery.in_place import Switch, beside_claims, in_place_of
 from drtool.recovery.keepers import KINDS, Kept, kept
 from drtool.recovery.manifests.hold import unhold
@@ -43,13 +45,15 @@ def plan_in_place(
     told = told_of(session, inventories, choice)
     found = in_place_of(policy, choice.volumes, objects, told, request.wishes, request.now)
     kept = kept_by(look, policy, objects, map(label, found.stopped), found.switches)
-    notes, against = (*found.notes, *kept.notes), (*found.refusals, *kept.refusals)
-    found = replace(found, notes=notes, refusals=against)
     claims = [as_prepared(each) for each in beside_claims(found.switches)]
     changed = [as_prepared(each) for each in objects if kind_of(each) in _CHANGED]
     facts = look.facts([*claims, *changed], ())
-    made = make_plan_in_place(policy, request, choice, found, facts)
-    return made, working(objects, made) if isinstance(made, Plan) else {}, facts.cluster
+    made = [Change(each.ref, "new", "create") for each in claims]
+    tried = try_objects(session.world, look, request.namespace[1], claims, made, facts)
+    notes = (*found.notes, *kept.notes, *tried.notes)
+    found = replace(found, notes=notes, refusals=(*found.refusals, *kept.refusals, *tried.refusals))
+    plan = make_plan_in_place(policy, request, choice, found, facts)
+    return plan, working(objects, plan) if isinstance(plan, Plan) else {}, facts.cluster
 
 
 def kept_by(

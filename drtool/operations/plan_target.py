@@ -6,15 +6,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from drtool.recovery.manifests.objects import Json, Ref, part, spec_of
+from drtool.recovery.manifests.objects import Json, Ref, kind_of, part, spec_of
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.preflight import certificates
 from drtool.recovery.target import TargetCluster, TargetFacts
 from drtool.recovery.webhooks import fatal_hooks
 from drtool.sources.kubernetes.checkup import kubectl
 from drtool.sources.kubernetes.client import Cluster, Resource
-from drtool.sources.kubernetes.faults import Forbidden
+from drtool.sources.kubernetes.faults import Answer, Forbidden
 from drtool.sources.kubernetes.known import SECRETS
+from drtool.sources.kubernetes.writing import try_apply
 
 _STORAGE: Final = "storage.k8s.io"
 _DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
@@ -89,6 +90,11 @@ class TargetLook:
     def kubectl(self, namespace: str) -> str:
         """Return how a statement begins that a person gives to the same cluster."""
         return kubectl(self._context, namespace)
+
+    def tries(self, item: Json, manager: str) -> Answer | None:
+        """Return what the server says to item, applied and not stored; None where its kind is not served yet."""
+        resource = self._resource(*kind_of(item), item["apiVersion"].rpartition("/")[2])
+        return try_apply(self._cluster, resource, item, manager) if resource else None
 
     def taken_ports(self, mine: Iterable[str]) -> dict[int, str]:
         """Return the node ports of all Services, but of those of the namespace that are called as in mine."""

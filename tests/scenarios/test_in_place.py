@@ -1,5 +1,6 @@
 """One volume of a shop that runs is to go back: planned from the command line, against an API server of the tests."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,20 @@ def test_with_it_nothing_but_the_volume_is_planned(shop: tuple[Commands, str]) -
     ]
     assert [each["claim"] for each in found["plan"]["in_place"]] == ["media"]
     assert plan(shop, "media", "--in-place").out.count("Deployment web: it is stopped for the switch") == 1
+
+
+def test_a_claim_that_the_target_does_not_let_in_is_refused(shop: tuple[Commands, str], target: Api) -> None:
+    target.collections["/api/v1/namespaces"].append({"metadata": {"name": "shop"}})
+    target.tries = lambda sent: (
+        (403, "exceeded quota: small") if sent["kind"] == "PersistentVolumeClaim" else None
+    )
+
+    said = plan(shop, "media", "--in-place", code=5).out
+
+    assert re.search(
+        r"error: PersistentVolumeClaim shop/\S+ is refused by the target: exceeded quota: small", said
+    )
+    assert "hint: Raise the quota that is named" in said
 
 
 def test_what_flux_keeps_is_refused_until_it_is_paused(shop: tuple[Commands, str], target: Api) -> None:

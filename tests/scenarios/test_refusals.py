@@ -1,5 +1,6 @@
 """What a restore into a cluster refuses, by the command itself: how it ends, what it says, and nothing written."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from drtool.repository.runs import put_run
 from drtool.repository.trial import Trial, try_point
 from tests.faults.stores import flipped
 from tests.scenarios.commands import Commands, Said
-from tests.scenarios.shop_kept import shop_kept
+from tests.scenarios.shop_kept import SECRET, shop_kept
 from tests.scenarios.shop_lost import UID, Way
 from tests.scenarios.targets import CLASSES, empty, put, serve, storage_class
 from tests.sources.files.trees import clock
@@ -202,6 +203,36 @@ def going(stage: Stage) -> None:
     put(stage.target, "/api/v1/namespaces", namespace)
 
 
+def misfit(stage: Stage) -> None:
+    """Have a server whose Ingress lacks a field: it answers 500 to that, and in whichever namespace it is asked."""
+
+    def refuses(sent: Json) -> tuple[int, str] | None:
+        metadata = sent["metadata"]
+        where = f"({metadata.get('namespace')}/{metadata['name']}; networking.k8s.io/v1, Kind=Ingress)"
+        said = f"failed to create typed patch object {where}: .spec.odd: field not declared in schema"
+        return (500, said) if sent["kind"] == "Ingress" else None
+
+    refuses_all(stage, refuses)
+
+
+def unwelcome(stage: Stage) -> None:
+    """Have a namespace whose policy lets in no Deployment, and whose webhook takes no ConfigMap."""
+    found = {"name": "shop", "uid": "x", "resourceVersion": "1", "generation": 1}
+    there = {"metadata": found, "status": {"phase": "Active"}}
+    put(stage.target, "/api/v1/namespaces", there)
+    said = {
+        "Deployment": (422, "ValidatingAdmissionPolicy 'calm' with binding 'calm' denied request: too many"),
+        "ConfigMap": (403, 'admission webhook "no.example" denied the request: no'),
+    }
+    refuses_all(stage, lambda sent: said.get(sent["kind"]))
+
+
+def refuses_all(stage: Stage, refuses: Callable[[Json], tuple[int, str] | None]) -> None:
+    """Have what is applied refused, be it tried or written."""
+    stage.target.tries = refuses
+    stage.target.refuses = lambda method, sent: refuses(sent) if method == "PATCH" else None
+
+
 REFUSALS: dict[str, Refusal] = {
     "a context that nobody configured": Refusal(
         lambda _stage: ["--to-cluster", "elsewhere"], "no cluster is configured", "name a context", code=2
@@ -253,6 +284,24 @@ REFUSALS: dict[str, Refusal] = {
     "a Kubernetes that is too old": Refusal(older_kubernetes, "is Kubernetes v1.28.9", "Upgrade it"),
     "a claim that somebody uses": Refusal(in_use, "claim media is in use by web-1", "Stop what uses it"),
     "an object that is there": Refusal(there_already, "ConfigMap settings is there already", "--if-exists"),
+    "an object that does not fit the schema": Refusal(
+        misfit,
+        "Ingress shop/web is refused by the target: failed to create typed patch object (shop/web;",
+        "--if-exists keep",
+        volumes=["objects"],
+    ),
+    "an object that a policy does not let in": Refusal(
+        unwelcome,
+        "Deployment shop/web is refused by the target: ValidatingAdmissionPolicy 'calm'",
+        "--if-exists keep",
+        volumes=["objects"],
+    ),
+    "another object that a webhook does not let in": Refusal(
+        unwelcome,
+        "ConfigMap shop/settings is refused by the target: admission webhook",
+        "change the rule, or the object",
+        volumes=["objects"],
+    ),
     "a namespace that is being deleted": Refusal(going, "namespace shop is being deleted", "finalizers"),
     "a store without the repository": Refusal(
         lambda stage: stage.lose("config"), "there is no repository in the store", "Look at the URL", code=7
@@ -344,6 +393,38 @@ def test_what_cannot_be_is_refused_by_name_and_the_cluster_is_as_it_was(stage: S
 
 def is_look(request: str) -> bool:
     return request == "POST /api/v1/namespaces" or IMAGES in request
+
+
+def test_what_the_target_does_not_let_in_is_said_at_once_with_all_else(stage: Stage) -> None:
+    unwelcome(stage)
+    no_class(stage)
+
+    reasons = stage.reasons()
+
+    assert [each.partition(":")[0] for each in reasons] == [
+        "is refused by the target",
+        "is refused by the target",
+        "is not there, which media asks for",
+    ]
+
+
+def test_no_byte_of_a_secret_is_sent_before_the_target_is_confirmed(stage: Stage) -> None:
+    stage.way("objects", "--dry-run")
+
+    assert {each["kind"] for each in stage.target.tried} >= {"Secret", "ConfigMap", "Ingress"}
+    assert SECRET not in json.dumps(stage.target.tried)
+
+
+def test_what_could_not_be_tried_is_told_by_a_plan_and_by_a_restore(stage: Stage) -> None:
+    said = 'admission webhook "no.example" does not support dry run'
+    stage.target.tries = lambda sent: (400, said) if sent["kind"] == "ConfigMap" else None
+    note = "webhook no.example takes no dry run: whether the target lets in ConfigMap settings is known only when"
+
+    assert [
+        each for each in stage.way("objects", "--dry-run").value["plan"]["notes"] if each.startswith(note)
+    ]
+    asked = ("objects", "--image", "drtool:1", "--confirm-target", "another")
+    assert note in " ".join(stage.way(*asked, code=5).err.split())
 
 
 def test_what_is_refused_is_refused_for_what_is_wrong_alone(stage: Stage) -> None:

@@ -107,8 +107,9 @@ def run_cluster_restore(
                 return made.result
             if request.enrolment is not None:
                 refuse_unready(session, made.result.plan, made.policy, request.enrolment)
-            for each in unended_runs(session, session.repository.store.now() - TOLD_FOR):
-                session.world.progress.note(str(each))
+            unended = unended_runs(session, session.repository.store.now() - TOLD_FOR)
+            for note in (*made.untried, *map(str, unended)):
+                world.progress.note(note)
             tell_left(session, cluster, request.context, made.result.plan.namespace[1])
             confirm(_challenge(made.result.plan))
             replay = _begin(session, cluster, made, request)
