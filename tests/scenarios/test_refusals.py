@@ -217,7 +217,8 @@ def misfit(stage: Stage) -> None:
 
 def unwelcome(stage: Stage) -> None:
     """Have a namespace whose policy lets in no Deployment, and whose webhook takes no ConfigMap."""
-    there = {"metadata": {"name": "shop", "uid": "x"}, "status": {"phase": "Active"}}
+    found = {"name": "shop", "uid": "x", "resourceVersion": "1", "generation": 1}
+    there = {"metadata": found, "status": {"phase": "Active"}}
     put(stage.target, "/api/v1/namespaces", there)
     said = {
         "Deployment": (422, "ValidatingAdmissionPolicy 'calm' with binding 'calm' denied request: too many"),
