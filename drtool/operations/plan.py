@@ -134,12 +134,11 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
     choice = replace(choice, refusals=against)
     made = with_alone(make_plan(policy, request, choice, preparation, changes, facts), alone, facts)
     result = _result(policy, facts.cluster, request, choice, made)
-    told = result.notes if isinstance(made, Plan) else preparation.notes
     result = replace(
         result,
         changes=tuple(_told(change) for change in changes),
         left_out=preparation.left_out,
-        notes=(*captured.notes, *told),
+        notes=result.notes if isinstance(made, Plan) else preparation.notes,
     )
     replaced = replaced_of(captured, wishes, namespace, look)
     return Made(result, policy, objects, replaced, captured.rendered)

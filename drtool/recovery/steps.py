@@ -11,7 +11,7 @@ from drtool.policy.kinds import CORE
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
 from drtool.recovery.manifests.objects import Ref, spec_of
-from drtool.recovery.manifests.order import PHASES, PhaseName
+from drtool.recovery.manifests.order import PHASES, PhaseName, is_last
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.points import VolumePoint
 from drtool.recovery.starting import Tier, tiers_of
@@ -91,8 +91,10 @@ def phases_of(
     """
     applied = applied_of(objects, changes)
     replaced = {change.ref for change in changes if change.action == "replace"}
+    early = [each for each in applied if not is_last(each.place)]
+    last = [each for each in applied if is_last(each.place)]
     steps: dict[PhaseName, list[Step]] = {
-        phase: list(_applies([each for each in applied if each.place.phase == phase], replaced))
+        phase: list(_applies([each for each in early if each.place.phase == phase], replaced))
         for phase in PHASES
     }
     hooks = {phase: _phase_hooks(policy, at) if objects else [] for at, phase in enumerate((*PHASES, "end"))}
@@ -108,8 +110,7 @@ def phases_of(
         steps["testing"].append(
             Step("compare deployment", "compare", "the deployment with what was captured")
         )
-    if enrol:
-        steps["testing"] += protects()
+    steps["testing"] += [*(protects() if enrol else ()), *_applies(last, replaced)]
     return tuple(chained(steps))
 
 

@@ -21,12 +21,13 @@ from drtool.operations.session import KeyFiles, Progress, Silent, World, open_se
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from tests.scenarios.shop_lost import UID, Way, shop_lost
-from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.api import Api, Json
 from tests.sources.kubernetes.living import well
-from tests.sources.kubernetes.shop import at, item
+from tests.sources.kubernetes.shop import HOOKS, at, hooks, item
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 DEPLOYMENTS = at("deployments", "apps")
+REFUSING = at("validatingwebhookconfigurations", HOOKS, namespaced=False)
 
 
 @pytest.fixture
@@ -102,6 +103,41 @@ def test_a_workload_waits_until_all_objects_are_there(way: Way) -> None:
     way.restore()
 
     assert seen == [("web", 0), ("web", 2)]
+
+
+def test_a_webhook_of_the_application_that_nobody_answers_comes_back_and_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    rules = [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]
+
+    def plant(api: Api) -> None:
+        api.collections[REFUSING] = [
+            hooks("gate", "shop", rules=rules),
+            hooks("theirs", "other", rules=rules),
+        ]
+
+    with shop_lost(tmp_path, plant) as way:
+        way.target.refuses = lambda _method, sent: (
+            (500, 'Internal error occurred: failed calling webhook "shop.gate": no endpoints')
+            if way.target.collections[REFUSING] and "WebhookConfiguration" not in sent.get("kind", "")
+            else None
+        )
+        found = way.restore()["restore"]
+
+        assert found["outcome"] == "restored"
+        [gate] = way.target.collections[REFUSING]
+        assert (gate["webhooks"][0]["rules"], gate["webhooks"][0]["sideEffects"]) == (rules, "None")
+        assert way.target.written[-1] == f"{REFUSING}/gate"
+        told = "webhooks of others in the captured cluster do not come back: ValidatingWebhookConfiguration theirs"
+        assert told in found["notes"]
+
+
+def test_webhooks_that_may_not_be_captured_are_named_by_who_restores(tmp_path: Path) -> None:
+    with shop_lost(tmp_path, lambda api: api.forbidden.add(REFUSING)) as way:
+        notes = way.restore()["restore"]["notes"]
+
+    kind = f"{HOOKS}/ValidatingWebhookConfiguration"
+    assert f"not captured, for it may not be read: {kind}" in notes
 
 
 def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
