@@ -12,6 +12,7 @@ from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
 from drtool.recovery.manifests.objects import Ref, spec_of
 from drtool.recovery.manifests.order import PHASES, PhaseName, is_last
+from drtool.recovery.manifests.outward import leads_in
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.points import VolumePoint
 from drtool.recovery.starting import Tier, tiers_of
@@ -29,6 +30,7 @@ StepKind = Literal[
     "hook",
     "probe",
     "references",
+    "open",
     "resume",
     "compare",
     "enrol",
@@ -105,7 +107,7 @@ def phases_of(
     seeded = {name for tier in tiers for name in tier.seeds}
     steps["data"] = [*before, *_data(policy, [each for each in volumes if each.volume not in seeded], before)]
     started = [*hooks["testing"], *_start(policy, tiers, points)]
-    steps["testing"] = [*started, *steps["testing"], *_resume(applied), *hooks["end"]]
+    steps["testing"] = [*started, *steps["testing"], *_open(applied), *_resume(applied), *hooks["end"]]
     if compares and objects:
         steps["testing"].append(
             Step("compare deployment", "compare", "the deployment with what was captured")
@@ -211,6 +213,13 @@ def _phase_hooks(policy: Policy, at: int) -> list[Step]:
     return found
 
 
+def _open(applied: Iterable[Prepared]) -> Iterator[Step]:
+    """Yield what lets outsiders in: with the Ingresses, once all has started and was probed."""
+    services = tuple(label(each.ref) for each in applied if leads_in(each.item))
+    if services:
+        yield Step("open Services", "open", "Services to the outside", objects=services)
+
+
 def _resume(applied: Iterable[Prepared]) -> Iterator[Step]:
     jobs = tuple(
         label(each.ref)
@@ -219,6 +228,12 @@ def _resume(applied: Iterable[Prepared]) -> Iterator[Step]:
     )
     if jobs:
         yield Step("resume CronJobs", "resume", "CronJobs", objects=jobs)
+
+
+def started_by(steps: Iterable[Step], done: Collection[str]) -> list[str]:
+    """Return the workloads that steps have started, as a person names them: Deployment web."""
+    names = [name for step in steps if step.kind == "start" and step.id in done for name in step.objects]
+    return [" ".join(name.split("/")[1:]) for name in names]
 
 
 def protects() -> Iterator[Step]:

@@ -21,6 +21,7 @@ from drtool.operations.session import KeyFiles, Progress, Silent, World, open_se
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from tests.scenarios.shop_lost import UID, Way, shop_lost
+from tests.scenarios.targets import put
 from tests.sources.kubernetes.api import Api, Json
 from tests.sources.kubernetes.living import well
 from tests.sources.kubernetes.shop import HOOKS, at, hooks, item
@@ -181,6 +182,61 @@ def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
     assert way("--resume", run, "--confirm-target", UID).value["restore"]["outcome"] == "restored"
     assert not [path for path in way.target.written[before:] if "secrets" in path]
     assert "has ended" in way("--resume", run, "--confirm-target", UID, code=5).value["error"]["message"]
+
+
+def plant_tiers(api: Api) -> None:
+    """Have a database behind the web in the captured cluster, and outsiders come to both."""
+    pod = {"containers": [{"name": "db", "image": "db:1"}]}
+    put(api, DEPLOYMENTS, item("db", spec={"replicas": 1, "template": {"spec": pod}}))
+    fields: Json = {"f:spec": {"f:ports": {'k:{"port":80}': {"f:nodePort": {}}}}}
+    ports = [{"port": 80, "nodePort": 30081}]
+    outer = item("outer", spec={"type": "NodePort", "selector": {"app": "web"}, "ports": ports})
+    outer["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": fields}]
+    put(api, at("services"), outer, item("db", spec={"type": "LoadBalancer", "selector": {"app": "db"}}))
+
+
+def types_of_services(way: Way) -> dict[str, str]:
+    """Return by name how each Service of the target lets in."""
+    found = way.target.collections[at("services")]
+    return {each["metadata"]["name"]: each["spec"].get("type", "ClusterIP") for each in found}
+
+
+def test_outsiders_reach_nothing_of_an_application_that_has_not_started_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drtool.operations.cluster_restore.start.start_tier.__kwdefaults__", {"limit_s": 0.2})
+
+    def becomes(item: Json) -> Json:
+        seen.append(types_of_services(way))
+        return {} if item["metadata"]["name"] == "web" and item["kind"] == "Deployment" else well(item)
+
+    seen: list[dict[str, str]] = []
+    with shop_lost(tmp_path, plant_tiers, recovery={"tiers": [["db"], ["web"]]}) as way:
+        way.target.becomes = becomes
+        said = way.restore(code=75)
+        failure, waiting = said["restore"]["failure"], way.target.find(at("services"), "outer")
+
+        assert waiting is not None
+        assert waiting["spec"]["selector"] == {"app": "web"}  # those inside go by it, probes too
+        assert {kind for each in (*seen, types_of_services(way)) for kind in each.values()} == {"ClusterIP"}
+        assert "Deployment web is not ready" in said["error"]["message"]
+        assert "what started before it runs on: Deployment db" in said["error"]["message"]
+        assert "Deployment db was started, so it cannot be undone" in failure["way_on"]
+        assert way.target.collections[at("ingresses", "networking.k8s.io")] == []
+
+        way.target.becomes = well
+        way("--resume", said["restore"]["run"], "--confirm-target", UID)
+        opened = way.target.find(at("services"), "outer")
+
+        assert opened is not None
+        assert opened["metadata"]["uid"] == waiting["metadata"]["uid"]
+        assert opened["spec"]["ports"] == [{"port": 80, "nodePort": 30081}]
+        assert types_of_services(way) == {
+            "outer": "NodePort",
+            "db": "LoadBalancer",
+            "web": "ClusterIP",
+            "by-hand": "ClusterIP",
+        }
 
 
 def test_a_run_that_failed_before_anything_started_is_undone(way: Way) -> None:
