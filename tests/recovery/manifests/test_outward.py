@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from drtool.recovery.manifests.mappings import Mappings
 from drtool.recovery.manifests.outward import OUTWARD, hold_inside, leads_in, let_in
-from tests.recovery.captured import Json, captured, workload
+from drtool.recovery.manifests.prepare import prepare
+from tests.recovery.captured import SERVED, Json, captured, workload
 
 PORT = {"port": 80, "protocol": "TCP", "nodePort": 30080}
 BALANCED = {
@@ -61,3 +63,12 @@ def test_what_somebody_else_wrote_there_says_nothing(said: str) -> None:
     item["metadata"]["annotations"] = {OUTWARD: said}
     let_in(item)
     assert item["spec"] == service()["spec"]
+
+
+@pytest.mark.parametrize("outer", OUTER)
+def test_what_was_captured_while_it_waited_comes_back_as_what_it_was(outer: Json) -> None:
+    ready = [
+        prepare([each], Mappings(("shop", "shop")), SERVED).objects[0].item
+        for each in (outer, hold_inside(outer))
+    ]
+    assert ready[0] == ready[1]
