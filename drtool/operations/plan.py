@@ -141,7 +141,7 @@ def plan_for(session: Session, cluster: Cluster, context: str, wishes: Wishes) -
         result,
         changes=tuple(_told(change) for change in changes),
         left_out=preparation.left_out,
-        notes=(*captured.notes, *told, *tried.notes),
+        notes=(*told, *tried.notes),
     )
     replaced = replaced_of(captured, wishes, namespace, look)
     return Made(result, policy, objects, replaced, captured.rendered, tried.notes)

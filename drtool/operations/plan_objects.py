@@ -21,7 +21,7 @@ from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Entry, Json
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.manifests import manifests_notes
+from drtool.sources.kubernetes.manifests import manifests_notes, webhook_notes
 from drtool.sources.kubernetes.objects import content_of
 from drtool.sources.kubernetes.restore import check_entries
 
@@ -60,7 +60,7 @@ def captured_of(
         namespace=str(facts["namespace"]),
         version=str(facts["server_version"]),
         objects=[item for _, objects in loaded for item in objects],
-        notes=tuple(note for each, _ in loaded for note in manifests_notes(each)),
+        notes=tuple(note for each, _ in loaded for note in (*manifests_notes(each), *webhook_notes(each))),
     )
 
 
@@ -74,19 +74,20 @@ def with_deployment(captured: Captured, folder: str | None, cluster: Cluster, wo
 
 
 def prepared_of(captured: Captured, wishes: Wishes, namespace: str, look: TargetLook) -> Preparation:
-    """Return the objects as they come back into namespace."""
+    """Return the objects as they come back into namespace; its notes begin with those of the capture."""
     if not captured.objects:
-        return Preparation()
+        return Preparation(notes=captured.notes)
     objects = captured.objects if captured.rendered is None else deployed(captured.objects, captured.rendered)
     mappings = Mappings((captured.namespace, namespace), wishes.classes, wishes.registries, wishes.hosts)
     services = [each["metadata"]["name"] for each in objects if each["kind"] == "Service"]
-    return prepare(
+    found = prepare(
         with_namespace(objects, captured.namespace),
         mappings,
         look.served,
         with_jobs=wishes.with_jobs,
         taken_ports=look.taken_ports(services),
     )
+    return replace(found, notes=(*captured.notes, *found.notes))
 
 
 def replaced_of(

@@ -49,6 +49,10 @@ OPTIONAL: Final = frozenset({"resource.k8s.io"})
 # What those may need beside them: read where a ClusterRole allows it, noted as not captured where none does.
 CLUSTER: Final = {
     "": {"Namespace": "namespaces", "PersistentVolume": "persistentvolumes"},
+    "admissionregistration.k8s.io": {
+        "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
+    },
     "apiextensions.k8s.io": {"CustomResourceDefinition": "customresourcedefinitions"},
     "networking.k8s.io": {"IngressClass": "ingressclasses"},
     "rbac.authorization.k8s.io": {

@@ -15,7 +15,7 @@ State = Literal["begun", "noted", "done", "failed"]
 PLAN: Final = "plan"  # noted, the first entry: the plan itself
 END: Final = "end"  # done: the plan was executed to its end
 ABORT: Final = "abort"  # begun, and done once all that the run did is undone
-_SWITCHING: Final = frozenset({"start", "switch", "restart", "resume", "enrol"})
+_SWITCHING: Final = frozenset({"start", "switch", "restart", "open", "resume", "enrol"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Known:
         return tuple(entry.detail for entry in self.notes if entry.step == step)
 
     def is_past_switch(self, steps: Sequence[Step]) -> bool:
-        """Return whether something may have happened that cannot be undone: a workload, a CronJob, a new writer.
+        """Return whether something may have happened that cannot be undone.
 
-        A switch of volumes can be until it has noted which: what it stopped before is only to be started again. Where
-        it has noted none since, that was done.
+        That is what ran, who was let in from outside, and a new writer. A switch of volumes can be until it has noted
+        which: what it stopped before is only to be started again. Where it has noted none since, that was done.
         """
         return any(
             any(self.notes_of(step.id)[-1:]) if step.kind == "switch" else self.was_begun(step.id)

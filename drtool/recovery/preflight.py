@@ -11,6 +11,7 @@ from drtool.recovery.keepers import keeper_notes
 from drtool.recovery.manifests.hold import is_workload
 from drtool.recovery.manifests.objects import NETWORK, STORAGE, Json, part, pod_template_of, spec_of
 from drtool.recovery.manifests.prepare import Preparation, Prepared
+from drtool.recovery.outside import outside_notes
 from drtool.recovery.refusal import Refusal
 from drtool.recovery.target import TargetFacts
 from drtool.recovery.webhooks import refuse_webhooks
@@ -134,6 +135,7 @@ def notes(
             yield from _ingress(each, preparation, facts)
         if each.ref.kind == "StatefulSet":
             yield from _ordinals(each, preparation)
+    yield from outside_notes(preparation.objects, changes)
     yield from _custom(preparation)
     yield from keeper_notes(each.item for each in preparation.objects)
 

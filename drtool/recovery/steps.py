@@ -11,7 +11,8 @@ from drtool.policy.kinds import CORE
 from drtool.policy.schema import Policy
 from drtool.recovery.compare import Change
 from drtool.recovery.manifests.objects import Ref, spec_of
-from drtool.recovery.manifests.order import PHASES, PhaseName
+from drtool.recovery.manifests.order import PHASES, PhaseName, is_last
+from drtool.recovery.manifests.outward import leads_in
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.points import VolumePoint
 from drtool.recovery.starting import Tier, tiers_of
@@ -29,6 +30,7 @@ StepKind = Literal[
     "hook",
     "probe",
     "references",
+    "open",
     "resume",
     "compare",
     "enrol",
@@ -92,8 +94,10 @@ def phases_of(
     """
     applied = applied_of(objects, changes)
     replaced = {change.ref for change in changes if change.action == "replace"}
+    early = [each for each in applied if not is_last(each.place)]
+    last = [each for each in applied if is_last(each.place)]
     steps: dict[PhaseName, list[Step]] = {
-        phase: list(_applies([each for each in applied if each.place.phase == phase], replaced))
+        phase: list(_applies([each for each in early if each.place.phase == phase], replaced))
         for phase in PHASES
     }
     hooks = {phase: _phase_hooks(policy, at) if objects else [] for at, phase in enumerate((*PHASES, "end"))}
@@ -104,13 +108,12 @@ def phases_of(
     seeded = {name for tier in tiers for name in tier.seeds}
     steps["data"] = [*before, *_data(policy, [each for each in volumes if each.volume not in seeded], before)]
     started = [*hooks["testing"], *_start(policy, tiers, points)]
-    steps["testing"] = [*started, *steps["testing"], *_resume(applied), *hooks["end"]]
+    steps["testing"] = [*started, *steps["testing"], *_open(applied), *_resume(applied), *hooks["end"]]
     if compares and objects:
         steps["testing"].append(
             Step("compare deployment", "compare", "the deployment with what was captured")
         )
-    if enrol:
-        steps["testing"] += protects()
+    steps["testing"] += [*(protects() if enrol else ()), *_applies(last, replaced)]
     return tuple(chained(steps))
 
 
@@ -211,6 +214,13 @@ def _phase_hooks(policy: Policy, at: int) -> list[Step]:
     return found
 
 
+def _open(applied: Iterable[Prepared]) -> Iterator[Step]:
+    """Yield what lets outsiders in: with the Ingresses, once all has started and was probed."""
+    services = tuple(label(each.ref) for each in applied if leads_in(each.item))
+    if services:
+        yield Step("open Services", "open", "Services to the outside", objects=services)
+
+
 def _resume(applied: Iterable[Prepared]) -> Iterator[Step]:
     jobs = tuple(
         label(each.ref)
@@ -219,6 +229,12 @@ def _resume(applied: Iterable[Prepared]) -> Iterator[Step]:
     )
     if jobs:
         yield Step("resume CronJobs", "resume", "CronJobs", objects=jobs)
+
+
+def started_by(steps: Iterable[Step], done: Collection[str]) -> list[str]:
+    """Return the workloads that steps have started, as a person names them: Deployment web."""
+    names = [name for step in steps if step.kind == "start" and step.id in done for name in step.objects]
+    return [" ".join(name.split("/")[1:]) for name in names]
 
 
 def protects() -> Iterator[Step]:

@@ -38,6 +38,7 @@ SERVED = {
     ("storage.k8s.io", "StorageClass"): ("v1",),
     ("scheduling.k8s.io", "PriorityClass"): ("v1",),
     ("discovery.k8s.io", "EndpointSlice"): ("v1",),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("v1",),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): ("v1",),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): ("v1",),
     ("apiregistration.k8s.io", "APIService"): ("v1",),
@@ -45,6 +46,7 @@ SERVED = {
 CLUSTER = {
     *("Namespace", "PersistentVolume", "StorageClass", "PriorityClass", "ClusterRole", "ClusterRoleBinding"),
     *("CustomResourceDefinition", "ValidatingWebhookConfiguration", "APIService", "Node", "IngressClass"),
+    "MutatingWebhookConfiguration",
 }
 
 

@@ -70,6 +70,34 @@ def test_the_phases_bring_everything_back_in_order() -> None:
     assert found.size == 4000
 
 
+def test_services_that_lead_in_are_opened_with_what_else_takes_traffic() -> None:
+    outer = captured("v1", "Service", "outer", spec={"type": "NodePort", "ports": [{"port": 80}]})
+    found = made([outer, *OBJECTS], of=policy(MORE))
+
+    assert [step.id for step in found.steps][-5:] == [
+        *("probe front", "apply autoscaling/HorizontalPodAutoscaler", "apply networking.k8s.io/Ingress"),
+        *("open Services", "resume CronJobs"),
+    ]
+    by_id = {step.id: step for step in found.steps}
+    assert by_id["open Services"].objects == ("core/Service/outer",)
+    assert by_id["apply core/Service"].objects == ("core/Service/outer", "core/Service/web")
+
+
+def test_webhooks_come_behind_all_that_one_which_nobody_answers_would_refuse() -> None:
+    group = "admissionregistration.k8s.io/v1"
+    hooks = [captured(group, f"{kind}WebhookConfiguration", "gate") for kind in ("Validating", "Mutating")]
+    served = captured("apiregistration.k8s.io/v1", "APIService", "v1.shop.test", spec={})
+    greet = "  hooks: [{name: greet, after: {phase: testing}, workload: web, command: [hi]}]"
+    found = made([*hooks, served, *OBJECTS], Wishes(enrol=True), of=policy(MORE + greet))
+
+    assert [step.id for step in found.steps][-9:] == [
+        *("apply networking.k8s.io/Ingress", "resume CronJobs", "hook greet"),
+        *("enrol writer", "protect again", "first backup", "apply apiregistration.k8s.io/APIService"),
+        "apply admissionregistration.k8s.io/MutatingWebhookConfiguration",
+        "apply admissionregistration.k8s.io/ValidatingWebhookConfiguration",
+    ]
+
+
 def test_no_step_begins_before_what_it_needs_and_all_of_a_phase_is_done_before_the_next() -> None:
     found = made(OBJECTS)
     done: set[str] = set()

@@ -50,7 +50,7 @@ def empty() -> Api:
     api = shop()
     for path in list(api.collections):
         if "/namespaces/shop/" in path or path.endswith(
-            ("clusterroles", "clusterrolebindings", "definitions")
+            ("clusterroles", "clusterrolebindings", "definitions", "configurations")
         ):
             api.collections[path] = []
     other = item("theirs", spec={"ports": [{"nodePort": 30080}]}, metadata={"namespace": "other"})

@@ -9,12 +9,18 @@ import pytest
 from drtool.operations.cluster_restore.replay import RUN_LABEL
 from tests.scenarios.shop_lost import UID, Way, shop_lost
 from tests.scenarios.targets import serve
-from tests.sources.kubernetes.api import Json
+from tests.sources.kubernetes.api import Api, Json
 from tests.sources.kubernetes.living import well
-from tests.sources.kubernetes.shop import at
+from tests.sources.kubernetes.shop import HOOKS, at, hooks
 
 DEPLOYMENTS = at("deployments", "apps")
+REFUSING = at("validatingwebhookconfigurations", HOOKS, namespaced=False)
 AUTOSCALERS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+
+
+def plant(api: Api) -> None:
+    """Have two webhooks in the captured cluster."""
+    api.collections[REFUSING] = [hooks(name, "shop", failurePolicy="Fail") for name in ("gate", "door")]
 
 
 def deployment(name: str, replicas: int = 3, image: str = "web:2") -> Json:
@@ -43,7 +49,7 @@ def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
     program.write_text(f"#!/bin/sh\ncat '{tmp_path}/rendered'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    with shop_lost(tmp_path, recovery={"deploy": {"kustomize": str(program.parent)}}) as way:
+    with shop_lost(tmp_path, plant, recovery={"deploy": {"kustomize": str(program.parent)}}) as way:
         yield way
 
 
@@ -76,6 +82,21 @@ def test_the_deployment_waits_for_its_data_and_is_compared_with_what_was_capture
     [differs] = [each for each in notes if each.startswith("apps/Deployment/web: differs")]
     assert "spec.replicas" in differs
     assert "image" in differs
+
+
+def test_a_webhook_of_the_deployment_is_compared_though_it_comes_last(way: Way, tmp_path: Path) -> None:
+    kind = {"apiVersion": f"{HOOKS}/v1", "kind": "ValidatingWebhookConfiguration"}
+    webhooks = hooks("gate", "shop", failurePolicy="Ignore")["webhooks"]
+    renders(tmp_path, deployment("web"), {**kind, "metadata": {"name": "gate"}, "webhooks": webhooks})
+
+    notes = way.restore()["restore"]["notes"]
+
+    assert way.target.written[-1] == f"{REFUSING}/gate"
+    name = f"{HOOKS}/ValidatingWebhookConfiguration"
+    assert f"{name}/door: was captured, and is not deployed" in notes
+    assert [each for each in notes if each.startswith(f"{name}/gate: ")] == [
+        f"{name}/gate: differs from what was captured: webhooks[0].failurePolicy"
+    ]
 
 
 def test_an_api_of_the_deployment_that_is_not_served_any_more_is_converted(way: Way, tmp_path: Path) -> None:

@@ -21,13 +21,15 @@ from drtool.operations.session import KeyFiles, Progress, Silent, World, open_se
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
 from tests.scenarios.shop_lost import UID, Way, shop_lost
-from tests.sources.kubernetes.api import Json, write_kubeconfig
+from tests.scenarios.targets import put
+from tests.sources.kubernetes.api import Api, Json, write_kubeconfig
 from tests.sources.kubernetes.living import well
-from tests.sources.kubernetes.shop import at, item
+from tests.sources.kubernetes.shop import HOOKS, at, hooks, item
 from tests.sources.kubernetes.tls import certificate
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 DEPLOYMENTS = at("deployments", "apps")
+REFUSING = at("validatingwebhookconfigurations", HOOKS, namespaced=False)
 
 
 @pytest.fixture
@@ -105,6 +107,41 @@ def test_a_workload_waits_until_all_objects_are_there(way: Way) -> None:
     assert seen == [("web", 0), ("web", 2)]
 
 
+def test_a_webhook_of_the_application_that_nobody_answers_comes_back_and_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    rules = [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]
+
+    def plant(api: Api) -> None:
+        api.collections[REFUSING] = [
+            hooks("gate", "shop", rules=rules),
+            hooks("theirs", "other", rules=rules),
+        ]
+
+    with shop_lost(tmp_path, plant) as way:
+        way.target.refuses = lambda _method, sent: (
+            (500, 'Internal error occurred: failed calling webhook "shop.gate": no endpoints')
+            if way.target.collections[REFUSING] and "WebhookConfiguration" not in sent.get("kind", "")
+            else None
+        )
+        found = way.restore()["restore"]
+
+        assert found["outcome"] == "restored"
+        [gate] = way.target.collections[REFUSING]
+        assert (gate["webhooks"][0]["rules"], gate["webhooks"][0]["sideEffects"]) == (rules, "None")
+        assert way.target.written[-1] == f"{REFUSING}/gate"
+        told = "webhooks of others in the captured cluster do not come back: ValidatingWebhookConfiguration theirs"
+        assert told in found["notes"]
+
+
+def test_webhooks_that_may_not_be_captured_are_named_by_who_restores(tmp_path: Path) -> None:
+    with shop_lost(tmp_path, lambda api: api.forbidden.add(REFUSING)) as way:
+        notes = way.restore()["restore"]["notes"]
+
+    kind = f"{HOOKS}/ValidatingWebhookConfiguration"
+    assert f"not captured, for it may not be read: {kind}" in notes
+
+
 def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +183,61 @@ def test_what_does_not_get_ready_is_taken_back_and_can_be_gone_on_with(
     assert way("--resume", run, "--confirm-target", UID).value["restore"]["outcome"] == "restored"
     assert not [path for path in way.target.written[before:] if "secrets" in path]
     assert "has ended" in way("--resume", run, "--confirm-target", UID, code=5).value["error"]["message"]
+
+
+def plant_tiers(api: Api) -> None:
+    """Have a database behind the web in the captured cluster, and outsiders come to both."""
+    pod = {"containers": [{"name": "db", "image": "db:1"}]}
+    put(api, DEPLOYMENTS, item("db", spec={"replicas": 1, "template": {"spec": pod}}))
+    fields: Json = {"f:spec": {"f:ports": {'k:{"port":80}': {"f:nodePort": {}}}}}
+    ports = [{"port": 80, "nodePort": 30081}]
+    outer = item("outer", spec={"type": "NodePort", "selector": {"app": "web"}, "ports": ports})
+    outer["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": fields}]
+    put(api, at("services"), outer, item("db", spec={"type": "LoadBalancer", "selector": {"app": "db"}}))
+
+
+def types_of_services(way: Way) -> dict[str, str]:
+    """Return by name how each Service of the target lets in."""
+    found = way.target.collections[at("services")]
+    return {each["metadata"]["name"]: each["spec"].get("type", "ClusterIP") for each in found}
+
+
+def test_outsiders_reach_nothing_of_an_application_that_has_not_started_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drtool.operations.cluster_restore.start.start_tier.__kwdefaults__", {"limit_s": 0.2})
+
+    def becomes(item: Json) -> Json:
+        seen.append(types_of_services(way))
+        return {} if item["metadata"]["name"] == "web" and item["kind"] == "Deployment" else well(item)
+
+    seen: list[dict[str, str]] = []
+    with shop_lost(tmp_path, plant_tiers, recovery={"tiers": [["db"], ["web"]]}) as way:
+        way.target.becomes = becomes
+        said = way.restore(code=75)
+        failure, waiting = said["restore"]["failure"], way.target.find(at("services"), "outer")
+
+        assert waiting is not None
+        assert waiting["spec"]["selector"] == {"app": "web"}  # those inside go by it, probes too
+        assert {kind for each in (*seen, types_of_services(way)) for kind in each.values()} == {"ClusterIP"}
+        assert "Deployment web is not ready" in said["error"]["message"]
+        assert "what started before it runs on: Deployment db" in said["error"]["message"]
+        assert "Deployment db was started, so it cannot be undone" in failure["way_on"]
+        assert way.target.collections[at("ingresses", "networking.k8s.io")] == []
+
+        way.target.becomes = well
+        way("--resume", said["restore"]["run"], "--confirm-target", UID)
+        opened = way.target.find(at("services"), "outer")
+
+        assert opened is not None
+        assert opened["metadata"]["uid"] == waiting["metadata"]["uid"]
+        assert opened["spec"]["ports"] == [{"port": 80, "nodePort": 30081}]
+        assert types_of_services(way) == {
+            "outer": "NodePort",
+            "db": "LoadBalancer",
+            "web": "ClusterIP",
+            "by-hand": "ClusterIP",
+        }
 
 
 def test_a_run_that_failed_before_anything_started_is_undone(way: Way) -> None:

@@ -99,7 +99,8 @@ def refuse_once_started(replay: Replay) -> None:
         refuse_once_switched(replay)
     if fold(replay.journal.entries()).is_past_switch(replay.plan.steps):
         raise Refused(
-            f"run {replay.run} has started workloads, CronJobs or a new writer: what came in since would be lost",
+            f"run {replay.run} has started workloads, CronJobs or a new writer, or opened Services: "
+            "what came in since would be lost",
             hint=f"Go on with --resume {replay.run}; or delete namespace {replay.namespace} by hand.",
         )
 

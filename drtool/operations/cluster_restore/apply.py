@@ -16,6 +16,7 @@ from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.compare import compare
 from drtool.recovery.manifests.hold import hold
 from drtool.recovery.manifests.objects import Json, part
+from drtool.recovery.manifests.outward import hold_inside
 from drtool.recovery.manifests.prepare import Prepared
 from drtool.recovery.steps import Step
 from drtool.sources.kubernetes import writing
@@ -84,7 +85,9 @@ def _apply(replay: Replay, step: Step, prepared: Prepared, noted: dict[str, Json
             replay.journal.write(step.id, "noted", {ORIGINAL: _typed(found, item)})
         if is_replaced:
             remove(replay, item, uid=found["metadata"]["uid"])
-    put(replay, hold(marked(replay, item)))
+    waiting = hold(marked(replay, item))
+    is_opened = any(step.kind == "open" and name in step.objects for step in replay.plan.steps)
+    put(replay, hold_inside(waiting) if is_opened else waiting)
 
 
 def _typed(found: Json, item: Json) -> Json:

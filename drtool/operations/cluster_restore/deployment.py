@@ -1,4 +1,7 @@
-"""What runs, held against what was captured, where the team's own deployment took the place of the manifests."""
+"""What runs, held against what was captured, where the team's own deployment took the place of the manifests.
+
+What is applied last of all is held against it as it will be.
+"""
 
 from collections.abc import Iterator
 
@@ -16,8 +19,9 @@ def compare_deployment(replay: Replay, _step: Step) -> Json:
 
 
 def _differences(replay: Replay) -> Iterator[str]:
+    coming = {name for step in replay.plan.steps if step.id not in replay.results for name in step.objects}
     for name, each in replay.captured.items():
-        found = live(replay, each.item)
+        found = replay.objects[name].item if name in coming else live(replay, each.item)
         if found is None:
             yield f"{name}: was captured, and is not deployed"
             continue

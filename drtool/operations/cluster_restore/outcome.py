@@ -17,6 +17,7 @@ from drtool.operations.cluster_restore.results import (
 from drtool.policy.durations import brief_duration
 from drtool.recovery.journal import Entry, Known, fold, phases_spent
 from drtool.recovery.points import VolumePoint
+from drtool.recovery.steps import started_by
 from drtool.sources.base import Json, Proof
 
 _PLANNING: Final = "planning"
@@ -116,7 +117,8 @@ def _way_on(replay: Replay, known: Known) -> str:
     ]
     if stopped:
         return f"Go on with --resume {run}: until then {', '.join(stopped)} may be stopped, for volumes are switched."
-    return f"Go on with --resume {run}: something was started, so it cannot be undone any more."
+    runs = ", ".join(started_by(steps, known.done)) or "something"
+    return f"Go on with --resume {run}: {runs} was started, so it cannot be undone any more."
 
 
 def _phases(replay: Replay, entries: Sequence[Entry]) -> dict[str, float]:

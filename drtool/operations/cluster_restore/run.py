@@ -25,6 +25,7 @@ from drtool.operations.cluster_restore.lease import held_lease
 from drtool.operations.cluster_restore.leftovers import clear_left, clear_own, tell_left
 from drtool.operations.cluster_restore.mover_end import prove_volume
 from drtool.operations.cluster_restore.movers import restore_volume
+from drtool.operations.cluster_restore.opening import open_services
 from drtool.operations.cluster_restore.outcome import aborted, failed, outcome_of
 from drtool.operations.cluster_restore.probes import run_probe
 from drtool.operations.cluster_restore.protect import (
@@ -69,6 +70,7 @@ _ACTIONS: Final[Mapping[StepKind, Act]] = {
     "hook": run_hook,
     "probe": run_probe,
     "references": check_references,
+    "open": open_services,
     "resume": resume_cron_jobs,
     "compare": compare_deployment,
     "enrol": enrol_new_writer,

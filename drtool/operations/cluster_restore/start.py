@@ -1,8 +1,8 @@
 """Workloads come up, tier by tier: each is waited for before the next begins; CronJobs come last.
 
 A StatefulSet begins with one pod: of a database the others are clones of the first, or its replicas, and must not
-make something of their own beside it. A tier that does not get ready is taken back to nothing: no half of an
-application takes traffic.
+make something of their own beside it. A tier that does not get ready is taken back to nothing; those before it run on,
+and who takes traffic from outside comes behind the last: no half of an application does.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from drtool.operations.cluster_restore.unready import SILENT, unready
 from drtool.operations.cluster_restore.waiting import Deadline
 from drtool.recovery.manifests.hold import hold
 from drtool.recovery.manifests.objects import Json, kind_of, part, spec_of
-from drtool.recovery.steps import Step
+from drtool.recovery.steps import Step, started_by
 
 READY_S: Final = 600.0  # for a tier: images may have to be pulled
 _LOOK_S: Final = 15.0  # between two looks at what keeps a workload from being ready
@@ -39,15 +39,26 @@ def start_tier(replay: Replay, step: Step, *, limit_s: float = READY_S) -> Json:
             for started in [pool.submit(_start, replay, item, deadline) for item in items]:
                 started.result()
     except BaseException as fault:
-        left = _left_running(replay, items)
-        if left and isinstance(fault, DrtoolError):
-            scale = f"`kubectl --namespace {replay.namespace} scale`"
-            raise type(fault)(
-                f"{fault.message}; {', '.join(left)} may still run, for that could not be taken back",
-                hint=f"{fault.hint} Where it must not run until then, {scale} it to 0 by hand.",
-            ) from fault
+        left, before = _left_running(replay, items), started_by(replay.plan.steps, replay.results)
+        if isinstance(fault, DrtoolError) and (left or before):
+            raise _with_what_runs(fault, left, before, replay.namespace) from fault
         raise
     return {"workloads": len(items)}
+
+
+def _with_what_runs(
+    fault: DrtoolError, left: Sequence[str], before: Sequence[str], namespace: str
+) -> DrtoolError:
+    """Return what a tier failed with, and what of it and of the tiers before it may run now."""
+    message, hint = fault.message, fault.hint
+    if left:
+        message += f"; {', '.join(left)} may still run, for that could not be taken back"
+        scale = f"`kubectl --namespace {namespace} scale`"
+        hint += f" Where it must not run until then, {scale} it to 0 by hand."
+    if before:
+        message += f"; what started before it runs on: {', '.join(before)}"
+        hint += " Ingresses, and what of Services leads in from outside, wait until all has started and was probed."
+    return type(fault)(message, hint=hint)
 
 
 def _left_running(replay: Replay, items: Sequence[Json]) -> list[str]:

@@ -118,7 +118,7 @@ def _map_namespace(item: Json, old: str, new: str) -> None:
     for holder in _referrers(item):
         if holder.get("namespace") == old:
             holder["namespace"] = new
-    _map_selectors(spec_of(item), old, new)
+    _map_selectors([spec_of(item), item.get("webhooks")], old, new)
     _map_texts(item, re.compile(rf"\.{re.escape(old)}\.svc\b"), f".{new}.svc")
 
 
@@ -140,7 +140,7 @@ def _referrers(item: Json) -> Iterator[Json]:
 
 
 def _map_selectors(value: Any, old: str, new: str) -> None:
-    """Map every selector of namespaces by name, in NetworkPolicies and in affinities."""
+    """Map every selector of namespaces by name, in NetworkPolicies, in affinities and in webhooks."""
     if isinstance(value, list):
         for each in value:
             _map_selectors(each, old, new)

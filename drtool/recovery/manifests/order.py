@@ -1,4 +1,7 @@
-"""When each kind is applied: its phase, and its rank in it. What others need comes first; what takes traffic, last."""
+"""When each kind is applied: its phase, and its rank in it. What others need comes first; what takes traffic, late.
+
+Last of all is what the API server asks before it takes anything: webhooks, and the servers of other APIs.
+"""
 
 from typing import Final, Literal, NamedTuple
 
@@ -50,10 +53,10 @@ _ORDER: Final[dict[PhaseName, tuple[tuple[str, ...], ...]]] = {
         ("batch/Job", "core/Pod"),
         ("autoscaling/HorizontalPodAutoscaler", "keda.sh/*", "policy/PodDisruptionBudget"),
         ("networking.k8s.io/Ingress", "gateway.networking.k8s.io/*", "traefik.io/*"),
+        ("apiregistration.k8s.io/APIService",),
         (
             "admissionregistration.k8s.io/MutatingWebhookConfiguration",
             "admissionregistration.k8s.io/ValidatingWebhookConfiguration",
-            "apiregistration.k8s.io/APIService",
         ),
     ),
 }
@@ -64,6 +67,7 @@ _PLACES: Final = {
     for pattern in patterns
 }
 JOBS: Final = _PLACES["batch/Job"]
+_LAST: Final = _PLACES["apiregistration.k8s.io/APIService"]
 
 
 def place_of(group: str, kind: str) -> Place:
@@ -72,3 +76,8 @@ def place_of(group: str, kind: str) -> Place:
         if pattern in _PLACES:
             return _PLACES[pattern]
     return _PLACES["*"]
+
+
+def is_last(place: Place) -> bool:
+    """Return whether it is applied behind all else of a plan: one that nobody answers would refuse what comes then."""
+    return place.phase == _LAST.phase and place.rank >= _LAST.rank

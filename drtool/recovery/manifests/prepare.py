@@ -12,6 +12,7 @@ from drtool.recovery.manifests.hold import unhold
 from drtool.recovery.manifests.mappings import Mappings, left_as_it_is, map_names
 from drtool.recovery.manifests.objects import Json, Ref, kind_of, ref_of
 from drtool.recovery.manifests.order import PHASES, Place, place_of
+from drtool.recovery.manifests.outward import let_in
 from drtool.recovery.manifests.ports import drop_taken_ports
 from drtool.recovery.manifests.strip import strip
 from drtool.recovery.manifests.versions import Served, served_by, version_for
@@ -104,6 +105,7 @@ def with_namespace(captured: Sequence[Json], name: str) -> list[Json]:
 def _change(item: Json, around: Around, mappings: Mappings, taken: dict[int, str]) -> list[str]:
     """Strip and map item; return what to say of it."""
     unhold(item)
+    let_in(item)
     said = strip(item, around)
     map_names(item, mappings)
     if kind_of(item) == ("", "Service"):

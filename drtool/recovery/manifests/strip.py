@@ -54,6 +54,9 @@ _JOB_LABELS: Final = (
 _HOSTNAME: Final = "kubernetes.io/hostname"
 _ADMITTED: Final = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
 _INJECTED: Final = ("kube-api-access-*", "default-token-*")
+_INJECTORS: Final = frozenset(  # of cert-manager's, which writes a caBundle again
+    f"cert-manager.io/inject-{source}" for source in ("ca-from", "ca-from-secret", "apiserver-ca")
+)
 _CLASS_NOTE: Final = "kubernetes.io/ingress.class"
 
 
@@ -174,12 +177,14 @@ def _definition(item: Json, _around: Around) -> None:
 
 
 def _webhooks(item: Json, _around: Around) -> list[str]:
-    is_injected = "cert-manager.io/inject-ca-from" in annotations_of(item)
+    is_injected = not _INJECTORS.isdisjoint(annotations_of(item))
+    keeps = False
     for each in item.get("webhooks") or []:
         each.setdefault("sideEffects", "None")
         if is_injected:
             part(each, "clientConfig").pop("caBundle", None)
-    return [] if is_injected else ["it keeps its caBundle: its server must come with the same certificate"]
+        keeps = keeps or bool(part(each, "clientConfig").get("caBundle"))
+    return ["it keeps its caBundle: its server must come with the same certificate"] if keeps else []
 
 
 def _endpoints(item: Json, _around: Around) -> list[str]:

@@ -15,7 +15,7 @@ from drtool.policy.kinds import CORE, matches_any
 from drtool.sources.base import Artifact, Captured, Json, Look, Previous, Reference
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.faults import Absent, Forbidden
-from drtool.sources.kubernetes.needs import Need, binds, definition_of, needs_of
+from drtool.sources.kubernetes.needs import Need, binds, calls, definition_of, needs_of
 from drtool.sources.kubernetes.objects import encode, path_of, stat_record
 from drtool.sources.kubernetes.resource import Resource
 from drtool.sources.kubernetes.selection import Around, Filter, is_captured, is_group_captured, why_left_out
@@ -25,7 +25,12 @@ ACCEPTED: Final = (
     "DRTOOL_NAMESPACE_UID"  # whoever captures outside of a pod says so that it may be another one
 )
 FORBIDDEN, AWAY, GONE = "may not be read", "is not served now", "is not served any more"
-_BINDINGS: Final = ("rbac.authorization.k8s.io", "ClusterRoleBinding")
+# Of the cluster, what points into the namespace: each is looked at, for nothing in the namespace names it.
+_POINTING: Final = {
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): binds,
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): calls,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): calls,
+}
 _NAMESPACE: Final = ("", "Namespace")
 _SERVICE: Final = ("", "Service")
 _ACCOUNT: Final = ("", "ServiceAccount")
@@ -72,6 +77,7 @@ class ManifestsCapture:
         self._left_out: Counter[str] = Counter()
         self._versions: dict[str, str] = {}
         self._not_captured: dict[str, str] = {}
+        self._elsewhere: list[str] = []  # webhook configurations that call nobody in the namespace
         self._begin: datetime | None = None
         self._end: datetime | None = None
 
@@ -104,7 +110,8 @@ class ManifestsCapture:
         for resource in sorted(listed, key=_services_first):
             yield from self._objects(resource)
         self._refuse_nothing(listed)
-        yield from self._bindings()
+        for kind, points in _POINTING.items():
+            yield from self._pointing(kind, points)
         yield from self._needed()
         self._end = self._clock()
 
@@ -120,6 +127,7 @@ class ManifestsCapture:
             "counts": dict(sorted(self._counts.items())),
             "left_out": dict(sorted(self._left_out.items())),
             "not_captured": dict(sorted(self._not_captured.items())),
+            "other_webhooks": sorted(self._elsewhere),
             "idle": self._chosen.idle([*self._kinds, *((group, "*") for group in self._cluster.unserved)]),
             "versions": self._versions,
         }
@@ -228,15 +236,19 @@ class ManifestsCapture:
                 hint="Look at `kubernetes: {namespace: …}`, include and exclude in the policy.",
             )
 
-    def _bindings(self) -> Iterator[Artifact | Reference]:
-        """Yield the ClusterRoleBindings that give rights to the namespace's service accounts."""
-        resource = self._kinds.get(_BINDINGS)
+    def _pointing(
+        self, kind: tuple[str, str], points: Callable[[Json, str], bool]
+    ) -> Iterator[Artifact | Reference]:
+        """Yield what of a kind of the cluster points into the namespace; webhooks of others are noted by name."""
+        resource = self._kinds.get(kind)
         if resource is None or not self._takes(resource):
             return
         try:
             for page in self._cluster.pages(resource, None):
                 for item in page:
-                    if binds(item, self._namespace) and why_left_out(item, self._around) is None:
+                    if not points(item, self._namespace):
+                        self._elsewhere += [_told(item)] if points is calls else []
+                    elif why_left_out(item, self._around) is None:
                         yield self._keep(resource, item)
         except Forbidden:
             self._not_captured[_name(resource)] = FORBIDDEN
@@ -269,6 +281,17 @@ def manifests_notes(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"the namespace is another than that of the point before: its uid is {facts[UID]}, not {facts[_BEFORE]}"
     for pattern in facts.get("idle", ()):
         yield f"{pattern} of include or exclude names no kind of this cluster"
+
+
+def webhook_notes(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a restore tells beside that: webhooks that were asked there, and are not the application's own."""
+    others = facts.get("other_webhooks")
+    if others:
+        yield f"webhooks of others in the captured cluster do not come back: {', '.join(others)}"
+
+
+def _told(item: Json) -> str:
+    return f"{item['kind']} {item['metadata']['name']}"
 
 
 def _name(resource: Resource) -> str:

@@ -55,6 +55,12 @@ def binds(binding: Json, namespace: str) -> bool:
     )
 
 
+def calls(configuration: Json, namespace: str) -> bool:
+    """Return whether a webhook configuration has the API server ask a Service of namespace."""
+    clients = (each.get("clientConfig") or {} for each in configuration.get("webhooks") or [])
+    return any((each.get("service") or {}).get("namespace") == namespace for each in clients)
+
+
 def _pod_spec(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Return the spec of the pods that one of Kubernetes' own objects stands for; empty where it stands for none."""
     if kind == "Pod":

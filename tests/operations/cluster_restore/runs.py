@@ -27,6 +27,7 @@ KINDS = {
         "PersistentVolumeClaim": "persistentvolumeclaims",
         "Pod": "pods",
         "Secret": "secrets",
+        "Service": "services",
         "ServiceAccount": "serviceaccounts",
     },
     "apps": {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"},
@@ -120,7 +121,8 @@ def run(
     folder: Path, objects: Sequence[Json], there: Sequence[Json] = (), if_exists: IfExists = "refuse"
 ) -> Iterator[Run]:
     """Give a run of a plan for objects that were captured. there comes to be once the plan is made."""
-    paths = [at(kind) for kinds in (KINDS, CLUSTER_KINDS) for plurals in kinds.values() for kind in plurals]
+    paths = ["/api/v1/services"]  # of all namespaces
+    paths += [at(kind) for kinds in (KINDS, CLUSTER_KINDS) for plurals in kinds.values() for kind in plurals]
     wishes, told = Wishes(if_exists=if_exists), Told()
     with Living({path: [] for path in paths}, _answers()) as api:
         api.page = 500

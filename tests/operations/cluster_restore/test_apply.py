@@ -141,9 +141,9 @@ def test_a_definition_that_nobody_establishes_is_told(
 
 
 def test_a_kind_that_nobody_serves_is_told(tmp_path: Path) -> None:
-    web = captured("v1", "Service", "web", spec={})
-    with run(tmp_path, [web]) as found, pytest.raises(Refused, match="does not serve v1 Service"):
-        apply_objects(found.replay, found.step("apply core/Service"))
+    web = captured("v1", "ResourceQuota", "web", spec={})
+    with run(tmp_path, [web]) as found, pytest.raises(Refused, match="does not serve v1 ResourceQuota"):
+        apply_objects(found.replay, found.step("apply core/ResourceQuota"))
 
 
 def owned(kind: str, name: str, api_version: str) -> Json:

@@ -83,11 +83,14 @@ def test_48_network_policies_let_the_new_namespace_in() -> None:
 
 def test_webhooks_and_definitions_find_their_service() -> None:
     service = {"service": {"namespace": "shop", "name": "x"}}
-    hooks = [{"name": "x", "clientConfig": service}]
+    selector = {"matchLabels": {LABEL: "shop"}}
+    hooks = [{"name": "x", "clientConfig": service, "namespaceSelector": selector}]
     kind = "ValidatingWebhookConfiguration"
     found = one(captured("admissionregistration.k8s.io/v1", kind, "x", webhooks=hooks))
 
-    assert found["webhooks"][0]["clientConfig"]["service"]["namespace"] == "shop-dr"
+    [mapped] = found["webhooks"]
+    assert mapped["clientConfig"]["service"]["namespace"] == "shop-dr"
+    assert mapped["namespaceSelector"]["matchLabels"] == {LABEL: "shop-dr"}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ ORDER = [
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",
     "Ingress",
+    "APIService",
+    "MutatingWebhookConfiguration",
     "ValidatingWebhookConfiguration",
 ]
 GROUPS = {kind: group for group, kind in SERVED}

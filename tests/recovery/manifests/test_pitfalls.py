@@ -232,6 +232,10 @@ KEPT: dict[str, tuple[Json, Check]] = {
         hook(metadata=annotated(**{"cert-manager.io/inject-ca-from": "a/b"})),
         lambda it: "caBundle" not in it["webhooks"][0]["clientConfig"],
     ),
+    "39-webhooks-with-an-injector-from-a-secret": (
+        hook(metadata=annotated(**{"cert-manager.io/inject-ca-from-secret": "a/b"})),
+        lambda it: "caBundle" not in it["webhooks"][0]["clientConfig"],
+    ),
     "43-two-names-of-a-class": (
         captured("networking.k8s.io/v1", "Ingress", "web", spec={"ingressClassName": "traefik"},
                  metadata=annotated(**{"kubernetes.io/ingress.class": "traefik"})),

@@ -23,7 +23,12 @@ GROUPS: dict[str, dict[str, str]] = {
     RBAC: {"Role": "roles", "RoleBinding": "rolebindings"},
     "example.com": {"Widget": "widgets"},
 }
+HOOKS = "admissionregistration.k8s.io"
 GROUPS_CLUSTER: dict[str, dict[str, str]] = {
+    HOOKS: {
+        "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
+    },
     "apiextensions.k8s.io": {"CustomResourceDefinition": "customresourcedefinitions"},
     "networking.k8s.io": {"IngressClass": "ingressclasses"},
     RBAC: {"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings"},
@@ -51,6 +56,21 @@ def owned(kind: str, name: str, group_version: str = "apps/v1") -> Json:
     return {
         "ownerReferences": [{"apiVersion": group_version, "kind": kind, "name": name, "controller": True}]
     }
+
+
+def hooks(name: str, *namespaces: str, **content: Any) -> Json:
+    """Return a webhook configuration that asks a Service `gate` in each of namespaces."""
+    found = [
+        {
+            "name": f"{each}.{name}",
+            "clientConfig": {"service": {"namespace": each, "name": "gate"}},
+            **content,
+        }
+        for each in namespaces
+    ]
+    whole = item(name, webhooks=found)
+    del whole["metadata"]["namespace"]
+    return whole
 
 
 def at(plural: str, group: str = "", *, namespaced: bool = True) -> str:
@@ -101,6 +121,7 @@ def _cluster() -> dict[str, list[Json]]:
         return {**found, "apiVersion": version, "kind": kind}
 
     return {
+        **{at(plural, HOOKS, namespaced=False): [] for plural in GROUPS_CLUSTER[HOOKS].values()},
         "/api/v1/namespaces": [whole("Namespace", "v1", named("shop"))],
         "/api/v1/persistentvolumes": [whole("PersistentVolume", "v1", named("pv-1")), named("pv-2")],
         at("storageclasses", "storage.k8s.io", namespaced=False): [

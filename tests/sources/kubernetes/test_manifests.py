@@ -10,12 +10,12 @@ import pytest
 from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Artifact, Captured, Json, Reference
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.manifests import ManifestsSource, manifests_notes
+from drtool.sources.kubernetes.manifests import ManifestsSource, manifests_notes, webhook_notes
 from drtool.sources.kubernetes.objects import content_of
 from drtool.sources.kubernetes.selection import Filter
 from tests.sources.kubernetes.api import Api
 from tests.sources.kubernetes.conftest import OpenCluster
-from tests.sources.kubernetes.shop import RBAC, REVIEWS, at, item, owned, shop
+from tests.sources.kubernetes.shop import HOOKS, RBAC, REVIEWS, at, hooks, item, owned, shop
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 APPLICATION = {
@@ -42,7 +42,11 @@ NEEDED = {
     f"{RBAC}/ClusterRoleBinding/ours.json",
     f"{RBAC}/ClusterRole/watcher.json",
     f"{RBAC}/ClusterRole/nodes.json",
+    f"{HOOKS}/MutatingWebhookConfiguration/defaults.json",
+    f"{HOOKS}/ValidatingWebhookConfiguration/gate.json",
 }
+CHANGING = at("mutatingwebhookconfigurations", HOOKS, namespaced=False)
+REFUSING = at("validatingwebhookconfigurations", HOOKS, namespaced=False)
 COLLECTIONS = {
     "core/PersistentVolume": "/api/v1/persistentvolumes/pv-1",
     "storage.k8s.io/StorageClass": "/apis/storage.k8s.io/v1/storageclasses/fast",
@@ -53,6 +57,8 @@ COLLECTIONS = {
     ),
     f"{RBAC}/ClusterRoleBinding": f"/apis/{RBAC}/v1/clusterrolebindings",
     f"{RBAC}/ClusterRole": f"/apis/{RBAC}/v1/clusterroles/watcher",
+    f"{HOOKS}/MutatingWebhookConfiguration": CHANGING,
+    f"{HOOKS}/ValidatingWebhookConfiguration": REFUSING,
     "core/Namespace": "/api/v1/namespaces/shop",
 }
 
@@ -92,6 +98,8 @@ class Run:
 @pytest.fixture
 def api() -> Iterator[Api]:
     with shop() as serving:
+        serving.collections[CHANGING] = [hooks("defaults", "shop")]
+        serving.collections[REFUSING] = [hooks("gate", "other", "shop"), hooks("certificates", "other")]
         yield serving
 
 
@@ -172,6 +180,20 @@ def test_a_user_of_the_namespace_alone_captures_it_and_is_told_what_is_missing(
         "apps/ReplicaSet/web-1.json"
     }  # whether owners are read is not told
     assert set(run.told.facts["not_captured"]) == {*COLLECTIONS, "core/Secret"}
+
+
+def test_webhooks_of_others_are_told_to_who_restores_and_not_by_each_backup(
+    api: Api, cluster: Cluster
+) -> None:
+    run = capture(cluster)
+
+    assert list(webhook_notes(run.told.facts)) == [
+        "webhooks of others in the captured cluster do not come back: ValidatingWebhookConfiguration certificates"
+    ]
+    assert run.notes == ""
+    api.collections[REFUSING] = []
+    assert list(webhook_notes(capture(cluster).told.facts)) == []
+    assert list(webhook_notes({})) == []  # of a point that was made before these were looked at
 
 
 def test_each_kind_that_is_forbidden_is_asked_for_once(api: Api, cluster: Cluster) -> None:

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from drtool.sources.kubernetes.needs import Need, binds, definition_of, needs_of
+from drtool.sources.kubernetes.needs import Need, binds, calls, definition_of, needs_of
 from drtool.sources.kubernetes.resource import Resource
-from tests.sources.kubernetes.shop import RBAC
+from tests.sources.kubernetes.shop import RBAC, hooks
 from tests.sources.kubernetes.test_selection import kind
 
 POD: dict[str, Any] = {"template": {"spec": {"priorityClassName": "urgent"}}}
@@ -81,3 +81,20 @@ def test_kinds_that_not_every_cluster_has_come_from_a_definition() -> None:
     )
     assert definition_of(Resource("apps", "v1", "deployments", "Deployment", namespaced=True)) is None
     assert definition_of(Resource("", "v1", "pods", "Pod", namespaced=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("configuration", "is_asked"),
+    [
+        (hooks("x", "shop"), True),
+        (hooks("x", "other", "shop"), True),
+        (hooks("x", "other"), False),
+        (hooks("x"), False),
+        ({"webhooks": [{"name": "x", "clientConfig": {"url": "https://shop.example"}}]}, False),
+        ({}, False),
+    ],
+)
+def test_a_webhook_is_ours_when_it_asks_a_service_of_the_namespace(
+    configuration: Any, *, is_asked: bool
+) -> None:
+    assert calls(configuration, "shop") == is_asked
