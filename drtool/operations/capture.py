@@ -24,7 +24,7 @@ from drtool.repository.wal import WalStore
 from drtool.repository.writer import Totals, Writer
 from drtool.sources.base import Artifact, Capture, Captured, Reference
 from drtool.sources.files.capture import FilesSource, files_notes
-from drtool.sources.kubernetes.manifests import manifests_notes
+from drtool.sources.kubernetes.manifests_notes import manifests_notes
 from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
 from drtool.sources.postgres.coverage import Base, Reach, find_reach
 from drtool.sources.postgres.faults import SlotInUse

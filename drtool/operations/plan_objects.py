@@ -21,7 +21,7 @@ from drtool.repository.repository import Repository
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Entry, Json
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.manifests import manifests_notes, webhook_notes
+from drtool.sources.kubernetes.manifests_notes import manifests_notes, webhook_notes
 from drtool.sources.kubernetes.objects import content_of
 from drtool.sources.kubernetes.restore import check_entries
 

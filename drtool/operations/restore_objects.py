@@ -10,7 +10,7 @@ from drtool.operations.restore_job import (
 )
 from drtool.operations.results import RestoreResult
 from drtool.sources.base import Target
-from drtool.sources.kubernetes.manifests import manifests_notes
+from drtool.sources.kubernetes.manifests_notes import manifests_notes
 from drtool.sources.kubernetes.restore import check_entries, prove, restore, undo
 
 

@@ -5,26 +5,25 @@ is unchanged by uid and resourceVersion since the previous point is referred to 
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 from drtool.errors import Refused, SourceUnavailable
 from drtool.policy.kinds import CORE, matches_any
 from drtool.sources.base import Artifact, Captured, Json, Look, Previous, Reference
 from drtool.sources.kubernetes.client import Cluster
 from drtool.sources.kubernetes.faults import Absent, Forbidden
+from drtool.sources.kubernetes.manifests_notes import AWAY, FORBIDDEN, GONE, UID, UID_BEFORE
 from drtool.sources.kubernetes.needs import Need, binds, calls, definition_of, needs_of
 from drtool.sources.kubernetes.objects import encode, path_of, stat_record
 from drtool.sources.kubernetes.resource import Resource
 from drtool.sources.kubernetes.selection import Around, Filter, is_captured, is_group_captured, why_left_out
 
-UID: Final = "namespace_uid"
 ACCEPTED: Final = (
     "DRTOOL_NAMESPACE_UID"  # whoever captures outside of a pod says so that it may be another one
 )
-FORBIDDEN, AWAY, GONE = "may not be read", "is not served now", "is not served any more"
 # Of the cluster, what points into the namespace: each is looked at, for nothing in the namespace names it.
 _POINTING: Final = {
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): binds,
@@ -34,7 +33,6 @@ _POINTING: Final = {
 _NAMESPACE: Final = ("", "Namespace")
 _SERVICE: Final = ("", "Service")
 _ACCOUNT: Final = ("", "ServiceAccount")
-_BEFORE: Final = "namespace_uid_before"  # where it is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ class ManifestsCapture:
         facts = {
             "namespace": self._namespace,
             **({UID: self._uid} if self._uid else {}),
-            **({_BEFORE: self._uid_before} if self._uid_before not in (None, self._uid) else {}),
+            **({UID_BEFORE: self._uid_before} if self._uid_before not in (None, self._uid) else {}),
             "server_version": self._cluster.version(),
             "counts": dict(sorted(self._counts.items())),
             "left_out": dict(sorted(self._left_out.items())),
@@ -269,25 +267,6 @@ class ManifestsCapture:
                     continue
                 if found is not None and why_left_out(found, self._around) is None:
                     yield self._keep(resource, found)
-
-
-def manifests_notes(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a person should see of a capture's facts: what is not in the point, by the names of its kinds."""
-    for reason in (FORBIDDEN, AWAY, GONE):
-        kinds = [kind for kind, why in facts.get("not_captured", {}).items() if why == reason]
-        if kinds:
-            yield f"not captured, for it {reason}: {', '.join(kinds)}"
-    if _BEFORE in facts:
-        yield f"the namespace is another than that of the point before: its uid is {facts[UID]}, not {facts[_BEFORE]}"
-    for pattern in facts.get("idle", ()):
-        yield f"{pattern} of include or exclude names no kind of this cluster"
-
-
-def webhook_notes(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a restore tells beside that: webhooks that were asked there, and are not the application's own."""
-    others = facts.get("other_webhooks")
-    if others:
-        yield f"webhooks of others in the captured cluster do not come back: {', '.join(others)}"
 
 
 def _told(item: Json) -> str:

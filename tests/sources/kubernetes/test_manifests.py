@@ -10,7 +10,8 @@ import pytest
 from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Artifact, Captured, Json, Reference
 from drtool.sources.kubernetes.client import Cluster
-from drtool.sources.kubernetes.manifests import ManifestsSource, manifests_notes, webhook_notes
+from drtool.sources.kubernetes.manifests import ManifestsSource
+from drtool.sources.kubernetes.manifests_notes import manifests_notes, webhook_notes
 from drtool.sources.kubernetes.objects import content_of
 from drtool.sources.kubernetes.selection import Filter
 from tests.sources.kubernetes.api import Api
