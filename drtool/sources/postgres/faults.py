@@ -96,7 +96,7 @@ _FAULTS = (
     _Fault(
         ("password authentication failed", "no password supplied", "scram exchange"),
         "PostgreSQL refuses the password of {who}",
-        "Check the secret that the policy names for user and password.",
+        "Check the secrets that the policy names for user and password; PGPASSWORD counts only where it is one.",
     ),
     _Fault(
         ("is not permitted to log in", "does not exist"),
