@@ -82,7 +82,13 @@ def _fault(path: Path, details: ErrorDetails, data: object) -> Fault:
         case "literal_error" | "union_tag_invalid":
             return _wrong_word(path, details)
         case kind:
-            return Fault(path, _MESSAGES.get(kind) or details["msg"].replace("Input should", "must"))
+            told = _MESSAGES.get(kind) or details["msg"].replace("Input should", "must")
+            return Fault(path, told, is_secret=_may_be_a_secret(path, details["input"]))
+
+
+def _may_be_a_secret(path: Path, value: object) -> bool:
+    """Return whether value is of no shape that a policy has, but may be a URL that is known to few."""
+    return isinstance(value, str) and ("://" in value or path[:1] in (("notify",), ("heartbeat",)))
 
 
 def _at(data: Any, path: Path) -> Any:
