@@ -61,7 +61,7 @@ def _keys(text: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _loose(kind: str, text: str) -> bytes | None:
-    """Return the value that text begins with, whatever stands between its letters and behind them; None if none fits."""
+    """Return the value that text begins with, whatever stands between its letters and behind them, or None."""
     letters = _LETTERS.match(text)
     packed = re.sub(_GAP, "", letters[0] if letters else "")
     for size in range(1, _LONGEST + 1):
