@@ -68,7 +68,7 @@ def cluster_local(repository: Repository) -> str:
 
 
 def is_directory(repository: Repository) -> bool:
-    """Return whether the store is a directory: of this machine, or mounted from elsewhere, which the URL does not say."""
+    """Return whether the store is a directory: of this machine, or mounted from elsewhere: the URL does not say."""
     return repository.url.startswith("file:")
 
 
