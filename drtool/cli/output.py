@@ -4,6 +4,7 @@ An answer's first line is the verdict, its second says what to do next.
 """
 
 import json
+import os
 import shutil
 import sys
 import traceback
@@ -12,7 +13,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
 from functools import singledispatch
 from pathlib import PurePath
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 import click
 
@@ -49,7 +50,15 @@ class Answer:
 
 
 def say(answer: Answer, *, as_json: bool) -> int:
-    """Print answer; return its exit code."""
+    """Print answer; return its exit code, which stands whether anybody still reads the answer or not."""
+    try:
+        _print(answer, as_json=as_json)
+    except BrokenPipeError:
+        _nobody_reads(sys.stdout)
+    return answer.exit_code
+
+
+def _print(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         head = {
             "schema": f"drtool/{answer.command}/v1",
@@ -57,7 +66,7 @@ def say(answer: Answer, *, as_json: bool) -> int:
             "verdict": answer.verdict,
         }
         say_text(printable(json.dumps({**head, **encode(answer.facts)}, indent=2, ensure_ascii=False)))
-        return answer.exit_code
+        return
     say_text(
         click.style(
             printable(answer.verdict), fg="red" if answer.exit_code or answer.alarm else "green", bold=True
@@ -68,7 +77,13 @@ def say(answer: Answer, *, as_json: bool) -> int:
     for part in answer.lines:
         for line in part.lines(width) if isinstance(part, Table) else [printable(part)]:
             say_text(line)
-    return answer.exit_code
+
+
+def _nobody_reads(stream: TextIO) -> None:
+    """Let what else goes to stream go nowhere, at the end of the process, too."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def say_text(text: str) -> None:
@@ -77,8 +92,11 @@ def say_text(text: str) -> None:
 
 
 def say_aside(text: str) -> None:
-    """Print text on stderr: progress, notes, questions."""
-    click.echo(text, err=True)
+    """Print text on stderr: progress, notes, questions. The work goes on where nobody reads it any more."""
+    try:
+        click.echo(text, err=True)
+    except BrokenPipeError:
+        _nobody_reads(sys.stderr)
 
 
 def say_error(error: DrtoolError, *, as_json: bool) -> None:

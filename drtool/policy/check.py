@@ -9,7 +9,7 @@ from typing import Any, Literal
 from drtool.policy.cadence import Cadence, cadence
 from drtool.policy.cost import Cost, cost
 from drtool.policy.durations import brief_duration, format_duration
-from drtool.policy.promises import PROMISES, Promise, Standing, cluster_local, promises
+from drtool.policy.promises import PROMISES, Promise, Standing, cluster_local, is_directory, promises
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import LonghornVolume, PostgresVolume, RedisVolume, Volume
 
@@ -105,6 +105,13 @@ def _policy_findings(policy: Policy) -> Iterator[Finding]:
             None,
             f"the repository is not outside: {local}",
             "Put it where the disaster does not reach.",
+        )
+    if is_directory(policy.repository):
+        yield Finding(
+            "warning",
+            None,
+            "the repository is a directory, which is lost with its machine unless it is mounted from elsewhere",
+            "Mount one that the disaster does not reach, or use a bucket.",
         )
     if policy.heartbeat is None:
         yield Finding("warning", None, "silence is not heard outside of the cluster", "Set heartbeat.")

@@ -9,12 +9,17 @@ Span = tuple[Place, Place]
 _MASK = "********"
 _WIDTH = 110
 
-# A literal behind a key that sounds like a secret, and the password in a URL: also in lines that are not even YAML.
+# A literal behind a key that sounds like a secret, the password in a URL, and the path of a web hook, by which it is
+# known, or all of an Apprise URL: also in lines that are not even YAML.
 _SECRETIVE = (
     re.compile(
         r"(?i)[\w-]*(?:pass|pwd|token|credential|secret_key|access_key)[\w-]*[\"']?\s*:\s*(?!\{)([^,}\s][^,}]*)"
     ),
     re.compile(r"://[^\s/@:]*:([^\s/@]+)@"),
+    re.compile(r"(?i)\bhttps?://[^\s/?#\"',}]+[/?#]([^\s\"'}]*[^\s\"'},\]])"),
+    re.compile(
+        r"(?i)\b(?!(?:https?|s3|file|postgres(?:ql)?|rediss?):)[a-z][a-z0-9+.-]*://([^\s\"'}]*[^\s\"'},\]])"
+    ),
 )
 
 

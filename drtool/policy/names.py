@@ -131,9 +131,18 @@ def _repeated(data: object, where: Path, key: str, *, above: Path = ()) -> Itera
             seen[name] = index
 
 
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return which of the known was probably meant: close, and about as long, or one begins the other; else empty."""
+    for near in get_close_matches(word, known):
+        difference = abs(len(near) - len(word))
+        if difference <= max(1, len(word) // 3) or near.startswith(word) or word.startswith(near):
+            return near
+    return ""
+
+
 def _unknown_volume(path: Path, name: object, fitting: list[str]) -> Fault:
-    near = get_close_matches(str(name), fitting, 1)
-    suggestion = f"did you mean {near[0]}?" if near else f"there is {', '.join(fitting) or 'none'}"
+    near = nearest(str(name), fitting)
+    suggestion = f"did you mean {near}?" if near else f"there is {', '.join(fitting) or 'none'}"
     return Fault(path, f"{name} is no volume that fits here", suggestion)
 
 

@@ -26,7 +26,7 @@ _CLUSTER_NETWORKS = tuple(
 
 
 class Standing(StrEnum):
-    """Whether a promise holds: yes, no, or it takes a probe of the store to know."""
+    """Whether a promise holds: yes, no, or it takes a look at the store to know."""
 
     HOLDS = "holds"
     BROKEN = "broken"
@@ -67,6 +67,11 @@ def cluster_local(repository: Repository) -> str:
         return _local_name(host)
 
 
+def is_directory(repository: Repository) -> bool:
+    """Return whether the store is a directory: of this machine, or mounted from elsewhere: the URL does not say."""
+    return repository.url.startswith("file:")
+
+
 def _local_address(address: IPv4Address | IPv6Address) -> str:
     if address.is_loopback:
         return f"{address} is this machine"
@@ -92,6 +97,8 @@ def _restores(policy: Policy, volume: Volume) -> tuple[Standing, str]:
         return Standing.BROKEN, "only Longhorn's own backups, which others can delete; set ship_every"
     if local := cluster_local(policy.repository):
         return Standing.BROKEN, f"{local}: the repository is lost with what it protects"
+    if is_directory(policy.repository):
+        return Standing.PROBE, "a directory is lost with its machine, unless it is mounted from elsewhere"
     if isinstance(volume, LonghornVolume) and volume.ship_every:
         return Standing.HOLDS, f"for the points shipped every {brief_duration(volume.ship_every)}"
     return Standing.HOLDS, "points are listed once all that they need is in the store"
@@ -113,7 +120,7 @@ def _withstands_intrusion(policy: Policy, volume: Volume) -> tuple[Standing, str
             Standing.BROKEN,
             "Longhorn's backups are not encrypted, and its credentials can delete; set ship_every",
         )
-    if policy.repository.url.startswith("file:"):
+    if is_directory(policy.repository):
         return (
             Standing.BROKEN,
             "who can write to a directory can delete from it; use a versioned or locked bucket",

@@ -1,7 +1,6 @@
 """The policy as a value: what is protected, what is promised, how it comes back. It documents itself as JSON Schema."""
 
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from drtool.errors import UsageError
 from drtool.policy.durations import format_duration
 from drtool.policy.hooks import Hook
 from drtool.policy.model import Duration, KubernetesName, Model, Name, Namespace, Text, one_form, refusal
-from drtool.policy.names import name_faults
+from drtool.policy.names import name_faults, nearest
 from drtool.policy.retention import Retention
 from drtool.policy.secret import SecretReference
 from drtool.policy.volumes import Volume
@@ -209,8 +208,8 @@ class Policy(Model):
             if volume.name == name:
                 return volume
         names = [volume.name for volume in self.volumes]
-        near = get_close_matches(name, names, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(names)}."
+        near = nearest(name, names)
+        hint = f"Did you mean {near}?" if near else f"It has {', '.join(names)}."
         raise UsageError(f"policy {self.name} has no volume {name}", hint=hint)
 
     def rpo(self, volume: Volume) -> timedelta:

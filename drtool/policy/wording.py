@@ -3,13 +3,12 @@
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from drtool.policy.names import Fault, Path
+from drtool.policy.names import Fault, Path, nearest
 from drtool.policy.schema import Policy
 
 _PLACES_OF_SECRETS = ("env", "file", "secret")  # the first that is given counts
@@ -82,7 +81,13 @@ def _fault(path: Path, details: ErrorDetails, data: object) -> Fault:
         case "literal_error" | "union_tag_invalid":
             return _wrong_word(path, details)
         case kind:
-            return Fault(path, _MESSAGES.get(kind) or details["msg"].replace("Input should", "must"))
+            told = _MESSAGES.get(kind) or details["msg"].replace("Input should", "must")
+            return Fault(path, told, is_secret=_may_be_a_secret(path, details["input"]))
+
+
+def _may_be_a_secret(path: Path, value: object) -> bool:
+    """Return whether value is of no shape that a policy has, but may be a URL that is known to few."""
+    return isinstance(value, str) and ("://" in value or path[:1] in (("notify",), ("heartbeat",)))
 
 
 def _at(data: Any, path: Path) -> Any:
@@ -118,7 +123,7 @@ def _wrong_word(path: Path, details: ErrorDetails) -> Fault:
 def _near(details: ErrorDetails) -> str:
     """Return the word that was probably meant; empty where none is close."""
     given = details["ctx"].get("tag") or details["input"]
-    return next(iter(get_close_matches(str(given), _expected_words(details), 1)), "")
+    return nearest(str(given), _expected_words(details))
 
 
 def _expected_words(details: ErrorDetails) -> list[str]:
@@ -133,8 +138,8 @@ def _unknown_key(path: Path, data: object) -> Fault:
             path, f"names a second place, beside {rivals[0]}", "a value comes from one", is_secret=True
         )
     known = sorted(_known_keys(path[:-1], data))
-    near = get_close_matches(str(path[-1]), known, 1)
-    suggestion = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    near = nearest(str(path[-1]), known)
+    suggestion = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
     # A misspelled `password` has a value too.
     return Fault(path, "unknown key", suggestion, is_secret=True)
 

@@ -58,6 +58,15 @@ def test_a_store_that_is_away_and_keys_that_fit_nothing_are_findings(
     assert found["hint"]
 
 
+def test_a_canary_is_told_only_where_one_was_put(run: Run, made: Place, tmp_path: Path) -> None:
+    canary = "but for one canary below probe/"
+    assert canary in run("doctor", "--policy", made.policy, "--bundle", made.bundle).output
+    made.policy.write_text(made.policy.read_text().replace(str(made.store), str(tmp_path / "gone")))
+    said = run("doctor", "--policy", made.policy, "--bundle", made.bundle).output
+    assert canary not in said
+    assert "the store was not probed" in said
+
+
 def test_a_volume_that_the_repository_does_not_know_is_said(run: Run, made: Place) -> None:
     made.policy.write_text(
         made.policy.read_text() + "  - {name: other, source: redis, host: 127.0.0.1, port: 1}\n"

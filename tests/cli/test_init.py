@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -177,3 +178,17 @@ def test_the_bundle_is_written_before_the_config(place: Place) -> None:
     config = place.store / stored(place)[0]
     assert traced.returncode == 0
     assert max(place.bundle.stat().st_mtime_ns, place.kit.stat().st_mtime_ns) <= config.stat().st_mtime_ns
+
+
+def test_init_ends_what_it_began_though_nobody_reads_what_it_says(place: Place) -> None:
+    """As in `drtool init … 2>&1 | head -1`, once head has its line."""
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    options: list[str | Path] = ["--policy", place.policy, "--bundle", place.bundle, "--kit-file", place.kit]
+    try:
+        done = subprocess.run([*PROGRAM, "init", *options], stdout=ours, stderr=ours, timeout=60, check=False)
+    finally:
+        os.close(ours)
+    assert done.returncode == 0
+    assert find_keys(place.kit.read_text()).keys() == {"RECOVERY", "OPERATOR"}
+    assert [name.partition("-")[0] for name in stored(place)] == ["config/0"]

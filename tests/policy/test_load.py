@@ -304,3 +304,23 @@ def test_whatever_a_policy_holds_the_answer_is_a_policy_or_its_faults(changes: d
     text = head + "\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in changes.items()) + "\n"
     with suppress(PolicyInvalid):
         parse_policy(text, "p.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "heartbeat: https://hc-ping.com/hunter2",
+        "heartbeat: hunter2",
+        "notify: https://hooks.example.org/hunter2",
+        "notify: [slack://hunter2]",
+        "notify: [hunter2]",
+        'notify: [{url: "https://hooks.example.org/hunter2"}',
+        'notify: [{url: "https://hooks.example.org/hunter2" on: [failure]}]',
+        "notify:\n  - url: https://hooks.example.org/hunter2\n   on: [failure]",
+    ],
+)
+def test_who_is_told_where_is_not_shown(text: str) -> None:
+    with pytest.raises(PolicyInvalid) as caught:
+        parse_policy(f"{GOOD}{text}\n", "p.yaml")
+    assert "p.yaml:" in caught.value.message
+    assert "hunter2" not in caught.value.message

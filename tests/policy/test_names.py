@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from drtool.policy.names import Fault, name_faults
+from drtool.policy.names import Fault, name_faults, nearest
 from tests.policy.conftest import plain_policy
 
 DB = {"name": "db", "source": "postgres", "host": "h", "user": "u"}
@@ -110,3 +110,17 @@ def test_any_shape_of_data_is_borne(data: object) -> None:
 def test_a_path_is_written_with_dots_and_brackets() -> None:
     assert Fault(("volumes", 1, "proofs", 0, "sql"), "").dotted_path == "volumes[1].proofs[0].sql"
     assert Fault((), "").dotted_path == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("auth", ["at", "url"], ""),
+        ("evn", ["env", "file"], "env"),
+        ("pasword", ["password", "port"], "password"),
+        ("recover", ["recovery", "retention"], "recovery"),
+        ("objective", ["objectives"], "objectives"),
+    ],
+)
+def test_a_word_is_meant_only_where_it_is_near(word: str, known: list[str], meant: str) -> None:
+    assert nearest(word, known) == meant

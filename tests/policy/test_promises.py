@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from drtool.policy.check import check_policy
 from drtool.policy.promises import PROMISES, Standing, cluster_local, promises
 from drtool.policy.schema import Repository
 from tests.policy.conftest import MakePolicy
@@ -59,6 +60,13 @@ def test_it_is_said_when_a_slot_is_given_up(
     policy = make_policy(volumes=[POSTGRES | changes])
     assert said in promises(policy, policy.volumes[0])[4].reason
     assert policy.volumes[0].model_dump(mode="json").get("slot_limit") == changes.get("slot_limit")
+
+
+def test_a_directory_may_be_of_this_machine_and_is_warned_of(make_policy: MakePolicy) -> None:
+    policy = make_policy(volumes=[REDIS], repository={"url": "file:///srv/backup"})
+    assert promises(policy, policy.volumes[0])[0].standing is Standing.PROBE
+    findings = check_policy(policy).findings
+    assert [each.level for each in findings if "lost with its machine" in each.message] == ["warning"]
 
 
 def test_what_the_bucket_allows_takes_a_probe(make_policy: MakePolicy) -> None:

@@ -24,6 +24,31 @@ def test_a_key_is_found_wherever_it_stands(text: str) -> None:
     assert find_keys(text) == {"RECOVERY": VALUE}
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        LINE.replace("-", ""),
+        LINE.replace("-", " "),
+        LINE.replace("-", "\u2013"),
+        LINE[:40] + LINE[41:],
+        LINE[:39].replace("DRTOOL-", "DRTOOL ") + "\n   " + LINE[39:],
+        LINE[:40] + "\r\n" + LINE[40:] + "\r\nkeep this away from the cluster",
+        LINE.lower().replace("-", " - ") + " is the key",
+    ],
+)
+def test_dashes_blanks_and_ends_of_lines_are_no_part_of_a_key(typed: str) -> None:
+    assert find_keys(typed) == {"RECOVERY": VALUE}
+    first = typed.upper().index("RECOVERY") + len("RECOVERY")
+    at = next(at for at in range(first, len(typed)) if typed[at].isalnum())
+    with pytest.raises(UsageError, match="mistyped") as caught:
+        find_keys(typed[:at] + ("b" if typed[at] in "aA" else "a") + typed[at + 1 :])
+    assert caught.value.hint
+
+
+def test_prose_about_a_key_is_none() -> None:
+    assert find_keys("Each drtool recovery key that this drtool seed and drtool trust make is secret.") == {}
+
+
 def test_keys_of_several_kinds_are_told_apart() -> None:
     text = f"{LINE}\n{encode_key('ADMIN', b'a' * 32)}\n"
     assert find_keys(text) == {"RECOVERY": VALUE, "ADMIN": b"a" * 32}

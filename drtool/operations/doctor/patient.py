@@ -25,6 +25,7 @@ class Patient:
     is_probed: bool  # whether a canary may be put into the store
     context: str | None = None  # of the kubeconfig
     session: Session | None = field(default=None, init=False)
+    has_canary: bool = field(default=False, init=False)  # whether one was put
 
 
 def finding(area: str, about: str, symptom: Symptom) -> Finding:

@@ -52,7 +52,7 @@ def run_doctor(policy_file: Path, keys: KeyFiles, world: World, options: Options
     finally:
         if patient.session is not None:
             patient.session.close()
-    return Examination(policy.name, tuple(findings), patient.is_probed)
+    return Examination(policy.name, tuple(findings), patient.has_canary)
 
 
 def _examine(area: str, patient: Patient) -> list[Finding]:

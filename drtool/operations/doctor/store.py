@@ -6,7 +6,7 @@ Its probe puts one canary below `probe/` and removes it again where that is allo
 from collections.abc import Iterator
 from itertools import islice
 
-from drtool.errors import DrtoolError
+from drtool.errors import DrtoolError, StoreOutage, StoreUnavailable
 from drtool.operations.doctor.patient import Findings, Patient, failure
 from drtool.operations.results import Finding
 from drtool.operations.session import connect, open_session
@@ -62,7 +62,13 @@ def _clock(store: ObjectStore, patient: Patient) -> Iterator[Finding]:
 
 def _probed(store: ObjectStore, patient: Patient) -> Iterator[Finding]:
     url = patient.policy.repository.url
-    for found in probe_store(store, patient.world.clock):
+    patient.has_canary = True
+    try:
+        probed = probe_store(store, patient.world.clock)
+    except StoreUnavailable as fault:  # refuses the canary; an outage may have come behind it
+        patient.has_canary = isinstance(fault, StoreOutage)
+        raise
+    for found in probed:
         wanted = f"{found.detail} (wanted: {found.name})"
         if found.ok:
             yield Finding(AREA, url, "ok", f"{found.name}: {found.detail}")

@@ -11,6 +11,7 @@ from typing import LiteralString
 from drtool.errors import DrtoolError
 from drtool.sources.base import Symptom
 from drtool.sources.postgres.connection import APPLICATION_NAME, PostgresSettings, Replication, connect
+from drtool.sources.postgres.faults import CannotReplicate
 from drtool.sources.postgres.guards import (
     CANNOT_REPLICATE_HINT,
     MORE,
@@ -75,6 +76,7 @@ def examine(
         yield Symptom("ok", f"{settings.user} may replicate")
     except DrtoolError as fault:
         is_said = fault.message in refusals or (server is not None and not server.may_replicate)
+        is_said |= server is not None and isinstance(fault, CannotReplicate)  # its settings say it below
         if not is_said or "pg_hba.conf" in fault.message:
             yield _closed(fault, settings, "replication")
     if server is not None:

@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 
 from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.faults import command_fault, connection_fault
+from drtool.sources.postgres.opening import neutral_parameters, pin_session
 from drtool.sources.postgres.results import Row, rows_of
 from drtool.sources.postgres.wal import parse_lsn
 
@@ -59,25 +60,37 @@ class Identity:
 
 def connect(settings: PostgresSettings, dbname: str | None = None) -> psycopg.Connection[TupleRow]:
     """Return an SQL connection in autocommit. Raises SourceUnavailable, TemporaryFailure or Refused."""
-    return _open(settings, {"dbname": dbname or settings.dbname})
+    connection = _open(settings, dbname or settings.dbname)
+    try:
+        pin_session(connection)
+    except psycopg.Error as cause:
+        connection.close()
+        raise command_fault(settings.who, "set_config", cause.sqlstate, str(cause)) from cause
+    return connection
 
 
-def _open(settings: PostgresSettings, more: dict[str, Any]) -> psycopg.Connection[TupleRow]:
-    conninfo = make_conninfo(
-        host=settings.host,
-        port=settings.port,
-        user=settings.user,
-        password=settings.password() if settings.password else None,
-        sslmode=settings.sslmode,
-        sslrootcert=settings.sslrootcert,
-        connect_timeout=settings.connect_timeout_s,
-        application_name=APPLICATION_NAME,
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-        tcp_user_timeout=60_000,
-        **more,
-    )
+def _open(
+    settings: PostgresSettings, dbname: str, *, replication: bool = False
+) -> psycopg.Connection[TupleRow]:
+    parameters: dict[str, Any] = neutral_parameters(replication=replication)
+    parameters |= {
+        "host": settings.host,
+        "port": settings.port,
+        "user": settings.user,
+        "password": settings.password() if settings.password else None,
+        "dbname": dbname,
+        "sslmode": settings.sslmode,
+        "sslrootcert": settings.sslrootcert,
+        "connect_timeout": settings.connect_timeout_s,
+        "application_name": APPLICATION_NAME,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    }
+    if replication:
+        parameters["replication"] = "true"
+    conninfo = make_conninfo(**parameters)
     try:
         connection = psycopg.connect(conninfo, autocommit=True)
     except psycopg.OperationalError as cause:
@@ -100,7 +113,7 @@ class Replication:
 
     def __init__(self, settings: PostgresSettings) -> None:
         self._settings = settings
-        self._connection = _open(settings, {"dbname": "replication", "replication": "true"})
+        self._connection = _open(settings, "replication", replication=True)
         self._connection.add_notice_handler(self._keep_notice)
         self._pgconn = self._connection.pgconn
         self._readable = select.poll()

@@ -7,7 +7,7 @@ as the server said it. On an open connection the SQLSTATE decides.
 
 from dataclasses import dataclass
 
-from drtool.errors import DrtoolError, SourceUnavailable, TemporaryFailure
+from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
 
 
 class PagesDamaged(SourceUnavailable):
@@ -16,6 +16,10 @@ class PagesDamaged(SourceUnavailable):
 
 class SourceOutage(SourceUnavailable):
     """The server cannot be reached, or ended the connection. The one kind of this error that is worth a retry."""
+
+
+class CannotReplicate(Refused):
+    """The server is set to have no walsender at all: neither waiting nor trying again helps."""
 
 
 class SlotInUse(TemporaryFailure):
@@ -78,6 +82,13 @@ _FAULTS = (
         'Run `ALTER ROLE "{user}" REPLICATION` on the server.',
     ),
     _Fault(
+        ("max_wal_senders (currently 0)", 'max_wal_senders" (currently 0)'),
+        "the server at {who} cannot replicate: max_wal_senders is 0",
+        "Run `ALTER SYSTEM SET wal_level = 'replica'` and `ALTER SYSTEM SET max_wal_senders = '10'`, and restart the "
+        "server.",
+        CannotReplicate,
+    ),
+    _Fault(
         ("requested standby connections exceeds",),
         "PostgreSQL at {who} has no free walsender",
         "Wait until another backup has ended, or raise max_wal_senders to at least 2 above the standbys.",
@@ -96,12 +107,19 @@ _FAULTS = (
     _Fault(
         ("password authentication failed", "no password supplied", "scram exchange"),
         "PostgreSQL refuses the password of {who}",
-        "Check the secret that the policy names for user and password.",
+        "Check the secrets that the policy names for user and password; PGPASSWORD counts only where it is one.",
     ),
     _Fault(
         ("is not permitted to log in", "does not exist"),
         "PostgreSQL at {who} knows no such role or database",
         "Create the role with LOGIN and REPLICATION, and check the database's name.",
+    ),
+    _Fault(
+        ("server closed the connection unexpectedly",),
+        "what answers at {who} closed the connection while connecting",
+        "It is likely a proxy or load balancer without a PostgreSQL behind it, or a server that starts or ends: look "
+        "there, and try again.",
+        SourceOutage,
     ),
     _Fault(
         ("server does not support ssl", "certificate", "ssl error", "tls"),
@@ -191,8 +209,8 @@ def _first_line(text: str) -> str:
 def _last_line(text: str) -> str:
     """Return the line that tells most: libpq puts its newest attempt last, after its own `failed: `.
 
-    Its question whether the server runs tells nothing.
+    Its question whether the server runs tells nothing, and what a tab indents goes on with the line before.
     """
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Is the server running")] or lines
+    lines = [line.strip() for line in text.strip().replace("\n\t", " ").splitlines() if line.strip()]
+    lines = [line.split(" Is the server running", 1)[0] for line in lines]
     return lines[-1].rsplit("failed: ", 1)[-1] if lines else "no reason given"

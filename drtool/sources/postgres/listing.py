@@ -9,6 +9,7 @@ import psycopg
 from drtool.errors import DrtoolError, NotProven, SourceUnavailable
 from drtool.sources.postgres.connection import PostgresSettings, connect
 from drtool.sources.postgres.faults import command_fault
+from drtool.sources.postgres.opening import as_bytes
 
 _ROWS: Final = 1_000
 _CANCELLED: Final = "57014"
@@ -27,6 +28,7 @@ def listed(settings: PostgresSettings, sql: str, limit_s: float) -> Iterator[byt
     end = time.monotonic() + limit_s
     with connect(settings) as connection:
         connection.read_only = True
+        as_bytes(connection)
         try:
             connection.execute(_LIMITS, [f"{limit_s * 1000:.0f}"])
             with connection.transaction(), connection.cursor("drtool") as cursor:

@@ -7,7 +7,9 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.demo.servers.process import free_port
 from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
+from drtool.sources.postgres.checkup import examine
 from drtool.sources.postgres.connection import PostgresSettings, Replication, connect
+from drtool.sources.postgres.faults import SourceOutage
 from tests.sources.postgres.standins import NewServer, answering, error_response, welcome
 
 
@@ -83,6 +85,33 @@ def _sql_refusal(server: PostgresServer) -> DrtoolError:
 
 def test_tls_that_the_server_does_not_speak_is_said(server: PostgresServer) -> None:
     assert "no TLS connection" in refused(replace(server.settings, sslmode="require")).message
+
+
+@pytest.mark.parametrize("major", [15, 18])
+def test_a_server_that_is_set_to_have_no_walsender_is_refused_with_what_mends_it(
+    new_server: NewServer, major: int
+) -> None:
+    server = new_server(major, wal_level="minimal", max_wal_senders=0)
+    server.start()
+    error = refused(server.settings)
+    assert type(error).exit_code == Refused.exit_code
+    assert "cannot replicate: max_wal_senders is 0" in error.message
+    assert "ALTER SYSTEM SET max_wal_senders = '10'" in error.hint
+    found = examine(server.settings, None, "protect-app", "postgres")
+    assert [each.message for each in found if each.level == "error"] == [
+        "the server cannot replicate: wal_level minimal, max_wal_senders 0, max_replication_slots 10"
+    ]
+
+
+def test_who_hangs_up_while_connecting_is_said_whole() -> None:
+    with answering(b"") as port:
+        error = refused(PostgresSettings(host="127.0.0.1", port=port))
+    assert isinstance(error, SourceOutage)
+    assert (
+        "closed the connection while connecting (server closed the connection unexpectedly" in error.message
+    )
+    assert error.message.endswith("before or while processing the request.)")
+    assert "proxy" in error.hint
 
 
 @pytest.mark.parametrize(
