@@ -10,11 +10,12 @@ from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
 from drtool.cli.output import Answer, error_lines
 from drtool.cli.table import Table
-from drtool.cli.units import NONE, size, took, when
+from drtool.cli.units import NONE, took, when
 from drtool.errors import DrtoolError, PartialFailure
 from drtool.operations.backup import run_backup
 from drtool.operations.results import VolumeBackup
 from drtool.policy.moments import to_second
+from drtool.policy.sizes import size
 
 
 @click.command("backup", epilog=exit_codes(3, 4, 5, 6, *STORE))

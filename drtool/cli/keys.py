@@ -25,7 +25,7 @@ from drtool.cli.options import (
 )
 from drtool.cli.output import Answer, say_aside, say_text
 from drtool.cli.table import Table
-from drtool.cli.units import counted, size, when
+from drtool.cli.units import counted, when
 from drtool.errors import UsageError
 from drtool.operations.grant import GrantRequest, GrantResult, new_runner, run_grant
 from drtool.operations.keys import reader_bundle, run_prove
@@ -35,6 +35,7 @@ from drtool.operations.results import KeyProof
 from drtool.operations.session import read_key_file
 from drtool.policy.durations import parse_duration
 from drtool.policy.load import load_policy
+from drtool.policy.sizes import size
 from drtool.repository.access import ROLES, AccessRole, s3_policy
 from drtool.repository.format.text import encode_key
 from drtool.repository.kit import new_recovery_key, parse_runner_public

@@ -12,10 +12,11 @@ from drtool.cli.options import CHOICE, PLACE, RECOVERY_KEY, Invocation, common, 
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
 from drtool.cli.target_options import WISHES, wishes_of
-from drtool.cli.units import NONE, counted, size, took, when
+from drtool.cli.units import NONE, counted, took, when
 from drtool.errors import Refused
 from drtool.operations.plan import PlanResult, run_plan
 from drtool.policy.moments import to_second
+from drtool.policy.sizes import size
 from drtool.recovery.plan import Plan
 from drtool.recovery.steps import Step
 

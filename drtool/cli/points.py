@@ -9,11 +9,12 @@ from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import AT, KEYS, PLACE, Invocation, common, complete_volume
 from drtool.cli.output import Answer
 from drtool.cli.table import Table
-from drtool.cli.units import counted, relative, size
+from drtool.cli.units import counted, relative
 from drtool.errors import NoRecoveryPoint
 from drtool.operations.points import list_points
 from drtool.operations.results import Point
 from drtool.policy.moments import exact
+from drtool.policy.sizes import size
 
 
 @click.command("points", epilog=exit_codes(4, 8, *STORE))

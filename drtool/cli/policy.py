@@ -12,7 +12,7 @@ from drtool.cli.exits import exit_codes
 from drtool.cli.options import POLICY, Invocation, common
 from drtool.cli.output import Answer, say_text
 from drtool.cli.table import Table
-from drtool.cli.units import NONE, counted, size
+from drtool.cli.units import NONE, counted
 from drtool.errors import PolicyInvalid
 from drtool.policy.cadence import tail_interval
 from drtool.policy.check import Finding, PolicyReport, check_policy
@@ -20,6 +20,7 @@ from drtool.policy.durations import brief_duration, format_duration
 from drtool.policy.load import load_policy
 from drtool.policy.promises import PROMISES, Promise, Standing
 from drtool.policy.schema import Policy, policy_schema
+from drtool.policy.sizes import size
 from drtool.policy.volumes import PostgresVolume
 
 _FILE = click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))

@@ -9,8 +9,9 @@ from typing import Final, Literal, Protocol
 
 from drtool.cli.output import say_aside
 from drtool.cli.steps import Deadline, How, StepProgress, Work, deadline
-from drtool.cli.units import printable, size
+from drtool.cli.units import printable
 from drtool.operations.session import Progress, Silent
+from drtool.policy.sizes import size
 
 Mode = Literal["auto", "bar", "plain", "none"]
 EVERY_S: Final = 30

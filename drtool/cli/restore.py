@@ -22,12 +22,13 @@ from drtool.cli.output import Answer
 from drtool.cli.restore_cluster import restore_into
 from drtool.cli.table import Table
 from drtool.cli.target_options import WISHES
-from drtool.cli.units import counted, rate, size, took, when
+from drtool.cli.units import counted, rate, took, when
 from drtool.errors import UsageError
 from drtool.operations.restore import RestoreRequest, refuse_foreign_options, run_restore
 from drtool.operations.results import RestoreResult
 from drtool.policy.load import load_policy
 from drtool.policy.moments import exact
+from drtool.policy.sizes import size
 
 OF_A_CLUSTER: Final[Mapping[str, tuple[str, Any]]] = {
     "confirm_target": ("--confirm-target", None),
@@ -114,8 +115,9 @@ def command(invocation: Invocation, *, directory: Path | None, context: str | No
 
     Into a directory: the newest point, or with --at the newest not after that moment (PostgreSQL: exactly that
     moment). The choice, the keys, the lists and all WAL are checked before the directory is touched; a fault in what is
-    read afterwards leaves it empty. What was restored is proven. With a grant its point is restored, with nothing else
-    at hand than what may get objects from the store.
+    read afterwards leaves it empty. What was restored is proven. Told to end (Ctrl-C, SIGTERM), it removes what it
+    wrote; after a kill the next run says which point lies there half-written, and how to go on. With a grant its point
+    is restored, with nothing else at hand than what may get objects from the store.
 
     Into a cluster: the plan that `drtool plan` shows is executed, step by step, each journaled in the repository. The
     kit is enough. Workloads wait until their data is back and proven; then they start tier by tier, CronJobs last. A

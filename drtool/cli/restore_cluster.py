@@ -16,7 +16,7 @@ from drtool.cli.output import Answer
 from drtool.cli.restore_report import refuse_unwritable, write_report
 from drtool.cli.table import Table
 from drtool.cli.target_options import wishes_of
-from drtool.cli.units import NONE, counted, rate, size, took, when
+from drtool.cli.units import NONE, counted, rate, took, when
 from drtool.errors import DrtoolError, NotProven, ObjectiveMissed, UsageError
 from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import (
@@ -28,6 +28,7 @@ from drtool.operations.cluster_restore.results import (
 )
 from drtool.operations.cluster_restore.run import run_cluster_restore
 from drtool.operations.plan import PlanResult, run_plan
+from drtool.policy.sizes import size
 
 # What a run that is gone on with has decided already.
 _DECIDED: Final = {

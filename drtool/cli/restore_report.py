@@ -4,7 +4,7 @@ from pathlib import Path
 
 from drtool import __version__
 from drtool.cli.output import say_aside
-from drtool.cli.units import NONE, counted, rate, size, took
+from drtool.cli.units import NONE, counted, rate, took
 from drtool.errors import UsageError
 from drtool.operations.cluster_restore.results import (
     CheckedReferences,
@@ -13,6 +13,7 @@ from drtool.operations.cluster_restore.results import (
     RestoredVolume,
 )
 from drtool.policy.moments import exact, to_second
+from drtool.policy.sizes import size
 from drtool.report.html import to_html
 from drtool.report.page import Figure, Grid, Page, Section, Tone
 

@@ -7,9 +7,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from drtool.cli.units import rate, size, took
+from drtool.cli.units import rate, took
 from drtool.operations.session import Progress
 from drtool.policy.durations import brief_duration
+from drtool.policy.sizes import size
 
 How = Literal["done", "failed", "interrupted"]
 

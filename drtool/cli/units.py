@@ -7,16 +7,15 @@ from typing import Final
 from drtool.errors import UsageError
 from drtool.policy.durations import brief_duration, parse_duration
 from drtool.policy.moments import to_second
+from drtool.policy.sizes import size
 
 NONE: Final = "-"
-_KIB: Final = 1024
 # What moves a cursor, changes colours or turns the direction of text; written as JSON does, so that JSON stays JSON.
 _COMMANDS: Final = {
     code: f"\\u{code:04x}"
     for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     if chr(code) not in "\n\t"
 }
-_TWO_DIGITS: Final = 10  # from here on a size needs no decimal
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
@@ -59,16 +58,6 @@ def relative(moment: datetime, now: datetime) -> str:
         return "now"
     told = brief_duration(distance, 1)
     return f"{told} ago" if moment < now else f"in {told}"
-
-
-def size(count: float) -> str:
-    """Return count bytes in IEC units: 512 B, 1.5 KiB, 32 MiB."""
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
-        if value < _KIB:
-            break
-        value, unit = value / _KIB, larger
-    return f"{value:.0f} {unit}" if unit == "B" or value >= _TWO_DIGITS else f"{value:.1f} {unit}"
 
 
 def rate(count: float, seconds: float) -> str:

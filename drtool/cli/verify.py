@@ -9,10 +9,11 @@ import click
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common
 from drtool.cli.output import Answer
-from drtool.cli.units import counted, rate, size, took
+from drtool.cli.units import counted, rate, took
 from drtool.errors import Corrupt, UsageError
 from drtool.operations.results import VerifyResult
 from drtool.operations.verify import run_verify
+from drtool.policy.sizes import size
 
 _WHOLE: Final = 100
 

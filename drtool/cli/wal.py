@@ -8,7 +8,7 @@ from drtool.cli.ending import ends_well
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common, complete_volume
 from drtool.cli.output import Answer
-from drtool.cli.units import counted, size, took, when
+from drtool.cli.units import counted, took, when
 from drtool.errors import ObjectiveMissed, UsageError
 from drtool.operations.follow import run_follow
 from drtool.operations.results import CatchUp, Followed
@@ -16,6 +16,7 @@ from drtool.operations.slot_watch import SlotWatch
 from drtool.operations.wal import run_catch_up
 from drtool.policy.load import load_policy
 from drtool.policy.schema import Policy
+from drtool.policy.sizes import size
 
 
 @click.group("wal")

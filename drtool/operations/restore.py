@@ -8,6 +8,7 @@ from typing import Protocol
 
 from drtool.errors import Corrupt, DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.granted import granted_request
+from drtool.operations.passed_over import passed_over, passed_over_notes
 from drtool.operations.points import Inventory, take_inventory
 from drtool.operations.record import record_run
 from drtool.operations.restore_files import restore_files
@@ -17,6 +18,7 @@ from drtool.operations.restore_postgres import restore_postgres
 from drtool.operations.restore_redis import restore_redis
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
+from drtool.operations.unfinished import Unfinished, refuse_unfinished
 from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
 from drtool.repository.reader import Reader
@@ -42,19 +44,26 @@ class Accepts(Protocol):
 def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = False) -> RestoreResult:
     """Bring a volume back into a directory and prove it. Raises Refused or NoRecoveryPoint with nothing touched.
 
-    Raises NotProven, Corrupt when what came back is not what was kept: the directory is then not to be used.
+    Raises NotProven, Corrupt when what came back is not what was kept: the directory is then not to be used. Where it
+    is told to end, what it wrote is removed again.
     """
     request = replace(request, directory=Path(os.path.abspath(request.directory)))  # noqa: PTH100 - links stay links
     if session.grant is not None:
         request = granted_request(request, session.grant)
+    refuse_unfinished(request.directory)
     watch = Stopwatch(session.world.progress.phase)
     watch.phase("choosing the point")
     reader = Reader(session.repository)
-    inventory = eligible(take_inventory(session, request.volume, request.at, as_of=request.as_of), request)
-    job = Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run)
+    there = take_inventory(session, request.volume, request.at, as_of=request.as_of)
+    inventory = eligible(there, request)
     try:
-        result = _dispatch(job)
-        _check_proofs(result)
+        with Unfinished(session.world.progress.note) as unfinished:
+            result = _dispatch(
+                Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run, unfinished)
+            )
+            _check_proofs(result)
+        newer = passed_over(there, result.point, request.at)
+        result = replace(result, passed_over=tuple(newer), notes=(*passed_over_notes(newer), *result.notes))
     except DrtoolError as fault:
         _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
         raise

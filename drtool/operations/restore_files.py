@@ -15,7 +15,7 @@ from drtool.sources.files.capture import files_notes
 from drtool.sources.files.layout import check_entries
 from drtool.sources.files.metadata import Unset
 from drtool.sources.files.prove import prove
-from drtool.sources.files.restore import check_target, restore
+from drtool.sources.files.restore import check_target, restore, undo
 
 
 def restore_files(job: Job) -> RestoreResult:
@@ -30,6 +30,7 @@ def restore_files(job: Job) -> RestoreResult:
     notes = list(files_notes(snapshot.facts))
     if job.dry_run:
         return result_of(job, snapshot, (), notes)
+    job.begin(snapshot, lambda: undo(entries, request.directory))
     job.watch.phase("writing")
     restored = restore(entries, pieces_of(job, snapshot, contents), target)
     job.watch.phase("proving")

@@ -1,7 +1,7 @@
 """One restore under way: what was asked for, what the store holds, and the steps that all sources share."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from drtool.operations.bridge import Bridge
 from drtool.operations.points import Inventory, moment_of
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
+from drtool.operations.unfinished import Unfinished, Writing
 from drtool.policy.load import parse_policy
 from drtool.policy.moments import exact
 from drtool.policy.schema import Policy
@@ -89,6 +90,15 @@ class Job:
     watch: Stopwatch
     owner: tuple[int, int] | None
     dry_run: bool
+    unfinished: Unfinished = field(default_factory=Unfinished)
+
+    def begin(self, snapshot: Snapshot, undo: Callable[[], None], *, places: Iterable[Path] = ()) -> None:
+        """Note that snapshot is about to be written. Raises Refused where another restore is at work there.
+
+        undo takes back whatever was written then, into the directory and into places.
+        """
+        begun = self.session.world.clock()
+        self.unfinished.begin(Writing(snapshot.name, self.request.directory, begun, undo, tuple(places)))
 
     def open(self, snapshot: Snapshot) -> tuple[Contents, list[Entry]]:
         """Return a snapshot's contents, its lists checked to be complete. No pack of content is fetched."""
@@ -109,9 +119,9 @@ def refuse_used_directory(directory: Path) -> None:
     """Return when directory is absent or empty. Raises Refused."""
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         raise Refused(f"{directory} is no directory", hint="Name an empty directory, or a new one.")
-    if directory.is_dir() and any(directory.iterdir()):
+    if directory.is_dir() and (there := sorted(each.name for each in directory.iterdir())):
         raise Refused(
-            f"{directory} is not empty",
+            f"{directory} is not empty: it holds {there[0]}",
             hint="Restore into an empty directory, or a new one; drtool overwrites nothing.",
         )
 

@@ -11,7 +11,7 @@ from drtool.operations.restore_job import (
 from drtool.operations.results import RestoreResult
 from drtool.sources.base import Target
 from drtool.sources.kubernetes.manifests import manifests_notes
-from drtool.sources.kubernetes.restore import check_entries, prove, restore
+from drtool.sources.kubernetes.restore import check_entries, prove, restore, undo
 
 
 def restore_objects(job: Job) -> RestoreResult:
@@ -25,6 +25,7 @@ def restore_objects(job: Job) -> RestoreResult:
     notes = list(manifests_notes(snapshot.facts))
     if job.dry_run:
         return result_of(job, snapshot, (), notes)
+    job.begin(snapshot, lambda: undo(entries, request.directory))
     job.watch.phase("writing")
     hashes = restore(entries, pieces_of(job, snapshot, contents), Target(request.directory, job.owner))
     job.watch.phase("proving")

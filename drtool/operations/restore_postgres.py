@@ -3,10 +3,11 @@
 The chain is complete and every WAL object authenticated before the target is touched.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from drtool.policy.moments import exact, to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
-from drtool.sources.base import Entry, Piece, Proof, Target
+from drtool.sources.base import Piece, Proof, Target
 from drtool.sources.postgres.binaries import Binaries, choose_account, find_binaries
+from drtool.sources.postgres.layout import linked_tablespaces, server_on
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.prove import (
     prove_files,
@@ -41,8 +43,8 @@ class Prepared:
     choice: RecoveryChoice
     snapshot: Snapshot
     contents: Contents
-    entries: list[Entry]
     binaries: Binaries
+    writer: TargetWriter
     staged: Path
     expected: Expected
 
@@ -59,13 +61,18 @@ def restore_postgres(job: Job) -> RestoreResult:
     )
     snapshot = job.inventory.snapshots[choice.base.id]
     contents, entries = job.open(snapshot)
+    writer = _writer(job, choice, binaries)
+    writer.check(entries)
     if job.dry_run:
-        return _result(job, snapshot, choice, None, (), _plan_notes(choice))
+        planned = _result(job, snapshot, choice, None, (), _plan_notes(choice))
+        return _with_tablespaces(planned, writer.captured, writer.tablespaces)
     staged = _beside(job.request.directory, "wal")
+    job.begin(snapshot, lambda: _undo(job, writer), places=writer.tablespaces.values())
     try:
         expected = stage_wal(job, choice, staged)
-        prepared = Prepared(choice, snapshot, contents, entries, binaries, staged, expected)
-        return _restore(job, prepared)
+        prepared = Prepared(choice, snapshot, contents, binaries, writer, staged, expected)
+        restored = _restore(job, prepared)
+        return _with_tablespaces(restored, writer.captured, linked_tablespaces(job.request.directory))
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -121,16 +128,13 @@ def _beside(directory: Path, what: str) -> Path:
 
 def _restore(job: Job, prepared: Prepared) -> RestoreResult:
     request, choice = job.request, prepared.choice
-    account = prepared.binaries.account
-    owner = (account.uid, account.gid) if account else None
-    target = Target(request.directory, owner, {"tablespace_map": request.tablespaces})
-    proofs = _write(job, prepared, target)
+    proofs = _write(job, prepared)
     job.watch.phase("recovering")
     settings: Mapping[str, str] = prepared.contents.header["facts"].get("settings", {})
     work = _beside(request.directory, "recovery")
     with Recovery(choice, request.directory, prepared.binaries, work=work, settings=settings) as recovery:
         shutil.move(prepared.staged / WAL, work / WAL)
-        _hand_over(work, owner)
+        _hand_over(work, _owner(prepared.binaries))
         recovered = recovery.run(prepared.expected)
         job.watch.phase("proving")
         proofs += prove_recovered(job, prepared.contents, prepared.binaries, recovery)
@@ -149,22 +153,37 @@ def _hand_over(work: Path, owner: tuple[int, int] | None) -> None:
             os.chown(place, *owner)
 
 
-def _write(job: Job, prepared: Prepared, target: Target) -> list[Proof]:
-    """Write the base backup, and hold it against its own manifest."""
-    job.watch.phase("writing the base backup")
-    choice = prepared.choice
-    writer = TargetWriter(
-        target,
+def _owner(binaries: Binaries) -> tuple[int, int] | None:
+    return (binaries.account.uid, binaries.account.gid) if binaries.account else None
+
+
+def _writer(job: Job, choice: RecoveryChoice, binaries: Binaries) -> TargetWriter:
+    return TargetWriter(
+        Target(job.request.directory, _owner(binaries), {"tablespace_map": job.request.tablespaces}),
         major=choice.base.lineage.major,
         wal_bytes=len(choice.segments) * choice.base.wal_segment_size,
     )
-    writer.begin(prepared.entries)
+
+
+def _undo(job: Job, writer: TargetWriter) -> None:
+    """Remove what was written, and what lies beside it. Raises OSError where a server runs on it still."""
+    if (server := server_on(job.request.directory)) is not None:
+        raise OSError(errno.EBUSY, f"a server runs on it, as process {server}")
+    writer.undo()
+    shutil.rmtree(_beside(job.request.directory, "recovery"), ignore_errors=True)
+
+
+def _write(job: Job, prepared: Prepared) -> list[Proof]:
+    """Write the base backup, and hold it against its own manifest."""
+    job.watch.phase("writing the base backup")
+    writer = prepared.writer
 
     def take(path: str, offset: int, data: bytes) -> None:
         writer.write(Piece(path, offset, data))
         job.session.world.progress.advance(len(data))
 
     try:
+        writer.begin()
         job.reader.read(prepared.snapshot, prepared.contents, take)
         writer.finish()
     except BaseException:
@@ -190,6 +209,19 @@ def _plan_notes(choice: RecoveryChoice) -> tuple[str, ...]:
     segments = f"{count} WAL segment{'' if count == 1 else 's'}"
     span = f"{segments} up to {format_lsn(choice.end_lsn)} on timeline {choice.timeline}"
     return (f"base backup of {to_second(choice.base.end)}, then {span}", *choice.faults)
+
+
+def _with_tablespaces(
+    result: RestoreResult, captured: Mapping[str, str], places: Mapping[str, Path]
+) -> RestoreResult:
+    """Return a result that says where each tablespace went: outside of the directory, where nobody would look."""
+    told = [{"oid": oid, "was": captured.get(oid), "directory": str(place)} for oid, place in places.items()]
+    verb = "goes to" if result.dry_run else "is in"
+    notes = (
+        f"tablespace {oid}, which {f'was in {captured[oid]}' if oid in captured else 'the WAL makes'}, {verb} {place}"
+        for oid, place in places.items()
+    )
+    return replace(result, facts={**result.facts, "tablespaces": told}, notes=(*notes, *result.notes))
 
 
 def _result(

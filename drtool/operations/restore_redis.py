@@ -1,5 +1,8 @@
 """A Redis volume back into a data directory: one RDB, under the target's own names, proven by starting servers."""
 
+import os
+import pwd
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +14,7 @@ from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Piece, Target
 from drtool.sources.redis.prove import find_prover, prove
-from drtool.sources.redis.restore import restore
+from drtool.sources.redis.restore import check, restore, undo
 
 
 def restore_redis(job: Job) -> RestoreResult:
@@ -26,8 +29,10 @@ def restore_redis(job: Job) -> RestoreResult:
         find_prover(target, contents.header["facts"])
     except NotProven as missing:
         raise Refused(missing.message, hint=missing.hint) from missing
+    check(entries, target)
     if job.dry_run:
         return _result(job, snapshot, ())
+    job.begin(snapshot, lambda: undo(entries, target))
     job.watch.phase("writing")
     restore(entries, _pieces(job, snapshot, contents), target)
     job.watch.phase("proving")
@@ -50,6 +55,28 @@ def _pieces(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]
         yield piece
 
 
+def _owner(job: Job) -> str:
+    """Return who owns what is restored: a name, or a number that has none here."""
+    uid = os.geteuid() if job.owner is None else job.owner[0]
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _owner_notes(job: Job) -> Iterator[str]:
+    """Yield what a server needs that does not run as root, where nobody said who it runs as.
+
+    With a grant it is a mover who restores, as the server's own user, and puts the files elsewhere.
+    """
+    if job.owner is None and os.geteuid() == 0 and job.session.grant is None:
+        place = shlex.quote(str(job.request.directory))
+        yield (
+            "the files belong to root, and nobody else may read them: before the server starts, give them to the user "
+            f"that it runs as, as a rule `chown -R redis: {place}`; or restore with --owner USER"
+        )
+
+
 def _result(job: Job, snapshot: Snapshot, proofs: tuple[Any, ...]) -> RestoreResult:
     seconds = job.watch.stop()
     return RestoreResult(
@@ -63,6 +90,7 @@ def _result(job: Job, snapshot: Snapshot, proofs: tuple[Any, ...]) -> RestoreRes
         seconds=seconds,
         phases=job.watch.phases,
         proofs=proofs,
-        facts=snapshot.facts,
+        facts={**snapshot.facts, "owner": _owner(job)},
+        notes=tuple(_owner_notes(job)),
         dry_run=job.dry_run,
     )

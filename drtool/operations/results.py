@@ -174,7 +174,10 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """A restore into a directory: which point, what moment the data has, how long each phase took, what was proven."""
+    """A restore into a directory: which point, what moment the data has, how long each phase took, what was proven.
+
+    passed_over are newer points that could not be chosen; the notes say why.
+    """
 
     volume: str
     source: str
@@ -189,6 +192,7 @@ class RestoreResult:
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     dry_run: bool = False
+    passed_over: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """The WAL of one recovery: fetched, authenticated, laid out and walked, before the target is touched."""
 
-import shutil
 from contextlib import ExitStack
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -15,15 +14,11 @@ from drtool.sources.postgres.staging import WAL, clear_staging, stage_history, s
 from drtool.sources.postgres.survey import Survey, survey
 from drtool.sources.postgres.wal import format_lsn
 
-_SPARE = 64 * 1024 * 1024  # bytes that stay free beside the staged WAL
-
 
 def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Expected:
     """Fetch and authenticate the whole chain, lay it out, and find out where it ends."""
     job.watch.phase("verifying the WAL")
     held = job.inventory.held[choice.base.lineage]
-    needed = len(choice.segments) * choice.base.wal_segment_size
-    _check_room(staged.parent, needed)
     clear_staging(staged)
     keys = job.session.repository.head_keys()
     for timeline in choice.histories:
@@ -32,16 +27,6 @@ def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Expected:
         stage_segment(staged, plan, held.read_segment(plan, keys), base=choice.base)
         job.session.world.progress.advance(choice.base.wal_segment_size)
     return _expect(choice, staged)
-
-
-def _check_room(directory: Path, needed: int) -> None:
-    place = next(each for each in (directory, *directory.parents) if each.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed + _SPARE:
-        raise Refused(
-            f"{place} has {free >> 20} MiB free, and the WAL alone takes {needed >> 20} MiB",
-            hint="Make room, or restore into another directory.",
-        )
 
 
 def _expect(choice: RecoveryChoice, staged: Path) -> Expected:

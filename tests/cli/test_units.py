@@ -75,21 +75,6 @@ def test_when_says_both_forms_or_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1536, "1.5 KiB"),
-        (32 * 2**20, "32 MiB"),
-        (5 * 2**30, "5.0 GiB"),
-        (2**60, "1024 PiB"),
-    ],
-)
-def test_a_size_is_written_in_iec_units(count: int, expected: str) -> None:
-    assert units.size(count) == expected
-
-
-@pytest.mark.parametrize(
     ("count", "seconds", "expected"), [(2**20, 2, "512 KiB/s"), (0, 2, "-"), (5, 0, "-")]
 )
 def test_a_rate_is_given_where_it_says_something(count: int, seconds: float, expected: str) -> None:

@@ -113,8 +113,16 @@ class Commands:
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start a command with the writer's keys in a process of its own."""
+        return self._start(arguments, {"DRTOOL_BUNDLE": str(self.bundle)})
+
+    def start_restore(self, volume: str, directory: Path, *arguments: object) -> subprocess.Popen[str]:
+        """Start a restore with the recovery kit in a process of its own."""
+        keys = {"DRTOOL_RECOVERY_KEY_FILE": str(self.kit)}
+        return self._start(("restore", volume, "--to-dir", directory, *arguments), keys)
+
+    def _start(self, arguments: Sequence[object], given: Mapping[str, str]) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DRTOOL_")}
-        keys = {"DRTOOL_POLICY": str(self.policy), "DRTOOL_BUNDLE": str(self.bundle)}
+        keys = {"DRTOOL_POLICY": str(self.policy), **given}
         return subprocess.Popen(
             [sys.executable, "-m", "drtool", *map(str, arguments), "--json"],
             stdout=subprocess.PIPE,

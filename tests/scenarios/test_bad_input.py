@@ -98,15 +98,17 @@ def test_a_target_that_holds_something_is_left_as_it_is(untouched: System, volum
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(
     untouched: System, monkeypatch: pytest.MonkeyPatch, target: Path, volume: str
 ) -> None:
-    plan = untouched.drtool.restore(volume, target, "--dry-run").value["restore"]
-    segments = re.search(r"(\d+) WAL segments?", " ".join(plan["notes"]))
-    enough_for_wal = 16 * MIB * int(segments[1]) + 65 * MIB if segments else 1024
-    for free in {1024, enough_for_wal}:
-        with monkeypatch.context() as patch:
-            patch.setattr(shutil, "disk_usage", lambda _path, free=free: SimpleNamespace(free=free))
-            said = untouched.drtool.restore(volume, target, code=5)
-        assert "free" in said.error["message"]
-        assert not target.exists()
+    told = ["the base backup", "the WAL", "what its replay adds"] if volume == "postgres" else ["the data"]
+    for free in (1024, 17 * MIB) if volume == "postgres" else (1024,):  # less than all, and less than the WAL
+        for how in ([], ["--dry-run"]):
+            with monkeypatch.context() as patch:
+                patch.setattr(shutil, "disk_usage", lambda _path, free=free: SimpleNamespace(free=free))
+                said = untouched.drtool.restore(volume, target, *how, code=5)
+            [disk] = said.value["disks"]
+            assert disk["free"] == free < disk["needed"] == sum(disk["parts"].values())
+            assert f"({disk['needed']} bytes) are needed: " in said.error["message"]
+            assert [each for each in told if f" for {each}" not in said.error["message"]] == []
+            assert not target.exists()
 
 
 MOMENTS = [

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from drtool.errors import Corrupt, Refused
@@ -21,8 +22,9 @@ from drtool.sources.files.spread import spread_bytes, spread_file, write_at
 from drtool.sources.files.trailer import Trailer
 from drtool.sources.files.tree import Tree
 from drtool.sources.files.walk import LOST_AND_FOUND
+from drtool.sources.room import Demand, refuse_small_disks
 
-_SPARE: Final = 16 * 1024 * 1024  # bytes that stay free
+_SPARE: Final = 16 * 1024 * 1024  # bytes for folders and metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,12 @@ def restore(entries: Sequence[Entry], pieces: Iterable[Piece], target: Target) -
         raise
 
 
+def undo(entries: Sequence[Entry], directory: Path) -> None:
+    """Remove a tree that `restore` has written, and nothing else: what others put there stays."""
+    with Tree(directory) as tree:
+        tree.undo([each.path for each in entries if each.path != ROOT])
+
+
 def check_target(entries: Sequence[Entry], target: Target) -> None:
     """Return when the directory is empty, and there is room for entries. Touches nothing. Raises Refused."""
     directory = target.directory
@@ -68,12 +76,8 @@ def check_target(entries: Sequence[Entry], target: Target) -> None:
         )
     nearest = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     room = os.statvfs(nearest)
-    needed, free = sum(entry.size for entry in entries) + _SPARE, room.f_bavail * room.f_frsize
-    if needed > free:
-        raise Refused(
-            f"{nearest} has {free >> 20} MiB free, and {needed >> 20} MiB are needed",
-            hint="Make room, or restore into another directory.",
-        )
+    data = sum(entry.size for entry in entries)
+    refuse_small_disks([Demand(directory, "the files", data), Demand(directory, "their names", _SPARE)])
     if room.f_files and len(entries) > room.f_favail:
         raise Refused(
             f"{nearest} has room for {room.f_favail} more files, and the point has {len(entries)}",
@@ -89,7 +93,7 @@ def _write(tree: Tree, entries: Sequence[Entry], pieces: Iterable[Piece], target
             writer.write(piece)
         return writer.finish()
     except BaseException:
-        tree.undo()
+        tree.undo(tree.made)
         raise
 
 

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self._held: OrderedDict[_Parts, int] = OrderedDict()
-        self._made: list[str] = []
+        self.made: list[str] = []
         self.root = os.open(root, _FOLDER)
 
     def __enter__(self) -> "Tree":
@@ -69,7 +69,7 @@ class Tree:
         """Make a folder."""
         folder, name = self.above(path)
         os.mkdir(name, _PRIVATE_FOLDER, dir_fd=folder)
-        self._made.append(path)
+        self.made.append(path)
 
     @contextmanager
     def new_file(self, path: str) -> Iterator[int]:
@@ -77,7 +77,7 @@ class Tree:
         folder, name = self.above(path)
         handle = os.open(name, _NEW, _PRIVATE_FILE, dir_fd=folder)
         with closing_handle(handle):
-            self._made.append(path)
+            self.made.append(path)
             yield handle
 
     @contextmanager
@@ -94,7 +94,7 @@ class Tree:
         """Make a symbolic link."""
         folder, name = self.above(path)
         os.symlink(to_path(target), name, dir_fd=folder)
-        self._made.append(path)
+        self.made.append(path)
 
     def make_hard_link(self, path: str, first: str) -> None:
         """Give the file at first a second name."""
@@ -103,14 +103,14 @@ class Tree:
             first_name = name
             folder, name = self.above(path)
             os.link(first_name, name, src_dir_fd=first_folder, dst_dir_fd=folder, follow_symlinks=False)
-        self._made.append(path)
+        self.made.append(path)
 
     @contextmanager
     def new_special(self, path: str, kind: str, device: tuple[int, int]) -> Iterator[str]:
         """Make a FIFO or a device, of major and minor number; yield a way to it by which no link can be followed."""
         folder, name = self.above(path)
         os.mknod(name, _SPECIAL[kind] | _PRIVATE_FILE, os.makedev(*device), dir_fd=folder)
-        self._made.append(path)
+        self.made.append(path)
         with closing_handle(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)) as handle:
             yield f"/proc/self/fd/{handle}"
 
@@ -119,9 +119,9 @@ class Tree:
         folder, name = self.above(path)
         os.unlink(name, dir_fd=folder)
 
-    def undo(self) -> None:
-        """Remove what was made here, as far as it can be; what others made stays."""
-        for path in reversed(self._made):
+    def undo(self, paths: Sequence[str]) -> None:
+        """Remove what is at paths, folders before what they hold, as far as it can be; what others made stays."""
+        for path in reversed(paths):
             with suppress(OSError):
                 folder, name = self.above(path)
                 try:

@@ -1,8 +1,8 @@
 """Objects back into an empty directory, a file each; proven by reading them again."""
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from json import loads
@@ -40,7 +40,10 @@ def restore(entries: Sequence[Entry], pieces: Iterable[Piece], target: Target) -
             writer.take(piece)
         return writer.finish()
     except BaseException as cause:
-        _remove(target.directory, existed=existed)
+        undo(entries, target.directory)
+        if not existed:
+            with suppress(OSError):
+                target.directory.rmdir()
         if isinstance(cause, OSError):
             raise DrtoolError(
                 f"{target.directory} cannot be written: {cause.strerror}",
@@ -49,12 +52,17 @@ def restore(entries: Sequence[Entry], pieces: Iterable[Piece], target: Target) -
         raise
 
 
-def _remove(directory: Path, *, existed: bool) -> None:
-    """Remove what a restore wrote: all there is, for the directory was empty."""
-    for folder in directory.iterdir() if directory.exists() else ():
-        shutil.rmtree(folder, ignore_errors=True)
-    if not existed and directory.exists():
-        directory.rmdir()
+def undo(entries: Sequence[Entry], directory: Path) -> None:
+    """Remove objects that were written, and the folders that are empty then: what others put there stays."""
+    folders = set()
+    for each in entries:
+        place = directory / each.path
+        with suppress(OSError):
+            place.unlink()
+        folders |= {directory / folder for folder in Path(each.path).parents[:-1]}
+    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @dataclass(slots=True)

@@ -35,8 +35,9 @@ _HARMLESS = {
 _WHY = (
     "# by drtool: a restored server aims at nothing that the old one aimed at, wherever that is configured\n"
 )
-_HBA = "# written by drtool: the captured pg_hba.conf lay outside of the data directory\nlocal all all peer\n"
-_IDENT = "# written by drtool\n"
+_BY_DRTOOL = "# written by drtool"
+_HBA = f"{_BY_DRTOOL}: the captured pg_hba.conf lay outside of the data directory\nlocal all all peer\n"
+_IDENT = f"{_BY_DRTOOL}\n"
 
 
 def setting_lines(settings: Mapping[str, str]) -> str:
@@ -78,7 +79,7 @@ def put_back(directory: Path, settings: Mapping[str, str]) -> list[str]:
     _write(directory, AUTO_CONF, "".join([*kept, _WHY, setting_lines(_HARMLESS)]))
     aside.unlink(missing_ok=True)
     defaults = {
-        "postgresql.conf": "# written by drtool: the captured one lay outside of the data directory\n"
+        "postgresql.conf": f"{_BY_DRTOOL}: the captured one lay outside of the data directory\n"
         + setting_lines(settings),
         "pg_hba.conf": _HBA,
         "pg_ident.conf": _IDENT,
@@ -90,6 +91,14 @@ def put_back(directory: Path, settings: Mapping[str, str]) -> list[str]:
                 f"{name} was not in the data directory: a minimal one was written, put yours in its place"
             )
     return notes
+
+
+def written_here(directory: Path) -> list[str]:
+    """Return the names of the configuration that `put_back` wrote where the capture had none."""
+    there = [
+        name for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf") if (directory / name).is_file()
+    ]
+    return [name for name in there if (directory / name).read_bytes().startswith(_BY_DRTOOL.encode())]
 
 
 def _write(directory: Path, name: str, content: str) -> None:

@@ -155,7 +155,7 @@ class Instance:
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         try:
             self._ask_to_end(child)
-        except KeyboardInterrupt:  # who cannot wait for a clean stop must not leave a server behind
+        except BaseException:  # who cannot wait for a clean stop must not leave a server behind
             child.send_signal(signal.SIGQUIT)
             child.wait()
             raise

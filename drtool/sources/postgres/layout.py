@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +32,22 @@ EMPTY_DIRECTORIES = (
     "pg_twophase",
     "pg_wal/archive_status",
 )
+PID_FILE = "postmaster.pid"
+# What comes to lie at the top of a data directory while it is restored, beside what the base backup has there.
+SERVERS_OWN = frozenset(
+    {
+        MARKER,
+        PID_FILE,
+        TABLESPACE_MAP,
+        f"{BACKUP_LABEL}.old",
+        f"{TABLESPACE_MAP}.old",
+        "current_logfiles",
+        "postgresql.auto.conf",
+        "postgresql.auto.conf.drtool",
+        "postmaster.opts",
+        "recovery.signal",
+    }
+)
 SUMMARIES = "pg_wal/summaries"  # since 17
 
 _TABLESPACE = re.compile(r"pg_tblspc/(\d+)")
@@ -39,6 +56,22 @@ _TABLESPACE = re.compile(r"pg_tblspc/(\d+)")
 def empty_directories(major: int) -> tuple[str, ...]:
     """Return the directories that a server of major wants to find, parents not named."""
     return (*EMPTY_DIRECTORIES, SUMMARIES) if major >= 17 else EMPTY_DIRECTORIES  # noqa: PLR2004 -- a version
+
+
+def server_on(directory: Path) -> int | None:
+    """Return the process of a server that runs on directory; None where none does that we may see."""
+    with suppress(OSError, ValueError, IndexError):
+        pid = int((directory / PID_FILE).read_text().split()[0])
+        if (Path("/proc") / str(pid) / "cwd").samefile(directory):  # a server works in its directory
+            return pid
+    return None
+
+
+def linked_tablespaces(directory: Path) -> dict[str, Path]:
+    """Return where the tablespaces of a data directory are, by oid: its links say so."""
+    links = directory / "pg_tblspc"
+    there = sorted(links.iterdir(), key=lambda each: each.name) if links.is_dir() else []
+    return {each.name: each.readlink() for each in there if each.is_symlink()}
 
 
 def checked_path(path: str) -> PurePosixPath:
@@ -75,8 +108,12 @@ def place_tablespaces(
         places[oid] = Path(new)
     unknown = set(wanted) - places.keys() - set(locations.values())
     if unknown:
+        has = ", ".join(f"{oid} in {locations[oid]}" for oid in places)
         raise Refused(
-            f"the point has no tablespace {', '.join(sorted(unknown))}", hint=f"It has: {locations}."
+            f"the point has no tablespace {', '.join(sorted(unknown))}",
+            hint=f"It has {has}: name one by its number or its place, --tablespace OLD=NEW."
+            if has
+            else "It has none: leave --tablespace out.",
         )
     for oid, place in places.items():
         others = [directory, *(other for key, other in places.items() if key != oid)]

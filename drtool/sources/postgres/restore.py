@@ -13,17 +13,21 @@ from pathlib import Path
 
 from drtool.errors import Corrupt, DrtoolError, Refused
 from drtool.sources.base import Entry, Piece, Target
+from drtool.sources.postgres.configuration import written_here
 from drtool.sources.postgres.layout import (
     BACKUP_LABEL,
     MARKER,
     PG_CONTROL,
+    SERVERS_OWN,
     TABLESPACE_MAP,
     captured_tablespaces,
     checked_path,
     empty_directories,
     format_tablespace_map,
+    linked_tablespaces,
     place_tablespaces,
 )
+from drtool.sources.room import Demand, refuse_small_disks
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -37,20 +41,22 @@ def restore_base(
 ) -> dict[str, Path]:
     """Write a whole base backup into target and return where each tablespace went, by oid.
 
-    wal_bytes is the room to leave for what is replayed. Raises Refused, with nothing touched, if the target is
+    wal_bytes is how much WAL is replayed. Raises Refused, with nothing touched, if the target is
     not empty or too small; Corrupt if a path leaves it, or bytes are missing.
     """
     writer = TargetWriter(target, major=major, wal_bytes=wal_bytes)
-    writer.begin(entries)
+    writer.check(entries)
+    writer.begin()
     for piece in pieces:
         writer.write(piece)
     return writer.finish()
 
 
 class TargetWriter:
-    """One restore under way: begin once, write from as many threads as you like, finish once.
+    """One restore under way: check and begin once, write from as many threads as you like, finish once.
 
-    target.options["tablespace_map"] maps an oid, or a tablespace's captured place, to a new directory.
+    target.options["tablespace_map"] maps an oid, or a tablespace's captured place, to a new directory. Once that
+    is checked, tablespaces are the places by oid, captured those that they had.
     """
 
     def __init__(self, target: Target, *, major: int, wal_bytes: int = 0) -> None:
@@ -58,13 +64,16 @@ class TargetWriter:
         self._directory = Path(os.path.abspath(target.directory))  # noqa: PTH100 -- links are not to be followed
         self._major = major
         self._wal_bytes = wal_bytes
-        self._tablespaces: dict[str, Path] = {}
+        self.tablespaces: dict[str, Path] = {}
+        self.captured: dict[str, str] = {}
+        self._folders: list[str] = []
         self._sizes: dict[str, int] = {}
+        self._has_begun = False
         self._written: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def begin(self, entries: Sequence[Entry]) -> None:
-        """Check everything that can be checked, then make directories, links and files of the right size."""
+    def check(self, entries: Sequence[Entry]) -> None:
+        """Check everything that can be checked, and decide where each tablespace goes. Touches nothing."""
         for each in entries:
             checked_path(each.path)
             if each.entry["type"] == "symlink":
@@ -75,12 +84,20 @@ class TargetWriter:
             raise Corrupt(
                 f"the point has no {' and no '.join(sorted(missing))}: no recovery can begin from it"
             )
-        self._tablespaces = place_tablespaces(
-            self._directory, captured_tablespaces(entries), self._target.options.get("tablespace_map", {})
+        self.captured = captured_tablespaces(entries)
+        self.tablespaces = place_tablespaces(
+            self._directory, self.captured, self._target.options.get("tablespace_map", {})
         )
-        self._check_target()
+        self._folders = [each.path for each in entries if each.entry["type"] == "directory"]
+        self._check_empty()
+        refuse_small_disks(self._demands())
+
+    def begin(self) -> None:
+        """Make directories, links and files of the right size."""
+        self._check_empty()  # it is a while since that was looked at
+        self._has_begun = True
         try:
-            self._make_directories([each.path for each in entries if each.entry["type"] == "directory"])
+            self._make_directories()
             for path, size in self._sizes.items():
                 self._make_file(path, size)
         except OSError as cause:
@@ -100,10 +117,20 @@ class TargetWriter:
             self._written[piece.path] += len(piece.data)
 
     def undo(self) -> None:
-        """Remove all that was written: the directories were empty, or not there, when it began."""
-        for root in (self._directory, *self._tablespaces.values()):
-            for each in list(root.iterdir()) if root.is_dir() else []:
-                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+        """Remove all that was written, also by a recovery that has ended. What others put there stays.
+
+        The directories were empty, or not there, when it began.
+        """
+        if not self._has_begun:
+            return
+        paths = (*self._sizes, *self._folders, *empty_directories(self._major))
+        ours = {path.partition("/")[0] for path in paths} | SERVERS_OWN | {*written_here(self._directory)}
+        # those of the base, and those that the WAL makes, in directories that were found empty
+        for place in {*linked_tablespaces(self._directory).values(), *self.tablespaces.values()}:
+            for each in place.glob(f"PG_{self._major}_*"):
+                shutil.rmtree(each)
+        for name in sorted(ours, key=lambda name: name == MARKER):  # which says until the end what this is
+            _remove(self._directory / name)
 
     def finish(self) -> dict[str, Path]:
         """Make the directory whole: all durable, then pg_control, then the marker goes. Return the tablespaces."""
@@ -111,8 +138,8 @@ class TargetWriter:
             if self._written[path] != size:
                 raise Corrupt(f"{path} came back with {self._written[path]} of {size} bytes")
         try:
-            if self._tablespaces:
-                self._rewrite(TABLESPACE_MAP, format_tablespace_map(self._tablespaces))
+            if self.tablespaces:
+                self._rewrite(TABLESPACE_MAP, format_tablespace_map(self.tablespaces))
             self._make_durable()
             self._place(PG_CONTROL).rename(self._directory / PG_CONTROL)
             _fsync(self._directory / "global")
@@ -121,10 +148,10 @@ class TargetWriter:
             _fsync(self._directory.parent)
         except OSError as cause:
             raise _failed(cause) from cause
-        return dict(self._tablespaces)
+        return dict(self.tablespaces)
 
-    def _check_target(self) -> None:
-        for directory in (self._directory, *self._tablespaces.values()):
+    def _check_empty(self) -> None:
+        for directory in (self._directory, *self.tablespaces.values()):
             if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
                 raise Refused(f"{directory} is no directory", hint="Name an empty directory, or a new one.")
             if directory.is_dir() and any(directory.iterdir()):
@@ -132,41 +159,38 @@ class TargetWriter:
                     f"{directory} is not empty" + (_what_lies_in(directory)),
                     hint="Restore into an empty directory, or a new one; drtool overwrites nothing.",
                 )
-        needed: Counter[int] = Counter()
-        rooms: dict[int, tuple[Path, int]] = {}
-        for path, size in [*self._sizes.items(), ("pg_wal", self._wal_bytes + SPARE)]:
-            existing = _existing_parent(self._root(path)[0])
-            device = existing.stat().st_dev
-            needed[device] += size
-            rooms[device] = existing, shutil.disk_usage(existing).free
-        for device, (existing, free) in rooms.items():
-            if free < needed[device]:
-                raise Refused(
-                    f"{existing} has {free >> 20} MiB free, and {needed[device] >> 20} MiB are needed",
-                    hint="Make room, or restore into another directory.",
-                )
+
+    def _demands(self) -> Iterator[Demand]:
+        """Yield what goes where: the WAL lies beside the directory until it is replayed into it."""
+        names = {place: f"tablespace {oid}" for oid, place in self.tablespaces.items()}
+        for path, size in self._sizes.items():
+            root = self._root(path)[0]
+            yield Demand(root, names.get(root, "the base backup"), size)
+        yield Demand(self._directory.parent, "the WAL", self._wal_bytes)
+        yield Demand(self._directory, "what its replay adds at most", self._wal_bytes)
+        yield Demand(self._directory, "a server's start", SPARE)
 
     def _root(self, path: str) -> tuple[Path, str]:
         """Return the directory that holds path, its own tablespace's or the data directory, and the rest."""
         parts = path.split("/", 2)
-        if parts[0] == "pg_tblspc" and len(parts) > 1 and parts[1] in self._tablespaces:
-            return self._tablespaces[parts[1]], parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 -- head, oid, rest
+        if parts[0] == "pg_tblspc" and len(parts) > 1 and parts[1] in self.tablespaces:
+            return self.tablespaces[parts[1]], parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 -- head, oid, rest
         return self._directory, path
 
     def _place(self, path: str) -> Path:
         root, rest = self._root(path)
         return root / (rest + LATE_SUFFIX if path == PG_CONTROL else rest)
 
-    def _make_directories(self, paths: Iterable[str]) -> None:
-        for root in (self._directory, *self._tablespaces.values()):
+    def _make_directories(self) -> None:
+        for root in (self._directory, *self.tablespaces.values()):
             root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             root.chmod(DIRECTORY_MODE)
             self._own(root)
         self._rewrite(MARKER, b"This directory is not whole. Remove it, and restore again.\n")
         _fsync(self._directory)
-        for path in (*empty_directories(self._major), *paths):
+        for path in (*empty_directories(self._major), *self._folders):
             self._make_directory(self._place(path))
-        for oid, place in self._tablespaces.items():
+        for oid, place in self.tablespaces.items():
             link = self._directory / "pg_tblspc" / oid
             link.symlink_to(place)
             self._own(link)
@@ -195,11 +219,11 @@ class TargetWriter:
             os.chown(place, *self._target.owner, follow_symlinks=False)
 
     def _make_durable(self) -> None:
-        places = [place for root in (self._directory, *self._tablespaces.values()) for place in _below(root)]
+        places = [place for root in (self._directory, *self.tablespaces.values()) for place in _below(root)]
         with ThreadPoolExecutor(FSYNC_THREADS) as pool:
             for _ in pool.map(_fsync, places):
                 pass
-        for place in self._tablespaces.values():
+        for place in self.tablespaces.values():
             _fsync(place.parent)
 
 
@@ -207,6 +231,13 @@ def _below(root: Path) -> Iterator[Path]:
     for directory, _, files in os.walk(root):
         yield from (Path(directory, name) for name in files)
         yield Path(directory)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _write_at(place: Path, data: bytes, offset: int) -> None:
@@ -228,10 +259,6 @@ def _fsync(place: Path) -> None:
         os.close(descriptor)
 
 
-def _existing_parent(place: Path) -> Path:
-    return next(each for each in (place, *place.parents) if each.exists())
-
-
 def _what_lies_in(directory: Path) -> str:
     if (directory / "postmaster.pid").exists():
         return ": a PostgreSQL server may run on it"
@@ -241,5 +268,5 @@ def _what_lies_in(directory: Path) -> str:
 def _failed(cause: OSError) -> DrtoolError:
     return DrtoolError(
         f"cannot write {cause.filename or 'the target'}: {cause.strerror}",
-        hint="The directory is not whole: remove it, see to its disk and rights, and restore again.",
+        hint="What was written is removed again. See to its disk and your rights, and restore again.",
     )

@@ -6,12 +6,14 @@ All bytes go to a temporary name first; the RDB takes the server's names only wh
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from drtool.errors import Corrupt, Refused
 from drtool.sources.base import STREAM_CHUNK, Entry, Json, Piece, Target
 from drtool.sources.redis.layout import RDB_PATH, Layout
 from drtool.sources.redis.rdb.checksum import Checksum
+from drtool.sources.room import Demand, refuse_small_disks
 
 TEMPORARY = ".drtool-restoring"
 NOT_DATA = {"lost+found", TEMPORARY}  # what a new file system holds, and what a killed restore left
@@ -27,7 +29,7 @@ def restore(entries: Iterable[Entry], pieces: Iterable[Piece], target: Target) -
     RDB, or the disk is too small; Corrupt if the RDB is not what was captured: the directory is then as before.
     """
     by_path = {entry.path: entry for entry in entries}
-    layout = _check(by_path, target)
+    layout = check(by_path.values(), target)
     directory = target.directory
     existed = directory.exists()
     staging = directory / TEMPORARY
@@ -42,8 +44,22 @@ def restore(entries: Iterable[Entry], pieces: Iterable[Piece], target: Target) -
     return {"files": sorted(files), "crc": crc}
 
 
-def _check(by_path: dict[str, Entry], target: Target) -> Layout:
+def undo(entries: Iterable[Entry], target: Target) -> None:
+    """Remove what `restore` wrote, as far as it came, and nothing else: what others put there stays."""
+    by_path = {entry.path: entry for entry in entries}
+    layout, directory = Layout.of(by_path[RDB_PATH].entry["server"], target.options), target.directory
+    shutil.rmtree(directory / TEMPORARY, ignore_errors=True)
+    logs = [layout.log, layout.manifest[0] if layout.manifest else None]
+    for name in (*(path for path in by_path if path != RDB_PATH), layout.dbfilename, *filter(None, logs)):
+        (directory / name).unlink(missing_ok=True)
+    if layout.log and "/" in layout.log:
+        with suppress(OSError):
+            (directory / layout.log).parent.rmdir()
+
+
+def check(entries: Iterable[Entry], target: Target) -> Layout:
     """Return the target's layout. Touches nothing; raises Refused."""
+    by_path = {entry.path: entry for entry in entries}
     if RDB_PATH not in by_path:
         raise Refused("this point holds no RDB", hint="Choose a point of a Redis volume.")
     entry = by_path[RDB_PATH]
@@ -65,16 +81,9 @@ def _check(by_path: dict[str, Entry], target: Target) -> Layout:
 
 
 def _check_room(by_path: dict[str, Entry], layout: Layout, directory: Path) -> None:
-    needed = sum(entry.size for entry in by_path.values())
-    if layout.log and layout.log_is_written_in_place:
-        needed += by_path[RDB_PATH].size
-    nearest = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    free = shutil.disk_usage(nearest).free
-    if needed > free:
-        raise Refused(
-            f"{directory} has {free} bytes free, and {needed} are needed",
-            hint="Make room, or restore elsewhere.",
-        )
+    log = by_path[RDB_PATH].size if layout.log and layout.log_is_written_in_place else 0
+    data = sum(entry.size for entry in by_path.values())
+    refuse_small_disks([Demand(directory, "the data", data), Demand(directory, "the log", log)])
 
 
 def _stage(by_path: dict[str, Entry], pieces: Iterable[Piece], staging: Path) -> None:

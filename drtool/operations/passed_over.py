@@ -1,0 +1,29 @@
+"""Which points are newer than the one that a restore takes, and why it does not take them: that is told, always."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from drtool.operations.points import Inventory, moment_of, points_of
+from drtool.operations.results import Point
+from drtool.policy.moments import to_second
+
+_TAKEN_BY: Final = {"late": "--accept-late takes it", "void": "--accept-void takes it"}
+
+
+def passed_over(inventory: Inventory, chosen: str, at: datetime | None) -> list[Point]:
+    """Return the points newer than the chosen one that the store holds up to at and nobody may choose, oldest first.
+
+    inventory is that of all points.
+    """
+    newer = [each for each in points_of(inventory) if moment_of(each.name) > moment_of(chosen)]
+    found = [each for each in newer if each.state != "listed" and (at is None or each.begin <= at)]
+    return sorted(found, key=lambda point: moment_of(point.name))
+
+
+def passed_over_notes(points: Sequence[Point]) -> Iterator[str]:
+    """Yield what to say of them, the newest first."""
+    for each in reversed(points):
+        why = f"{each.state}: {each.detail}" if each.detail else each.state
+        way = f"; {_TAKEN_BY[each.state]}" if each.state in _TAKEN_BY else ""
+        yield f"not taken, though newer: {each.name}, of {to_second(each.end)}, is {why}{way}"
