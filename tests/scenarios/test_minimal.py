@@ -1,11 +1,13 @@
 """wal_level = minimal for a while, as the manual advises for bulk loads: a gap, for no replay goes through such WAL."""
 
 from collections.abc import Iterator
+from datetime import UTC
 
 import pytest
 
 from drtool.demo.servers.process import wait_until
 from drtool.errors import NoRecoveryPoint
+from drtool.operations import receiving
 from drtool.operations.backup import run_backup
 from drtool.operations.points import list_points
 from drtool.operations.restore import RestoreRequest, run_restore
@@ -103,6 +105,27 @@ def test_a_slot_dropped_by_hand_is_no_gap_while_its_wal_is_there(scene: Scene) -
     caught = run_catch_up(writer, "postgres")
     assert caught.gap is None
     assert caught.restorable
+
+
+def test_a_restore_through_minimal_wal_that_is_stored_is_refused_before_anything_is_touched(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = scene.as_writer()
+    assert run_backup(writer, ["postgres"])[0].outcome == "done"
+    scene.postgres.sql("insert into loaded values (1)")
+    [(before,)] = scene.postgres.sql("select clock_timestamp()")
+    scene.postgres.sql("insert into loaded values (2)")
+    load(scene, segments=0)
+    with monkeypatch.context() as older:  # a drtool that looked for no such WAL stored it
+        older.setattr(receiving, "find_minimal", lambda *_: None)
+        assert run_catch_up(writer, "postgres").restorable
+    target = scene.directory / "no" / "such" / "through"
+    for dry_run in (True, False):
+        with pytest.raises(NoRecoveryPoint, match="wal_level = minimal"):
+            run_restore(scene.as_operator(), RestoreRequest("postgres", target), dry_run=dry_run)
+        assert not (scene.directory / "no").exists()
+    earlier = RestoreRequest("postgres", scene.directory / "before", at=before.astimezone(UTC))
+    assert all(proof.ok for proof in run_restore(scene.as_operator(), earlier).proofs)
 
 
 def test_a_follower_records_it_and_goes_on_behind_the_base_that_a_backup_takes(

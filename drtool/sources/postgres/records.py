@@ -82,13 +82,13 @@ class Record(NamedTuple):
         (microseconds,) = struct.unpack_from("<q", self.main_data())
         return _POSTGRES_EPOCH + timedelta(microseconds=microseconds)
 
-    def new_tablespace(self) -> str | None:
-        """Return the directory of the tablespace that this record makes, None for any other record."""
+    def new_tablespace(self) -> tuple[str, str] | None:
+        """Return oid and directory of the tablespace that this record makes, None for any other record."""
         if self.rmgr != RM_TBLSPC or self.info & 0xF0 != _TBLSPC_CREATE:
             return None
-        return (
-            bytes(self.main_data()[_TBLSPC_PATH_AT:]).partition(b"\0")[0].decode("utf-8", "surrogateescape")
-        )
+        (oid,) = _LENGTH.unpack_from(data := self.main_data())
+        place = bytes(data[_TBLSPC_PATH_AT:]).partition(b"\0")[0]
+        return str(oid), place.decode("utf-8", "surrogateescape")
 
     def is_minimal(self) -> bool:
         """Tell whether this record says that the server goes on with wal_level = minimal: no recovery passes it."""
