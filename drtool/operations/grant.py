@@ -127,7 +127,7 @@ def _choose(job: Job, *, by_name: bool) -> tuple[Snapshot, RecoveryChoice | None
     if source_of(job) == "postgres":
         choice = choose(job)
         return job.inventory.snapshots[choice.base.id], choice
-    snapshot = newest_before(list(job.inventory.snapshots.values()), job.request.at, job.request.volume)
+    snapshot = newest_before(job)
     if not by_name:
         refuse_newer_unreadable(job, snapshot)
     return snapshot, None

@@ -1,5 +1,6 @@
 """One run of the receiver: which instance, its slot and lineage, heartbeats, and gaps on record."""
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,10 @@ from drtool.policy.cadence import tail_interval
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.wal import Lineage, WalStore
 from drtool.sources.postgres.connection import Identity, PostgresSettings, Replication
+from drtool.sources.postgres.coverage import chain
 from drtool.sources.postgres.faults import SlotInUse, WalGone
+from drtool.sources.postgres.hearing import ServerState
+from drtool.sources.postgres.minimal import find_minimal
 from drtool.sources.postgres.pooler import refuse_pooler
 from drtool.sources.postgres.receiver import Received, Receiver, Start
 from drtool.sources.postgres.slot import (
@@ -27,6 +31,8 @@ from drtool.sources.postgres.slot import (
     slot_name,
 )
 from drtool.sources.postgres.wal import format_lsn, segment_start
+
+_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +91,97 @@ def epoch_of(session: Session, volume: PostgresVolume, identity: Identity) -> in
 
 
 def receive_or_gap(session: Session, instance: Instance, following: Following | None = None) -> Brought:
-    """Receive from where the store ends. Where the server has dropped what is next, record that gap and go on."""
+    """Receive from where the store ends. Where the server has dropped what is next, record that gap and go on.
+
+    So, too, where what is next was written with wal_level = minimal: nothing can be replayed through it.
+    """
     if instance.slot.is_lost:
         return _receive_behind_gap(session, instance, f"slot {instance.slot.name} was lost", following)
+    if instance.slot.active_pid is not None:  # said before a heartbeat is written for nothing
+        raise SlotInUse(
+            f"slot {instance.slot.name} is active for PID {instance.slot.active_pid}",
+            hint="Another receiver is at work; try again when it has ended.",
+        )
     try:
-        return receive(session, instance, following)
+        next_one, durable = _next(session, instance)
+        minimal = None
+        if durable < oldest_of(instance):  # nobody kept for us what lies in between
+            session.world.progress.note("reading WAL that no slot kept, before it is received")
+            minimal = find_minimal(instance.settings, instance.identity, next_one, oldest_of(instance))
+        if minimal is None:
+            return receive(session, instance, following, next_one)
     except WalGone as gone:
         return _receive_behind_gap(session, instance, gone.message, following)
+    # The store holds some of the segment at durable: brought to its end, it would lead into that WAL.
+    size = instance.identity.wal_segment_size
+    return _receive_behind_gap(session, instance, minimal, following, segment_start(durable, size) + size)
+
+
+def oldest_of(instance: Instance) -> int:
+    """Return the oldest LSN from which the server keeps WAL for us."""
+    return instance.slot.restart_lsn or instance.identity.flush_lsn
+
+
+def _next(session: Session, instance: Instance) -> tuple[Start, int]:
+    """Return where receiving goes on, and up to where what is stored reaches from there without a hole."""
+    identity, size = instance.identity, instance.identity.wal_segment_size
+    held = read_held(WalStore(session.repository.records, instance.lineage), size)
+    timeline, lsn = next_start(held, identity.timeline, oldest_of(instance))
+    parts = chain(lsn, [tail for tail in held.wal.tails if tail.timeline == timeline])
+    is_first = not held.wal.complete and not held.wal.tails  # nothing is stored that would have to go on
+    durable = oldest_of(instance) if is_first else parts[-1].end if parts else lsn
+    return Start(identity.system_identifier, timeline, lsn), durable
 
 
 def _receive_behind_gap(
-    session: Session, instance: Instance, gap: str, following: Following | None
+    session: Session, instance: Instance, gap: str, following: Following | None, begin: int = 0
 ) -> Brought:
+    """Record a gap, and receive what is behind it: from the slot on, but not before begin."""
     session.world.progress.note(f"{gap}: what was committed in between cannot be restored")
-    renewed = declare_gap(session, instance, gap)
+    renewed = declare_gap(session, instance, gap, begin)
     if following is not None:
         following.gaps.append(gap)
-    return replace(receive(session, renewed, following, fresh=True), gap=gap)
+    begin = max(begin, segment_start(oldest_of(renewed), renewed.identity.wal_segment_size))
+    start = Start(renewed.identity.system_identifier, renewed.identity.timeline, begin)
+    if not _is_written(session, renewed, begin, following):
+        return _nothing_yet(session, renewed, gap)
+    return replace(receive(session, renewed, following, start), gap=gap)
 
 
-def declare_gap(session: Session, instance: Instance, why: str) -> Instance:
-    """Record that WAL is missing up to where the slot keeps it from now on; return instance with that slot.
+def _is_written(session: Session, instance: Instance, lsn: int, following: Following | None) -> bool:
+    """Tell whether the server has written WAL up to lsn, as a base backup makes it do; who follows waits for it."""
+    if instance.identity.flush_lsn >= lsn:
+        return True
+    _mark_gap(session, instance)
+    waiting = threading.Event()
+    with Replication(instance.settings) as replication:
+        while following is not None and not following.stop():
+            if replication.identify().flush_lsn >= lsn:
+                return True
+            waiting.wait(_LOOK_EVERY_S)
+    return False
+
+
+def _mark_gap(session: Session, instance: Instance) -> None:
+    """Store that the server has more WAL than there is here. Else nothing would tell that it does not reach so far."""
+    store, size = WalStore(session.repository.records, instance.lineage), instance.identity.wal_segment_size
+    at = instance.identity.flush_lsn
+    StoreSink(store, size, None).tail(instance.identity.timeline, (at, at), b"", ServerState.untimed(at))
+
+
+def _nothing_yet(session: Session, instance: Instance, gap: str) -> Brought:
+    state = ServerState(instance.identity.flush_lsn, session.world.clock())
+    return Brought(Received(instance.identity.timeline, instance.identity.flush_lsn, state), Kept(), gap)
+
+
+def declare_gap(session: Session, instance: Instance, why: str, to: int = 0) -> Instance:
+    """Record that WAL is missing up to where the slot keeps it from now on, or to; return instance with that slot.
 
     Raises TemporaryFailure where that cannot be recorded: the gap is then found and declared again by the next run.
     """
     renewed = renew_slot(session, instance)
-    oldest = renewed.slot.restart_lsn or renewed.identity.flush_lsn
-    to = format_lsn(segment_start(oldest, renewed.identity.wal_segment_size))
-    if (told := record_wal(session, renewed, "gap", why, to=to)) is not None:
+    to = max(to, segment_start(oldest_of(renewed), renewed.identity.wal_segment_size))
+    if (told := record_wal(session, renewed, "gap", why, to=format_lsn(to))) is not None:
         raise TemporaryFailure(
             f"there is a gap in the WAL, and {told}", hint="Run it again when the store answers."
         )
@@ -129,31 +198,18 @@ def renew_slot(session: Session, instance: Instance) -> Instance:
     return reach_instance(session, again.volume)
 
 
-def receive(
-    session: Session, instance: Instance, following: Following | None = None, *, fresh: bool = False
-) -> Brought:
-    """Run the receiver once, after a heartbeat. fresh begins at the slot, whatever the store holds.
+def receive(session: Session, instance: Instance, following: Following | None, start: Start) -> Brought:
+    """Run the receiver once from start on, after a heartbeat.
 
     Following it goes on, with a tail every tail_every; else it ends at the server's flush position.
     """
-    if instance.slot.active_pid is not None:  # said before a heartbeat is written for nothing
-        raise SlotInUse(
-            f"slot {instance.slot.name} is active for PID {instance.slot.active_pid}",
-            hint="Another receiver is at work; try again when it has ended.",
-        )
     store = WalStore(session.repository.records, instance.lineage)
     size = instance.identity.wal_segment_size
     pulse = _Pulse(session, instance)
-    oldest = instance.slot.restart_lsn or instance.identity.flush_lsn
-    if fresh:
-        timeline, lsn = instance.identity.timeline, oldest - oldest % size
-    else:
-        timeline, lsn = next_start(read_held(store, size), instance.identity.timeline, oldest)
     hooks = None
     if following is not None:
         hooks = Hooks(following.durable, lambda: None if following.stop() else pulse.next(), following.kept)
     sink = StoreSink(store, size, pulse.last, hooks)
-    start = Start(instance.identity.system_identifier, timeline, lsn)
     receiver = Receiver(instance.settings, instance.slot.name, start, sink)
     if following is None:
         return Brought(receiver.catch_up(), sink.kept)

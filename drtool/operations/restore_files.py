@@ -21,7 +21,7 @@ from drtool.sources.files.restore import check_target, restore, undo
 def restore_files(job: Job) -> RestoreResult:
     """Restore the newest point not after the moment that was asked for."""
     request = job.request
-    snapshot = newest_before(list(job.inventory.snapshots.values()), request.at, request.volume)
+    snapshot = newest_before(job)
     refuse_newer_unreadable(job, snapshot)
     contents, entries = job.open(snapshot)
     target = Target(request.directory, job.owner)

@@ -126,8 +126,14 @@ def refuse_used_directory(directory: Path) -> None:
         )
 
 
-def newest_before(snapshots: Sequence[Snapshot], at: datetime | None, volume: str) -> Snapshot:
-    """Return the newest point not after at. Raises NoRecoveryPoint, naming the nearest."""
+def newest_before(job: Job) -> Snapshot:
+    """Return the newest point not after the moment that is asked for. Raises NoRecoveryPoint, naming the nearest."""
+    snapshots, at, volume = list(job.inventory.snapshots.values()), job.request.at, job.request.volume
+    if at is not None and _is_to_come(job.session, at):
+        raise NoRecoveryPoint(
+            f"{exact(at)} is yet to come: nothing of {volume} can be stored up to then",
+            hint=f"Leave the moment out to get the newest, of {exact(max(each.end for each in snapshots))}.",
+        )
     usable = [snapshot for snapshot in snapshots if at is None or snapshot.end <= at]
     if usable:
         return max(usable, key=lambda snapshot: snapshot.end)
@@ -136,6 +142,13 @@ def newest_before(snapshots: Sequence[Snapshot], at: datetime | None, volume: st
         f"{volume} has no point before the moment that was asked for",
         hint=f"The oldest one is of {exact(first.end)}.",
     )
+
+
+def _is_to_come(session: Session, moment: datetime) -> bool:
+    """Tell whether neither clock, ours nor the store's, is so far. Who made a grant has looked."""
+    if session.grant is not None or moment <= session.world.clock():
+        return False
+    return moment > session.repository.store.now()
 
 
 def refuse_newer_unreadable(job: Job, chosen: Snapshot) -> None:

@@ -17,7 +17,7 @@ from drtool.sources.kubernetes.restore import check_entries, prove, restore, und
 def restore_objects(job: Job) -> RestoreResult:
     """Restore the newest point not after the moment that was asked for."""
     request = job.request
-    snapshot = newest_before(list(job.inventory.snapshots.values()), request.at, request.volume)
+    snapshot = newest_before(job)
     refuse_newer_unreadable(job, snapshot)
     contents, entries = job.open(snapshot)
     check_entries(entries)

@@ -6,7 +6,7 @@ The chain is complete and every WAL object authenticated before the target is to
 import errno
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from drtool.operations.marks import lost_wal
 from drtool.operations.prove_postgres import prove_recovered
 from drtool.operations.restore_job import Job, refuse_used_directory
 from drtool.operations.results import RestoreResult
-from drtool.operations.stage_postgres import stage_wal
+from drtool.operations.stage_postgres import look_at_wal, stage_wal
 from drtool.policy.moments import exact, to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.reader import Contents
@@ -64,13 +64,14 @@ def restore_postgres(job: Job) -> RestoreResult:
     writer = _writer(job, choice, binaries)
     writer.check(entries)
     if job.dry_run:
-        planned = _result(job, snapshot, choice, None, (), _plan_notes(choice))
-        return _with_tablespaces(planned, writer.captured, writer.tablespaces)
+        return _planned(job, snapshot, choice, writer)
     staged = _beside(job.request.directory, "wal")
     job.begin(snapshot, lambda: _undo(job, writer), places=writer.tablespaces.values())
     try:
-        expected = stage_wal(job, choice, staged)
-        prepared = Prepared(choice, snapshot, contents, binaries, writer, staged, expected)
+        found = stage_wal(job, choice, staged)
+        for note in _tablespace_notes({}, found.tablespaces, "goes to"):
+            job.session.world.progress.note(note)
+        prepared = Prepared(choice, snapshot, contents, binaries, writer, staged, found.expected)
         restored = _restore(job, prepared)
         return _with_tablespaces(restored, writer.captured, linked_tablespaces(job.request.directory))
     finally:
@@ -206,16 +207,30 @@ def _plan_notes(choice: RecoveryChoice) -> tuple[str, ...]:
     return (f"base backup of {to_second(choice.base.end)}, then {span}", *choice.faults)
 
 
+def _planned(job: Job, snapshot: Snapshot, choice: RecoveryChoice, writer: TargetWriter) -> RestoreResult:
+    """Return what a dry run says. WAL is read where it is little; else the tablespaces that it makes are not known."""
+    looked_at = look_at_wal(job, choice)
+    unread = (
+        "the WAL was not read: a tablespace that it makes is written where it was, outside of the directory"
+    )
+    notes = (*_plan_notes(choice), *([unread] if looked_at is None else []))
+    places = {**writer.tablespaces, **(looked_at.tablespaces if looked_at else {})}
+    return _with_tablespaces(_result(job, snapshot, choice, None, (), notes), writer.captured, places)
+
+
+def _tablespace_notes(captured: Mapping[str, str], places: Mapping[str, Path], verb: str) -> Iterator[str]:
+    for oid, place in places.items():
+        origin = f"was in {captured[oid]}" if oid in captured else "the WAL makes"
+        yield f"tablespace {oid}, which {origin}, {verb} {place}"
+
+
 def _with_tablespaces(
     result: RestoreResult, captured: Mapping[str, str], places: Mapping[str, Path]
 ) -> RestoreResult:
     """Return a result that says where each tablespace went: outside of the directory, where nobody would look."""
     told = [{"oid": oid, "was": captured.get(oid), "directory": str(place)} for oid, place in places.items()]
     verb = "goes to" if result.dry_run else "is in"
-    notes = (
-        f"tablespace {oid}, which {f'was in {captured[oid]}' if oid in captured else 'the WAL makes'}, {verb} {place}"
-        for oid, place in places.items()
-    )
+    notes = _tablespace_notes(captured, places, verb)
     return replace(result, facts={**result.facts, "tablespaces": told}, notes=(*notes, *result.notes))
 
 

@@ -1,10 +1,13 @@
 """The WAL of one recovery: fetched, authenticated, laid out and walked, before the target is touched."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from drtool.errors import Corrupt, Refused
+from drtool.errors import Corrupt, NoRecoveryPoint, Refused
 from drtool.operations.restore_job import Job
 from drtool.sources.postgres.coverage import SegmentPlan
 from drtool.sources.postgres.pitr import RecoveryChoice, decide_stop
@@ -14,8 +17,18 @@ from drtool.sources.postgres.staging import WAL, clear_staging, stage_history, s
 from drtool.sources.postgres.survey import Survey, survey
 from drtool.sources.postgres.wal import format_lsn
 
+_MOST_LOOKED_AT = 256 << 20  # bytes of WAL that a dry run reads, to say what it makes
 
-def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Expected:
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What the WAL of a recovery says: where it must end, and the tablespaces that it makes, places by oid."""
+
+    expected: Expected
+    tablespaces: Mapping[str, Path]
+
+
+def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Staged:
     """Fetch and authenticate the whole chain, lay it out, and find out where it ends."""
     job.watch.phase("verifying the WAL")
     held = job.inventory.held[choice.base.lineage]
@@ -29,7 +42,18 @@ def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Expected:
     return _expect(choice, staged)
 
 
-def _expect(choice: RecoveryChoice, staged: Path) -> Expected:
+def look_at_wal(job: Job, choice: RecoveryChoice) -> Staged | None:
+    """Return what the WAL of a recovery says, laid out for a moment; None where that is too much, or no room."""
+    if sum(plan.until - plan.start for plan in choice.segments) > _MOST_LOOKED_AT:
+        return None
+    try:
+        with TemporaryDirectory(prefix="drtool-wal-") as work:
+            return stage_wal(job, choice, Path(work) / "staged")
+    except OSError:  # a pod may have nowhere to write, and a dry run does without
+        return None
+
+
+def _expect(choice: RecoveryChoice, staged: Path) -> Staged:
     """Walk all of the staged WAL, record by record: that it is whole, where it ends, how PostgreSQL is to stop."""
     base = choice.base
     with ExitStack() as opened:
@@ -40,7 +64,7 @@ def _expect(choice: RecoveryChoice, staged: Path) -> Expected:
             major=base.lineage.major,
             system_identifier=base.lineage.system_identifier,
         )
-        found = survey(walk, moment=choice.target)
+        found = survey(walk, moment=choice.target, begin=base.start_lsn)
         end_lsn, is_whole, stopped = found.end_lsn, walk.is_whole, walk.stopped
     if end_lsn is None or not is_whole:
         raise Corrupt(
@@ -48,9 +72,11 @@ def _expect(choice: RecoveryChoice, staged: Path) -> Expected:
             f"{stopped}",
             hint="Restore a moment before it, or from another base: `drtool points` lists them.",
         )
+    _refuse_minimal(found, base.id)
     _refuse_foreign_tablespaces(found)
     stop = decide_stop(choice, newest_end=found.newest_end, later_end=found.later_end)
-    return Expected("end" if stop == "earlier" else stop, end_lsn, _witnesses(choice, end_lsn))
+    expected = Expected("end" if stop == "earlier" else stop, end_lsn, _witnesses(choice, end_lsn))
+    return Staged(expected, {oid: Path(place) for oid, place in found.tablespaces.items()})
 
 
 def _map(opened: ExitStack, staged: Path, plan: SegmentPlan, segment_size: int) -> memoryview:
@@ -60,9 +86,20 @@ def _map(opened: ExitStack, staged: Path, plan: SegmentPlan, segment_size: int) 
     return opened.enter_context(memoryview(mapped)[: plan.until - plan.start])
 
 
+def _refuse_minimal(found: Survey, base: str) -> None:
+    """Raise NoRecoveryPoint where PostgreSQL would stop amid the replay, and leave the target half-written."""
+    if found.minimal is None:
+        return
+    raise NoRecoveryPoint(
+        f"nothing can be replayed from base backup {base} beyond {format_lsn(found.minimal)}: "
+        "there the server went on with wal_level = minimal",
+        hint="Restore a moment before that with --at, or from a base backup taken later: `drtool points` lists them.",
+    )
+
+
 def _refuse_foreign_tablespaces(found: Survey) -> None:
     """Refuse a replay that would make a tablespace in a directory that holds something: production's, maybe."""
-    used = [path for path in found.tablespaces if Path(path).is_dir() and any(Path(path).iterdir())]
+    used = [path for path in found.tablespaces.values() if Path(path).is_dir() and any(Path(path).iterdir())]
     if used:
         raise Refused(
             f"the WAL makes a tablespace in {used[0]}, which is on this machine and not empty",

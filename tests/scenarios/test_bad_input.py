@@ -205,3 +205,11 @@ def test_no_run_record_holds_a_secret(system: System) -> None:
     assert len(texts) == len(runs) > 4
     assert any("does not accept this user" in text for text in texts)
     assert [name for name, secret in system.secrets().items() if secret in "".join(texts)] == []
+
+
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_a_moment_that_is_yet_to_come_is_refused_whatever_the_source(
+    untouched: System, target: Path, volume: str
+) -> None:
+    for how in ([], ["--dry-run"]):
+        untouched.drtool.restore(volume, target, "--at", "2199-01-01T00:00:00Z", *how, code=8)

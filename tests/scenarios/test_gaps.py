@@ -1,6 +1,7 @@
 """A slot that was lost: a recorded gap, red until a new base backup is taken, and then green again without a hand."""
 
 from collections.abc import Iterator
+from datetime import UTC
 from shutil import rmtree
 
 import pytest
@@ -87,16 +88,21 @@ def test_a_tablespace_made_since_the_base_is_not_replayed_into_a_directory_in_us
     writer = scene.as_writer()
     assert run_backup(writer, ["postgres"])[0].outcome == "done"
     place = private_directory("tablespace")
+    [(before_it,)] = scene.postgres.sql("select clock_timestamp()")
+    scene.postgres.sql("insert into posts values (2, 'before the tablespace')")
     try:
         scene.postgres.sql(f"create tablespace later location '{place}'")
         scene.postgres.sql("create table theirs tablespace later as select 1 as id")
         run_catch_up(writer, "postgres")
         before = sorted(place.rglob("*"))
-        target = scene.directory / "beside"
+        target = scene.directory / "no" / "such" / "beside"
         with pytest.raises(Refused, match=f"makes a tablespace in {place}"):
             run_restore(scene.as_operator(), RestoreRequest("postgres", target))
         assert sorted(place.rglob("*")) == before
-        assert not target.exists()
+        assert not (scene.directory / "no").exists()
+        earlier = RestoreRequest("postgres", scene.directory / "earlier", at=before_it.astimezone(UTC))
+        assert all(proof.ok for proof in run_restore(scene.as_operator(), earlier).proofs)
+        assert sorted(place.rglob("*")) == before
     finally:
         scene.postgres.sql("drop table if exists theirs")
         scene.postgres.sql("drop tablespace if exists later")

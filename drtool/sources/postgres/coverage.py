@@ -204,20 +204,20 @@ def _stored(stretch: Stretch, start: int, wal: StoredWal, tails: Sequence[Tail])
     limit = min(start + wal.segment_size, leave)
     if (stretch.timeline, start) in wal.complete:
         return SegmentPlan(stretch.timeline, start, limit)
-    chain = _chain(start, tails)
-    return SegmentPlan(stretch.timeline, start, min(limit, chain[-1].end) if chain else start, chain)
+    parts = chain(start, tails)
+    return SegmentPlan(stretch.timeline, start, min(limit, parts[-1].end) if parts else start, parts)
 
 
-def _chain(start: int, tails: Sequence[Tail]) -> tuple[Tail, ...]:
+def chain(start: int, tails: Sequence[Tail]) -> tuple[Tail, ...]:
     """Return the fewest tails that together reach furthest from start without a hole; they may overlap."""
-    chain: list[Tail] = []
+    found: list[Tail] = []
     reached = start
     while True:
         fitting = [tail for tail in tails if tail.start <= reached < tail.end]
         if not fitting:
-            return tuple(chain)
-        chain.append(max(fitting, key=lambda tail: (tail.end, tail.start)))
-        reached = chain[-1].end
+            return tuple(found)
+        found.append(max(fitting, key=lambda tail: (tail.end, tail.start)))
+        reached = found[-1].end
 
 
 def _gap(base: Base, path: Sequence[Stretch], wal: StoredWal, end: int) -> Gap | None:

@@ -80,9 +80,9 @@ class _Covered:
 
 
 class Receiver:
-    """One run: WAL from start on, into sink."""
+    """One run: WAL from start on, into sink. Without a slot nothing is acknowledged."""
 
-    def __init__(self, settings: PostgresSettings, slot: str, start: Start, sink: Sink) -> None:
+    def __init__(self, settings: PostgresSettings, slot: str | None, start: Start, sink: Sink) -> None:
         self._settings = settings
         self._slot = slot
         self._start = start

@@ -33,7 +33,9 @@ _LENGTH = struct.Struct("<I")
 _MESSAGE = struct.Struct("<I?3xQQ")  # database, transactional, prefix size with its NUL, message size
 
 RM_XLOG, RM_XACT, RM_TBLSPC, RM_LOGICALMSG = 0, 1, 5, 21
-_XLOG_SWITCH = 0x40
+_XLOG_SWITCH, _XLOG_PARAMETER_CHANGE = 0x40, 0x60
+_PARAMETERS = struct.Struct("<5ii")  # xl_parameter_change: five limits, then wal_level
+_LEVEL_MINIMAL = 0
 _TBLSPC_CREATE = 0x00
 _TBLSPC_PATH_AT = 4  # behind the oid
 _XACT_OPERATION = 0x70
@@ -80,13 +82,20 @@ class Record(NamedTuple):
         (microseconds,) = struct.unpack_from("<q", self.main_data())
         return _POSTGRES_EPOCH + timedelta(microseconds=microseconds)
 
-    def new_tablespace(self) -> str | None:
-        """Return the directory of the tablespace that this record makes, None for any other record."""
+    def new_tablespace(self) -> tuple[str, str] | None:
+        """Return oid and directory of the tablespace that this record makes, None for any other record."""
         if self.rmgr != RM_TBLSPC or self.info & 0xF0 != _TBLSPC_CREATE:
             return None
-        return (
-            bytes(self.main_data()[_TBLSPC_PATH_AT:]).partition(b"\0")[0].decode("utf-8", "surrogateescape")
-        )
+        (oid,) = _LENGTH.unpack_from(data := self.main_data())
+        place = bytes(data[_TBLSPC_PATH_AT:]).partition(b"\0")[0]
+        return str(oid), place.decode("utf-8", "surrogateescape")
+
+    def is_minimal(self) -> bool:
+        """Tell whether this record says that the server goes on with wal_level = minimal: no recovery passes it."""
+        if self.rmgr != RM_XLOG or self.info & 0xF0 != _XLOG_PARAMETER_CHANGE:
+            return False
+        *_, level = _PARAMETERS.unpack_from(self.main_data())
+        return bool(level == _LEVEL_MINIMAL)
 
     def logical_message(self) -> tuple[str, bytes] | None:
         """Return (prefix, content) of a pg_logical_emit_message, None for any other record."""
@@ -110,14 +119,21 @@ class _RangeEnd(_End):
 class RecordWalk:
     """The records of a contiguous range that begins at a segment's first byte. Iterate once, then ask.
 
-    segments are the bytes, one buffer a segment, all whole but the last, which may end anywhere. The range
-    may begin inside a record: that one is skipped. During and after the iteration, end_lsn is the end of the
-    last complete record (None before the first); after it, stopped says why there was no other, and is_whole
-    whether that was only because the bytes end.
+    segments are the bytes, one buffer a segment, all whole but the last, which may end anywhere. The range may begin
+    inside a record: that one is skipped. first, where it is given, is where a record is known to begin: all before it
+    is skipped. During and after the iteration, end_lsn is the end of the last complete record (None before the first);
+    after it, stopped says why there was no other, and is_whole whether that was only because the bytes end.
     """
 
     def __init__(
-        self, segments: Sequence[Buffer], *, start: int, segment_size: int, major: int, system_identifier: int
+        self,
+        segments: Sequence[Buffer],
+        *,
+        start: int,
+        segment_size: int,
+        major: int,
+        system_identifier: int,
+        first: int | None = None,
     ) -> None:
         if start % segment_size or any(len(segment) != segment_size for segment in segments[:-1]):
             raise ValueError("a walk begins at a segment's first byte; only its last segment may be short")
@@ -132,11 +148,12 @@ class RecordWalk:
         self._system_identifier = system_identifier
         self._timeline = 0
         self._previous: int | None = None
+        self._first = first
 
     def __iter__(self) -> Iterator[Record]:
         """Yield the records; one at a time is copied out of its buffer."""
         try:
-            at = self._first_record()
+            at = self._first_record() if self._first is None else self._first
             while True:
                 record = self._read(at)
                 at, self._previous = record.end_lsn, record.lsn

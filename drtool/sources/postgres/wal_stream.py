@@ -47,10 +47,14 @@ class Piece:
 class WalStream:
     """WAL of one timeline from one LSN on. Enter it, take pieces, acknowledge, finish."""
 
-    def __init__(self, replication: Replication, *, slot: str, lsn: int, timeline: int) -> None:
-        """lsn is where the stream begins. The connection is this stream's alone until it is left."""
+    def __init__(self, replication: Replication, *, slot: str | None, lsn: int, timeline: int) -> None:
+        """lsn is where the stream begins. The connection is this stream's alone until it is left.
+
+        Without a slot it only looks: nothing that it acknowledges moves any.
+        """
         self._replication = replication
-        self._command = f'START_REPLICATION SLOT "{slot}" PHYSICAL {format_lsn(lsn)} TIMELINE {timeline}'
+        held = "" if slot is None else f'SLOT "{slot}" '
+        self._command = f"START_REPLICATION {held}PHYSICAL {format_lsn(lsn)} TIMELINE {timeline}"
         self._received = lsn
         self._flushed = 0  # zero: nothing is claimed, and the slot stays where it is
         self._pieces: deque[Piece] = deque()

@@ -1,5 +1,6 @@
 """The record walk against pg_waldump, on WAL that real servers wrote."""
 
+import itertools
 import os
 import re
 import shutil
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from drtool.demo.servers.postgres import PostgresServer, private_directory, run
-from drtool.sources.postgres.records import RecordWalk
+from drtool.sources.postgres.connection import Identity
+from drtool.sources.postgres.minimal import SegmentWalk
+from drtool.sources.postgres.records import RM_XLOG, RecordWalk
 from drtool.sources.postgres.survey import survey
 from drtool.sources.postgres.wal import (
     FIRST_IS_OVERWRITE_CONTRECORD,
@@ -37,6 +40,10 @@ class Written:
         self.wal = Wal(SEGMENT)
         self.wal.collect(server)
         self.start = min(start for _, start in self.wal.segments)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.system, 1, flush_of(self.server), self.major * 10000, SEGMENT)
 
     @property
     def segments(self) -> list[bytes]:
@@ -111,6 +118,31 @@ def test_a_walk_that_begins_inside_a_record_goes_on_with_the_next(written: Writt
         part = [record.lsn for record in written.walk(written.segments[skipped:], start)]
         assert part == [lsn for lsn in all_records if lsn >= part[0]]
         assert part[0] - start < 4 * MIB
+
+
+def test_a_walk_of_segment_after_segment_leaves_out_only_what_is_longer_than_one(written: Written) -> None:
+    walk = SegmentWalk(written.identity)
+    found = [
+        record.lsn
+        for start, data in zip(itertools.count(written.start, SEGMENT), written.segments, strict=False)
+        for record in walk.records(start, data)
+    ]
+    crossing = [
+        record
+        for record in written.walk()
+        if record.lsn // SEGMENT != (record.end_lsn - 1) // SEGMENT and record.rmgr != RM_XLOG
+    ]
+    assert any(record.lsn in found for record in crossing)
+    long = {record.lsn for record in crossing if record.end_lsn - record.lsn > SEGMENT}
+    assert long
+    assert found == [record.lsn for record in written.walk() if record.lsn not in long]
+
+
+def test_a_walk_of_segment_after_segment_says_where_the_wal_is_broken(written: Written) -> None:
+    broken = bytearray(written.segments[0])
+    broken[SEGMENT // 2 : SEGMENT // 2 + PAGE_SIZE] = bytes(PAGE_SIZE)
+    with pytest.raises(ValueError, match="it is broken behind"):
+        list(SegmentWalk(written.identity).records(written.start, bytes(broken)))
 
 
 def test_a_range_inside_a_long_record_has_no_record(written: Written) -> None:
