@@ -35,7 +35,7 @@ def prove_recovered(
             binaries,
             user=user,
             databases=facts.get("databases", []),
-            is_past_base=recovered.reached_lsn > recovery.choice.base.end_lsn,
+            is_changed=recovered.last_commit is not None,
         )
     )
     if isinstance(volume, PostgresVolume):

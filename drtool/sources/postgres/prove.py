@@ -112,13 +112,13 @@ def prove_server(
     *,
     user: str,
     databases: Iterable[Mapping[str, Any]] = (),
-    is_past_base: bool = False,
+    is_changed: bool = False,
 ) -> Iterator[Proof]:
     """Prove the data of every database: indexes against tables, collations, tables that come back empty.
 
-    user is the superuser; databases are the captured ones (facts["databases"]). Where WAL was replayed past the end
-    of their base, they may have come and gone since: what differs is said, and is no fault. Without the amcheck
-    extension, the proof of that name is missing. A proof that cannot be run is a failed one.
+    user is the superuser; databases are the captured ones (facts["databases"]). Where transactions were replayed over
+    their base (is_changed), what is there may have come and gone since: that is said, and is no fault. Without the
+    amcheck extension, the proof of that name is missing. A proof that cannot be run is a failed one.
     """
     captured = {database.get("oid", database["name"]): database for database in databases}
     names = [str(database["name"]) for database in captured.values()]
@@ -128,13 +128,13 @@ def prove_server(
     except (DrtoolError, psycopg.Error) as fault:
         yield _failed_proof("databases", ", ".join(names) or "can be read", fault)
         return
-    yield from _compare_databases(names, found, is_past_base=is_past_base)
+    yield from _compare_databases(names, found, is_changed=is_changed)
     within = [database for database in found if database.is_open]
     for database in within:
         known = captured.get(database.oid, {})
         try:
             with instance.connect(user=user, dbname=database.name, more=CATALOGUE) as connection:
-                proofs = list(_prove_database(connection, database, known, is_past_base=is_past_base))
+                proofs = list(_prove_database(connection, database, known, is_changed=is_changed))
         except (DrtoolError, psycopg.Error) as fault:
             proofs = [_failed_proof(f"catalogue of {database.name}", "can be read", fault)]
         yield from proofs
@@ -142,7 +142,7 @@ def prove_server(
 
 
 def _compare_databases(
-    names: Sequence[str], found: Sequence[_Database], *, is_past_base: bool
+    names: Sequence[str], found: Sequence[_Database], *, is_changed: bool
 ) -> Iterator[Proof]:
     """Hold the databases against the captured ones, and name those that nobody may connect to."""
     missing = sorted(set(names) - {database.name for database in found})
@@ -152,12 +152,12 @@ def _compare_databases(
     actual = [] if missing else ["all there"]
     if missing:
         actual.append(
-            f"{'dropped or renamed since the base' if is_past_base else 'missing'}: {', '.join(missing)}"
+            f"{'dropped or renamed since the base' if is_changed else 'missing'}: {', '.join(missing)}"
         )
     if closed:
         actual.append(f"takes no connections, and is not looked into: {', '.join(closed)}")
     if names or closed:
-        yield Proof("databases", is_past_base or not missing, ", ".join(names), "; ".join(actual))
+        yield Proof("databases", is_changed or not missing, ", ".join(names), "; ".join(actual))
 
 
 def _prove_database(
@@ -165,7 +165,7 @@ def _prove_database(
     database: _Database,
     captured: Mapping[str, Any],
     *,
-    is_past_base: bool,
+    is_changed: bool,
 ) -> Iterator[Proof]:
     """Prove what differs by machine: the order of text; and what is not in the WAL: unlogged tables."""
     name, version = database.name, database.collation_version
@@ -179,8 +179,8 @@ def _prove_database(
     expected = captured.get("unlogged_tables", len(unlogged))
     if unlogged or expected:
         shown = f"{len(unlogged)}" + (f", all empty: {', '.join(sorted(unlogged))}" if unlogged else "")
-        wanted = f"{expected} in the base" if is_past_base else f"{expected}"
-        ok = is_past_base or expected == len(unlogged)
+        wanted = f"{expected} in the base" if is_changed else f"{expected}"
+        ok = is_changed or expected == len(unlogged)
         yield Proof(f"unlogged tables of {name}", ok, wanted, shown[:SHOWN])
 
 

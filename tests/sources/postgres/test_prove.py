@@ -34,14 +34,14 @@ class Proven:
         self.databases = databases
 
     def proofs(
-        self, databases: list[dict[str, Any]] | None = None, *, is_past_base: bool = False
+        self, databases: list[dict[str, Any]] | None = None, *, is_changed: bool = False
     ) -> dict[str, Proof]:
         found = prove_server(
             self.recovery.instance,
             self.binaries,
             user="postgres",
             databases=self.databases if databases is None else databases,
-            is_past_base=is_past_base,
+            is_changed=is_changed,
         )
         return {proof.name: proof for proof in found}
 
@@ -112,11 +112,11 @@ def test_a_database_that_is_not_there_fails_its_proof(proven: Proven) -> None:
     assert proof.actual == "missing: lost"
 
 
-def test_what_came_and_went_in_wal_past_the_base_is_said_and_no_fault(proven: Proven) -> None:
+def test_what_came_and_went_in_replayed_transactions_is_said_and_no_fault(proven: Proven) -> None:
     databases = [*proven.databases, {"name": "lost", "oid": 1, "unlogged_tables": 1}]
     for count in (0, 3):
         captured = [each | {"unlogged_tables": count} for each in databases]
-        proofs = proven.proofs(captured, is_past_base=True)
+        proofs = proven.proofs(captured, is_changed=True)
         assert {name for name, proof in proofs.items() if not proof.ok} == {"pg_amcheck of broken"}
         assert proofs["databases"].actual == "dropped or renamed since the base: lost"
         cache = proofs["unlogged tables of forum"]
@@ -134,7 +134,7 @@ def test_another_number_of_unlogged_tables_than_in_the_base_fails_its_proof(prov
 
 def test_a_database_made_anew_under_an_old_name_is_not_held_against_the_old_one(proven: Proven) -> None:
     changed = [each | {"oid": 1, "actual_collation_version": "2.31"} for each in proven.databases]
-    assert "collations of forum" not in proven.proofs(changed, is_past_base=True)
+    assert "collations of forum" not in proven.proofs(changed, is_changed=True)
 
 
 def test_a_collation_of_another_version_fails_its_proof_and_names_the_indexes(proven: Proven) -> None:
