@@ -59,6 +59,12 @@ SETTINGS = (
     "temp_file_limit = 0",
     "zero_damaged_pages = on",
 )
+# What a damaged page, a sort and a date come to.
+POLICY = SqlProof(
+    "policy",
+    "select current_setting('zero_damaged_pages') || current_setting('temp_file_limit') || date '2026-01-02'",
+    equals="off-12026-01-02",
+)
 
 
 class Running:
@@ -77,7 +83,7 @@ class Running:
         user = find_superuser(self.instance, superuser_names(self.instance.directory))
         found = [
             *prove_server(self.instance, self.binaries, user=user),
-            *prove_sql(self.instance, [SqlProof("policy", "select 'many'", equals="many")], user=user),
+            *prove_sql(self.instance, [POLICY], user=user),
         ]
         return {proof.name: proof for proof in found}
 
