@@ -13,10 +13,12 @@ from drtool.sources.postgres.prove import (
     prove_server,
     prove_sql,
 )
-from drtool.sources.postgres.recovery import Recovery
+from drtool.sources.postgres.recovery import Recovered, Recovery
 
 
-def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: Recovery) -> list[Proof]:
+def prove_recovered(
+    job: Job, contents: Contents, binaries: Binaries, recovery: Recovery, recovered: Recovered
+) -> list[Proof]:
     """Prove the data on the running server: every database, then the policy's own queries."""
     facts = contents.header["facts"]
     policy = job.policy(contents)
@@ -27,7 +29,15 @@ def prove_recovered(job: Job, contents: Contents, binaries: Binaries, recovery: 
         return [
             Proof("a role to prove with", ok=False, expected="initdb's superuser", actual=refused.message)
         ]
-    proofs = list(prove_server(recovery.instance, binaries, user=user, databases=facts.get("databases", [])))
+    proofs = list(
+        prove_server(
+            recovery.instance,
+            binaries,
+            user=user,
+            databases=facts.get("databases", []),
+            is_changed=recovered.last_commit is not None,
+        )
+    )
     if isinstance(volume, PostgresVolume):
         named = [
             SqlProof(

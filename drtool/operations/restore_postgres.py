@@ -133,7 +133,7 @@ def _restore(job: Job, prepared: Prepared) -> RestoreResult:
         _hand_over(work, _owner(prepared.binaries))
         recovered = recovery.run(prepared.expected)
         job.watch.phase("proving")
-        proofs += prove_recovered(job, prepared.contents, prepared.binaries, recovery)
+        proofs += prove_recovered(job, prepared.contents, prepared.binaries, recovery, recovered)
         proofs.append(_reached(prepared, recovered))
         stays = request.leave == "running" and all(proof.ok for proof in proofs)
         notes = recovery.leave_running() if stays else recovery.finish()

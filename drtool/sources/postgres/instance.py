@@ -13,12 +13,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TextIO
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from drtool.errors import DrtoolError
+from drtool.sources.postgres import pinned
 from drtool.sources.postgres.binaries import Account, Binaries, popen_options
 from drtool.sources.postgres.configuration import setting_lines
 
@@ -33,6 +36,9 @@ LOG = "server.log"
 LOG_TAIL = 3_000  # characters that an error shows
 STOP_S = 120
 PAUSE_S = 0.05
+CONNECT_S = 120
+PORT = "5432"  # of the socket's name
+NOTHING: Mapping[str, str] = MappingProxyType({})
 READY = "database system is ready to accept connections"
 
 
@@ -89,6 +95,7 @@ class Instance:
         self.sockets = Path(tempfile.mkdtemp(prefix="drtool-pg-"))
         own = {
             "listen_addresses": "",
+            "port": PORT,
             "unix_socket_directories": str(self.sockets),
             "unix_socket_permissions": "0700",
             "hba_file": str(self._work / "pg_hba.conf"),
@@ -136,12 +143,27 @@ class Instance:
                     raise self.failed(f"the server was not ready after {deadline_s:g} s")
                 time.sleep(PAUSE_S)
 
-    def connect(self, *, user: str, dbname: str = "postgres") -> psycopg.Connection[TupleRow]:
-        """Return a connection in autocommit over the socket."""
+    def connect(
+        self, *, user: str, dbname: str = "postgres", more: Mapping[str, str] = NOTHING
+    ) -> psycopg.Connection[TupleRow]:
+        """Return a connection in autocommit over the socket, which pins what drtool relies on, and more.
+
+        Nothing of our environment reaches it, and of role and database nothing of what is pinned.
+        """
+        pinned.forget_environment()
+        words = {**pinned.KEYWORDS, "client_encoding": "SQL_ASCII", "connect_timeout": str(CONNECT_S)}
+        where = {"host": str(self.sockets), "hostaddr": "", "port": PORT, "user": user, "dbname": dbname}
         try:
-            return psycopg.connect(host=str(self.sockets), user=user, dbname=dbname, autocommit=True)
-        except psycopg.OperationalError as cause:
+            info = make_conninfo(**where, **words, options=self.options(more))
+            connection = psycopg.connect(info, autocommit=True)
+            pinned.settle_encoding(connection)
+        except psycopg.Error as cause:
             raise DrtoolError(f"cannot connect to the restored server: {str(cause).strip()}") from cause
+        return connection
+
+    def options(self, more: Mapping[str, str]) -> str:
+        """Return what a connection to this server pins, and more, as the keyword `options` wants it."""
+        return pinned.options(pinned.known_to(self._binaries.major), more)
 
     def stop(self) -> None:
         """End the server cleanly and wait for it; silent when it has ended. Raises DrtoolError if it was killed."""

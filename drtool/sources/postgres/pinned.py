@@ -5,9 +5,12 @@ A setting that a connection brings along outranks those of ALTER ROLE, ALTER DAT
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 from psycopg import pq
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
 # What a role without rights may set, in every version from 15 on.
 COMMON: Final[Mapping[str, str]] = {
@@ -24,12 +27,35 @@ COMMON: Final[Mapping[str, str]] = {
     "intervalstyle": "postgres",
     "quote_all_identifiers": "off",
 }
-SINCE_17: Final[Mapping[str, str]] = {"transaction_timeout": "0"}  # an older server refuses to know it
+_SEVENTEEN: Final = 17
+SINCE_17: Final[Mapping[str, str]] = {
+    "transaction_timeout": "0"
+}  # an older server lets nobody in who names it
+# What a superuser may set, too. No event trigger stands in its way, at a login or at DDL; no damage is read over.
+SUPERUSER: Final[Mapping[str, str]] = {
+    "session_preload_libraries": "",
+    "session_replication_role": "replica",
+    "zero_damaged_pages": "off",
+    "ignore_checksum_failure": "off",
+    "temp_file_limit": "-1",
+    "lc_messages": "C",
+}
+# Nothing of the application's own stands before the catalogue, in what drtool asks it.
+CATALOGUE: Final[Mapping[str, str]] = {**SUPERUSER, "search_path": "pg_catalog,public"}
 # These are read by psycopg, too, which knows the environment by os.environ: they have to be said.
 KEYWORDS: Final[Mapping[str, str]] = {"client_encoding": "UTF8", "target_session_attrs": "any"}
 
+# An encoding that converts to nothing: what a server of these holds is taken as it is.
+_RAW = ("SQL_ASCII", "MULE_INTERNAL")
+_TEXT = ("text", "name", "varchar", "bpchar", '"char"', 0)
+
 # Beside those that are a keyword's: libpq sends the first three as settings, whatever the keywords say.
 _MORE_VARIABLES = ("PGDATESTYLE", "PGTZ", "PGGEQO", "PGSERVICEFILE", "PGSYSCONFDIR", "PGREALM", "PGLOCALEDIR")
+
+
+def known_to(major: int) -> Mapping[str, str]:
+    """Return COMMON, and what came with later versions up to major."""
+    return {**COMMON, **SINCE_17} if major >= _SEVENTEEN else COMMON
 
 
 def options(*settings: Mapping[str, str]) -> str:
@@ -50,3 +76,22 @@ def forget_environment() -> None:
     named = [each.envvar.decode() for each in pq.Conninfo.get_defaults() if each.envvar]
     for name in (*named, *_MORE_VARIABLES):
         os.unsetenv(name)
+
+
+class _Utf8Loader(Loader):
+    """Text in an encoding that nobody knows: UTF-8 most often, and what is not is shown as such."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode(errors="replace")
+
+
+def settle_encoding(connection: psycopg.Connection[Any]) -> None:
+    """Have text come as str, whatever the encoding of the database; connection came about with SQL_ASCII.
+
+    So it comes about always: that with UTF8 is refused where the server has no conversion.
+    """
+    if connection.info.parameter_status("server_encoding") not in _RAW:
+        connection.execute("set client_encoding to 'UTF8'")
+        return
+    for kind in _TEXT:
+        connection.adapters.register_loader(kind, _Utf8Loader)

@@ -1,24 +1,31 @@
 """Proofs on a restored PostgreSQL: files before the recovery, data on the running server, pages after its stop."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
 
 from drtool.errors import DrtoolError
 from drtool.sources.base import Proof
 from drtool.sources.postgres.authid import BOOTSTRAP_ROLE
 from drtool.sources.postgres.binaries import Binaries
-from drtool.sources.postgres.instance import Instance, read_control
+from drtool.sources.postgres.instance import NOTHING, PORT, Instance, read_control
 from drtool.sources.postgres.layout import TABLESPACE_MAP
+from drtool.sources.postgres.pinned import CATALOGUE, SUPERUSER
 
 SHOWN = 2_000  # characters of a tool's complaint that a proof repeats
+NEVER_CONNECTED = "template0"
 
 _DATABASES: LiteralString = """
-    select datname, pg_database_collation_actual_version(oid) from pg_database where datallowconn order by 1"""
+    select oid::int8, datname, pg_database_collation_actual_version(oid), datallowconn and datconnlimit <> -2
+    from pg_database order by datname"""
 _UNLOGGED: LiteralString = """
     select oid::regclass::text from pg_class where relpersistence = 'u' and relkind in ('r', 'p', 'm', 'S')"""
 # Indexes whose order was made by another version of their collation; that of the database is collation 100.
@@ -29,6 +36,16 @@ _STALE_INDEXES: LiteralString = """
        or c.oid = 100 and (select d.datcollversion <> pg_database_collation_actual_version(d.oid)
                            from pg_database d where d.datname = current_database())
     order by 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """A row of _DATABASES. One is not open where it says so, as template0, and where its drop broke off."""
+
+    oid: int
+    name: str
+    collation_version: str | None
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +80,9 @@ def prove_pages(binaries: Binaries, directory: Path) -> Iterator[Proof]:
 def find_superuser(instance: Instance, known: Iterable[str]) -> str:
     """Return the name of the superuser that initdb made; known are roles to ask as, some of which may exist."""
     problem = DrtoolError("no role to connect as is known")
-    for user in known:
+    for user, more in product(known, (SUPERUSER, NOTHING)):  # only a superuser is let in with the former
         try:
-            with instance.connect(user=user) as connection:
+            with _connect_somewhere(instance, user, more) as connection:
                 rows = connection.execute(
                     "select rolname from pg_roles where oid = %s", (BOOTSTRAP_ROLE,)
                 ).fetchall()
@@ -77,39 +94,81 @@ def find_superuser(instance: Instance, known: Iterable[str]) -> str:
     raise problem
 
 
+def _connect_somewhere(
+    instance: Instance, user: str, more: Mapping[str, str]
+) -> psycopg.Connection[TupleRow]:
+    """Connect to the database postgres, or where that was dropped to the one that new ones are made from."""
+    try:
+        return instance.connect(user=user, more=more)
+    except DrtoolError:
+        with contextlib.suppress(DrtoolError):
+            return instance.connect(user=user, dbname="template1", more=more)
+        raise
+
+
 def prove_server(
-    instance: Instance, binaries: Binaries, *, user: str, databases: Iterable[Mapping[str, Any]] = ()
+    instance: Instance,
+    binaries: Binaries,
+    *,
+    user: str,
+    databases: Iterable[Mapping[str, Any]] = (),
+    is_changed: bool = False,
 ) -> Iterator[Proof]:
     """Prove the data of every database: indexes against tables, collations, tables that come back empty.
 
-    user is the superuser; databases are the captured ones (facts["databases"]). Without the amcheck extension,
-    the proof of that name is missing. A proof that cannot be run is a failed one.
+    user is the superuser; databases are the captured ones (facts["databases"]). Where transactions were replayed over
+    their base (is_changed), what is there may have come and gone since: that is said, and is no fault. Without the
+    amcheck extension, the proof of that name is missing. A proof that cannot be run is a failed one.
     """
-    captured = {database["name"]: database for database in databases}
+    captured = {database.get("oid", database["name"]): database for database in databases}
+    names = [str(database["name"]) for database in captured.values()]
     try:
-        with instance.connect(user=user) as connection:
-            found = connection.execute(_DATABASES).fetchall()
+        with _connect_somewhere(instance, user, CATALOGUE) as connection:
+            found = [_Database(*row) for row in connection.execute(_DATABASES).fetchall()]
     except (DrtoolError, psycopg.Error) as fault:
-        yield _failed_proof("databases", ", ".join(captured) or "can be read", fault)
+        yield _failed_proof("databases", ", ".join(names) or "can be read", fault)
         return
-    missing = sorted(captured.keys() - {name for name, _ in found} - {"template0"})
-    if captured:
-        lacks = f"missing: {', '.join(missing)}" if missing else "all there"
-        yield Proof("databases", not missing, ", ".join(captured), lacks)
-    for name, version in found:
+    yield from _compare_databases(names, found, is_changed=is_changed)
+    within = [database for database in found if database.is_open]
+    for database in within:
+        known = captured.get(database.oid, {})
         try:
-            with instance.connect(user=user, dbname=name) as connection:
-                proofs = list(_prove_database(connection, name, version, captured.get(name, {})))
+            with instance.connect(user=user, dbname=database.name, more=CATALOGUE) as connection:
+                proofs = list(_prove_database(connection, database, known, is_changed=is_changed))
         except (DrtoolError, psycopg.Error) as fault:
-            proofs = [_failed_proof(f"catalogue of {name}", "can be read", fault)]
+            proofs = [_failed_proof(f"catalogue of {database.name}", "can be read", fault)]
         yield from proofs
-    yield from _amcheck(instance, binaries, user, [name for name, _ in found])
+    yield from _amcheck(instance, binaries, user, [database.name for database in within])
+
+
+def _compare_databases(
+    names: Sequence[str], found: Sequence[_Database], *, is_changed: bool
+) -> Iterator[Proof]:
+    """Hold the databases against the captured ones, and name those that nobody may connect to."""
+    missing = sorted(set(names) - {database.name for database in found})
+    closed = [
+        database.name for database in found if not database.is_open and database.name != NEVER_CONNECTED
+    ]
+    actual = [] if missing else ["all there"]
+    if missing:
+        actual.append(
+            f"{'dropped or renamed since the base' if is_changed else 'missing'}: {', '.join(missing)}"
+        )
+    if closed:
+        actual.append(f"takes no connections, and is not looked into: {', '.join(closed)}")
+    if names or closed:
+        yield Proof("databases", is_changed or not missing, ", ".join(names), "; ".join(actual))
 
 
 def _prove_database(
-    connection: psycopg.Connection[Any], name: str, version: str | None, captured: Mapping[str, Any]
+    connection: psycopg.Connection[Any],
+    database: _Database,
+    captured: Mapping[str, Any],
+    *,
+    is_changed: bool,
 ) -> Iterator[Proof]:
     """Prove what differs by machine: the order of text; and what is not in the WAL: unlogged tables."""
+    name, version = database.name, database.collation_version
     before = captured.get("actual_collation_version")
     stale = [row[0] for row in connection.execute(_STALE_INDEXES).fetchall()]
     moved = before is not None and before != version
@@ -117,10 +176,12 @@ def _prove_database(
     if version is not None or stale or moved:
         yield Proof(f"collations of {name}", not stale and not moved, f"version {before or version}", text)
     unlogged = [row[0] for row in connection.execute(_UNLOGGED).fetchall()]
-    if unlogged:
-        expected = captured.get("unlogged_tables", len(unlogged))
-        shown = f"{len(unlogged)}, all empty: {', '.join(sorted(unlogged))}"[:SHOWN]
-        yield Proof(f"unlogged tables of {name}", expected == len(unlogged), str(expected), shown)
+    expected = captured.get("unlogged_tables", len(unlogged))
+    if unlogged or expected:
+        shown = f"{len(unlogged)}" + (f", all empty: {', '.join(sorted(unlogged))}" if unlogged else "")
+        wanted = f"{expected} in the base" if is_changed else f"{expected}"
+        ok = is_changed or expected == len(unlogged)
+        yield Proof(f"unlogged tables of {name}", ok, wanted, shown[:SHOWN])
 
 
 def prove_sql(instance: Instance, proofs: Iterable[SqlProof], *, user: str) -> Iterator[Proof]:
@@ -128,7 +189,7 @@ def prove_sql(instance: Instance, proofs: Iterable[SqlProof], *, user: str) -> I
     for proof in proofs:
         expected = f"at least {proof.at_least}" if proof.at_least is not None else f"{proof.equals}"
         try:
-            with instance.connect(user=user, dbname=proof.dbname) as connection:
+            with instance.connect(user=user, dbname=proof.dbname, more=SUPERUSER) as connection:
                 connection.read_only = True
                 with connection.transaction():
                     row = connection.execute(proof.sql.encode()).fetchone()
@@ -151,8 +212,10 @@ def _amcheck(instance: Instance, binaries: Binaries, user: str, names: Iterable[
         return
     expected = "every index agrees with its table"
     for name in names:
+        # -d would read the name as a pattern; options reach every connection that pg_amcheck makes.
+        info = make_conninfo(dbname=name, options=instance.options(CATALOGUE))
         try:
-            with instance.connect(user=user, dbname=name) as connection:
+            with instance.connect(user=user, dbname=name, more=CATALOGUE) as connection:
                 state = connection.execute(
                     "select installed_version from pg_available_extensions where name = 'amcheck'"
                 ).fetchone()
@@ -160,8 +223,8 @@ def _amcheck(instance: Instance, binaries: Binaries, user: str, names: Iterable[
                     return
                 if state[0] is None:
                     connection.execute("create extension amcheck schema pg_catalog")
-                where = ["-h", str(instance.sockets), "-U", user, "-d", name]
-                done = binaries.run("pg_amcheck", "--heapallindexed", *where)
+                where = ["-h", str(instance.sockets), "-p", PORT, "-U", user]
+                done = binaries.run("pg_amcheck", "--heapallindexed", *where, info)
                 if state[0] is None:
                     connection.execute("drop extension amcheck")
         except (DrtoolError, psycopg.Error) as fault:

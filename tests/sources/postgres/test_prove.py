@@ -18,6 +18,10 @@ from drtool.sources.postgres.prove import SqlProof, find_superuser, prove_pages,
 from drtool.sources.postgres.recovery import Recovery
 from tests.sources.postgres.stored import SETTINGS, Wal, binaries_of, expected_end, restore, take_base
 
+REFUSAL = """
+    create function refuse() returns event_trigger language plpgsql as
+    $$ begin if tg_tag = 'CREATE EXTENSION' then raise 'no extensions here'; end if; end $$"""
+
 
 class Proven:
     """A restored server that runs, and what was captured of its databases."""
@@ -29,12 +33,15 @@ class Proven:
         self.binaries = binaries_of(server, major)
         self.databases = databases
 
-    def proofs(self, databases: list[dict[str, Any]] | None = None) -> dict[str, Proof]:
+    def proofs(
+        self, databases: list[dict[str, Any]] | None = None, *, is_changed: bool = False
+    ) -> dict[str, Proof]:
         found = prove_server(
             self.recovery.instance,
             self.binaries,
             user="postgres",
             databases=self.databases if databases is None else databases,
+            is_changed=is_changed,
         )
         return {proof.name: proof for proof in found}
 
@@ -103,6 +110,31 @@ def test_a_database_that_is_not_there_fails_its_proof(proven: Proven) -> None:
     proof = proven.proofs([*proven.databases, {"name": "lost"}])["databases"]
     assert not proof.ok
     assert proof.actual == "missing: lost"
+
+
+def test_what_came_and_went_in_replayed_transactions_is_said_and_no_fault(proven: Proven) -> None:
+    databases = [*proven.databases, {"name": "lost", "oid": 1, "unlogged_tables": 1}]
+    for count in (0, 3):
+        captured = [each | {"unlogged_tables": count} for each in databases]
+        proofs = proven.proofs(captured, is_changed=True)
+        assert {name for name, proof in proofs.items() if not proof.ok} == {"pg_amcheck of broken"}
+        assert proofs["databases"].actual == "dropped or renamed since the base: lost"
+        cache = proofs["unlogged tables of forum"]
+        assert (cache.expected, cache.actual) == (f"{count} in the base", "1, all empty: cache")
+
+
+def test_another_number_of_unlogged_tables_than_in_the_base_fails_its_proof(proven: Proven) -> None:
+    """Fewer, too, and none at all."""
+    captured = [each | {"unlogged_tables": 2} for each in proven.databases if each["name"] != "template0"]
+    proofs = proven.proofs(captured)
+    for name, actual in (("forum", "1, all empty: cache"), ("postgres", "0")):
+        proof = proofs[f"unlogged tables of {name}"]
+        assert (proof.ok, proof.expected, proof.actual) == (False, "2", actual)
+
+
+def test_a_database_made_anew_under_an_old_name_is_not_held_against_the_old_one(proven: Proven) -> None:
+    changed = [each | {"oid": 1, "actual_collation_version": "2.31"} for each in proven.databases]
+    assert "collations of forum" not in proven.proofs(changed, is_changed=True)
 
 
 def test_a_collation_of_another_version_fails_its_proof_and_names_the_indexes(proven: Proven) -> None:
@@ -206,32 +238,22 @@ def test_a_role_that_may_not_read_the_roles_is_no_traceback(proven: Proven) -> N
 
 
 def test_a_proof_that_cannot_be_run_is_a_failed_one(proven: Proven) -> None:
-    """Of one database the catalogue cannot be read, another one forbids the extension."""
+    """Of one database a file is gone, another one forbids the extension."""
     instance = proven.recovery.instance
     with instance.connect(user="postgres") as connection:
-        connection.execute("create database hidden")
         connection.execute("create database strict")
         connection.execute("create database shut")
-        connection.execute("alter database hidden set search_path = decoy, pg_catalog")
-        connection.execute("alter database shut set session_preload_libraries = 'nothing'")
-    with instance.connect(user="postgres", dbname="hidden") as connection:
-        connection.execute("create schema decoy")
-        connection.execute("create table decoy.pg_index (n int)")
+        ((oid,),) = connection.execute("select oid from pg_database where datname = 'shut'").fetchall()
     with instance.connect(user="postgres", dbname="strict") as connection:
-        connection.execute(
-            "create function refuse() returns event_trigger language plpgsql as "
-            "$$ begin raise 'no extensions here'; end $$"
-        )
-        connection.execute(
-            "create event trigger refusal on ddl_command_start when tag in ('CREATE EXTENSION') "
-            "execute function refuse()"
-        )
+        connection.execute(REFUSAL)
+        connection.execute("create event trigger refusal on ddl_command_start execute function refuse()")
+        connection.execute("alter event trigger refusal enable always")
+    (instance.directory / "base" / str(oid) / "PG_VERSION").unlink()
     proofs = proven.proofs()
     with instance.connect(user="postgres") as connection:
-        for name in ("hidden", "strict", "shut"):
+        for name in ("strict", "shut"):
             connection.execute(f"drop database {name}".encode())
     assert {name for name, proof in proofs.items() if not proof.ok} == {
-        "catalogue of hidden",
         "catalogue of shut",
         "pg_amcheck of broken",
         "pg_amcheck of shut",
