@@ -118,6 +118,23 @@ def test_where_nobody_can_type_the_cluster_is_named_by_an_option(
         confirm(challenge, "gic-forum")
 
 
+def test_who_goes_on_where_the_ca_is_another_says_that_it_was_changed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    began = replace(BELIEVED.target, authority="ab" * 32)
+    challenge = replace(BELIEVED, began=began)
+    confirm(challenge, None, lambda _question: "gic-forum https://dr.example:6443 5d41402a was abababab")
+    assert (
+        f"where the run began was uid not to be seen, CA sha256:{began.authority}" in capsys.readouterr().err
+    )
+    with pytest.raises(Refused, match="not what was asked for"):
+        confirm(challenge, None, lambda _question: BELIEVED.phrase)
+    confirm(challenge, f"{began.identity},{BELIEVED.identity}")
+    for given in (began.identity, BELIEVED.identity):
+        with pytest.raises(Refused, match="or its CA was changed since"):
+            confirm(challenge, given)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
