@@ -292,6 +292,21 @@ def test_the_admins_key_is_typed_hidden_until_it_is_one_and_the_folder_is_asked_
     assert line[20:40] not in said.err + said.out + repr(made)
 
 
+@pytest.mark.parametrize("slip", ["secret" * 60, "~secret", "sec\0ret", "secret"])
+def test_what_was_typed_hidden_and_is_no_file_is_not_told(
+    capsys: pytest.CaptureFixture[str], slip: str
+) -> None:
+    line = encode_key("ADMIN", bytes(range(32)))
+
+    made = ask_enrolment(["drtool-s3/access_key"], Person(slip, line, "~nobody-of-that-name"))
+
+    assert made.admin().public == SigningKey(bytes(range(32))).public
+    assert made.secrets == Path("~nobody-of-that-name")
+    said = capsys.readouterr()
+    assert "type it again" in said.err
+    assert "sec" not in said.err + said.out
+
+
 def test_what_is_typed_on_a_terminal_is_not_shown_there(tmp_path: Path) -> None:
     line = encode_key("ADMIN", bytes(range(32)))
     code = "from drtool.cli.enrolment import *; print('public', ask_enrolment(['a/b']).admin().public.hex(), '.')"
