@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -59,7 +60,14 @@ def ask_enrolment(files: Sequence[str], ask: Ask | None = None) -> Enrolment:
     said = asking(f"The folder of what it logs in to the store with ({', '.join(files)}): ", is_hidden=False)
     if not said.strip():
         raise not_at_hand()
-    return Enrolment(admin_key, Path(said.strip()).expanduser())
+    return Enrolment(admin_key, _path_of(said.strip()))
+
+
+def _path_of(said: str) -> Path:
+    """Return the path that was typed: a ~ that names nobody's home is a part of it, as in a shell."""
+    with suppress(RuntimeError):
+        return Path(said).expanduser()
+    return Path(said)
 
 
 def _admin_key(ask: Ask) -> SigningKey | Path:
@@ -71,8 +79,9 @@ def _admin_key(ask: Ask) -> SigningKey | Path:
         said = said.strip()
         if not said:
             raise not_at_hand()
-        if not said.startswith(_LINE) and Path(said).expanduser().is_file():
-            return Path(said).expanduser()
+        with suppress(OSError, ValueError):  # of what is no path: it is mistyped, and never told
+            if not said.startswith(_LINE) and _path_of(said).is_file():
+                return _path_of(said)
         try:
             return parse_seed(said, "ADMIN")
         except UsageError as fault:

@@ -1,5 +1,6 @@
 """Where drtool begins: the table of commands, and what ends them. Imports little, so that `--help` is there at once."""
 
+import atexit
 import gc
 import os
 import signal
@@ -37,6 +38,7 @@ COMMANDS: Final = {
     "completion": "Print the completion script of a shell.",
 }
 _MAIN: Final = threading.main_thread()
+_CLEARED_S: Final = 2.0  # of the grace that who is asked to end is given
 HIDDEN: Final = ("mover",)  # what pods of drtool's own run, and nobody else
 
 
@@ -131,8 +133,20 @@ def main() -> NoReturn:
 
 
 def _leave(end: SystemExit) -> NoReturn:
-    """End the process as end says, though threads wait for a store: whoever was asked to end has to, in time."""
+    """End the process as end says, though threads wait for a store: whoever was asked to end has to, in time.
+
+    What was registered to be done at the end is done: the Kubernetes client keeps the keys of a kubeconfig in files
+    until then. It may wait for a thread that hangs, and is not waited for.
+    """
+    clearing = threading.Thread(target=_clear, daemon=True)
+    clearing.start()
+    clearing.join(_CLEARED_S)
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(end.code if isinstance(end.code, int) else 1)
+
+
+def _clear() -> None:
+    with suppress(Exception):
+        atexit._run_exitfuncs()  # noqa: SLF001 - nothing public runs them, and os._exit does not

@@ -59,10 +59,6 @@ def _one(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> Volum
         )
         told.__cause__ = fault
         result = VolumeBackup(volume.name, "failed", error=told)
-    except BaseException:
-        if not dry_run:
-            _record_ended(session, volume, time.monotonic() - begun)
-        raise
     if result.outcome == "failed":
         session.world.progress.interrupted()
     result = replace(result, seconds=time.monotonic() - begun)
@@ -96,7 +92,19 @@ def _attempt(session: Session, volume: Volume, *, due: bool, dry_run: bool) -> V
     if dry_run:
         look = look_at_source(session, volume, newest)
         return VolumeBackup(volume.name, "would run", why, notes=look.notes, look=look)
-    return _done(volume, capture_volume(session, volume, newest), why)
+    return _captured(session, volume, newest, why)
+
+
+def _captured(session: Session, volume: Volume, newest: Snapshot | None, why: str) -> VolumeBackup:
+    """Capture volume; who is ended amid that says so in a run record. Before it, nobody knew of a run."""
+    begun = time.monotonic()
+    try:
+        return _done(volume, capture_volume(session, volume, newest), why)
+    except Exception:  # put on record with all that fails
+        raise
+    except BaseException:
+        _record_ended(session, volume, time.monotonic() - begun)
+        raise
 
 
 def newest_snapshot(inventory: Inventory) -> Snapshot | None:

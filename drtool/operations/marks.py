@@ -1,8 +1,9 @@
 """Marks: the highest durable position of each volume, as somebody saw it. A restore is held against them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from drtool.errors import Corrupt, NoRecoveryPoint
@@ -20,7 +21,8 @@ from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
 _BRING: Final[tuple[RunKind, ...]] = ("wal",)
-_RUNS: Final = 8  # records of who brought WAL, the newest of them: each costs a GET
+_RUNS: Final = 8  # records of who brought a volume's WAL, the newest of them
+_READ: Final = 1000  # of all volumes, to find those: each costs a GET, and their names tell of no volume
 
 
 def snapshots_of(session: Session, volume: str) -> Iterator[Snapshot]:
@@ -196,19 +198,28 @@ def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: s
 def _highest_witness(session: Session, base: Base, volume: str, *, later_lives: bool) -> Witness | None:
     """Return the highest mark of this system, of all or earlier epochs, that a snapshot or a catch-up's record has."""
     lineage = base.lineage
-    marks = [
+
+    def known(marks: Iterable[tuple[str, Any]]) -> Iterator[Witness]:
+        for who, mark in marks:
+            witness = _witness(who, mark, lineage)
+            if witness is not None and (later_lives or witness.epoch <= lineage.epoch):
+                yield witness
+
+    points = (
         (f"{who.volume}'s point of {to_second(who.end)}", who.marks.get(volume)) for who in _all(session)
-    ]
-    for run in read_runs_of(session.repository.records, _BRING, base.begin, most=_RUNS):
-        if run.role == "writer" and run.value.get("volume") == volume:
-            marks.append((f"run {run.name}", run.value))
-    found = [
-        witness
-        for who, mark in marks
-        if (witness := _witness(who, mark, lineage)) is not None
-        and (later_lives or witness.epoch <= lineage.epoch)
-    ]
+    )
+    found = [*known(points), *islice(known(_told_by_runs(session, base, volume)), _RUNS)]
     return max(found, key=lambda witness: (witness.epoch, witness.timeline, witness.lsn), default=None)
+
+
+def _told_by_runs(session: Session, base: Base, volume: str) -> Iterator[tuple[str, Any]]:
+    """Yield what runs since base tell of volume, newest first; the records of others lie among them."""
+    with closing(read_runs_of(session.repository.records, _BRING, base.begin, most=_READ)) as runs:
+        yield from (
+            (f"run {run.name}", run.value)
+            for run in runs
+            if run.role == "writer" and run.value.get("volume") == volume
+        )
 
 
 def _all(session: Session) -> Iterator[Snapshot]:

@@ -34,10 +34,18 @@ class TargetCluster:
         return f"uid not to be seen, {f'CA sha256:{self.authority}' if self.authority else 'no CA is named'}"
 
     def is_same(self, other: "TargetCluster") -> bool:
-        """Return whether other is this cluster, whichever context leads there."""
+        """Return whether other is this cluster, whichever context leads there.
+
+        A CA that only one of them names tells nothing: who began a run may have had another kubeconfig.
+        """
         if self.uid:
             return self.uid == other.uid
-        return (self.where, self.authority) == (other.where, other.authority)
+        are_known = self.authority and other.authority
+        return self.where == other.where and not (are_known and self.authority != other.authority)
+
+    def has_other_authority(self, other: "TargetCluster") -> bool:
+        """Return whether nothing but its CA tells other from this one: another cluster, or one whose CA was changed."""
+        return not self.uid and self.where == other.where and not self.is_same(other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ plan/<volume>/<time>-<sha256>         {"expire", "delete"}      maintainer
 heads/<time>-<sha256>                 {"live", "wal", "marks", "config", "previous"}   maintainer
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -98,10 +99,10 @@ def read_runs_of(
     since: datetime,
     until: datetime | None = None,
     most: int | None = None,
-) -> Iterator[Record]:
+) -> Generator[Record]:
     """Yield the run records of kinds from since until then, newest first, and most of them if that is said.
 
-    Others are not read, for each costs a GET; some are at once.
+    Others are not read, for each costs a GET; some are at once. Who stops has cost no more than those.
     """
 
     def read(stored: Stored) -> Record | None:
@@ -111,7 +112,12 @@ def read_runs_of(
 
     listed = islice(_newest_first(records, kinds, since, until or _NEVER), most)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="drtool-runs") as pool:
-        yield from (record for record in pool.map(read, listed) if record is not None)
+        asked = deque(pool.submit(read, stored) for stored in islice(listed, _AT_ONCE))
+        while asked:
+            record = asked.popleft().result()
+            asked.extend(pool.submit(read, stored) for stored in islice(listed, 1))
+            if record is not None:
+                yield record
 
 
 def _newest_first(

@@ -1,9 +1,12 @@
+import base64
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
@@ -13,6 +16,7 @@ from drtool import __version__
 from drtool.cli.main import COMMANDS, drtool
 from drtool.errors import NoRecoveryPoint, StoreOutage, WrongKey
 from tests.cli.conftest import Place, Run, answer_of
+from tests.sources.kubernetes.api import write_kubeconfig
 
 PROGRAM = [sys.executable, "-m", "drtool"]
 
@@ -249,3 +253,44 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about() -> None:
     _, errors = process.communicate(timeout=20)
     assert errors == b""
     assert process.returncode == 1
+
+
+_HANGS = """
+import atexit, sys, threading
+from drtool.cli.exits import ENDING
+from drtool.cli.main import main
+from drtool.sources.kubernetes.client import Cluster
+
+if "hangs" in sys.argv:
+    atexit.register(threading.Event().wait)
+Cluster.open(None, {"KUBECONFIG": sys.argv[1]})
+threading.Thread(target=threading.Event().wait).start()
+ENDING.set()
+sys.argv[1:] = ["--version"]
+main()
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("hangs",)])
+def test_who_ends_though_a_thread_hangs_leaves_no_key_of_a_kubeconfig_in_a_file(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    secret = base64.b64encode(b"a key").decode()
+    config = write_kubeconfig(tmp_path, "https://127.0.0.1:1")
+    told = json.loads(config.read_text())
+    told["users"][0]["user"] = {"client-certificate-data": secret, "client-key-data": secret}
+    config.write_text(json.dumps(told))
+    (tmp_path / "scratch").mkdir()
+
+    found = subprocess.run(
+        [sys.executable, "-c", _HANGS, str(config), *more],
+        env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("drtool")
+    assert [each.name for each in (tmp_path / "scratch").iterdir()] == []

@@ -118,6 +118,23 @@ def test_where_nobody_can_type_the_cluster_is_named_by_an_option(
         confirm(challenge, "gic-forum")
 
 
+def test_who_goes_on_where_the_ca_is_another_says_that_it_was_changed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    began = replace(BELIEVED.target, authority="ab" * 32)
+    challenge = replace(BELIEVED, began=began)
+    confirm(challenge, None, lambda _question: "gic-forum https://dr.example:6443 5d41402a was abababab")
+    assert (
+        f"where the run began was uid not to be seen, CA sha256:{began.authority}" in capsys.readouterr().err
+    )
+    with pytest.raises(Refused, match="not what was asked for"):
+        confirm(challenge, None, lambda _question: BELIEVED.phrase)
+    confirm(challenge, f"{began.identity},{BELIEVED.identity}")
+    for given in (began.identity, BELIEVED.identity):
+        with pytest.raises(Refused, match="or its CA was changed since"):
+            confirm(challenge, given)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -273,6 +290,21 @@ def test_the_admins_key_is_typed_hidden_until_it_is_one_and_the_folder_is_asked_
     said = capsys.readouterr()
     assert "type it again" in said.err
     assert line[20:40] not in said.err + said.out + repr(made)
+
+
+@pytest.mark.parametrize("slip", ["secret" * 60, "~secret", "sec\0ret", "secret"])
+def test_what_was_typed_hidden_and_is_no_file_is_not_told(
+    capsys: pytest.CaptureFixture[str], slip: str
+) -> None:
+    line = encode_key("ADMIN", bytes(range(32)))
+
+    made = ask_enrolment(["drtool-s3/access_key"], Person(slip, line, "~nobody-of-that-name"))
+
+    assert made.admin().public == SigningKey(bytes(range(32))).public
+    assert made.secrets == Path("~nobody-of-that-name")
+    said = capsys.readouterr()
+    assert "type it again" in said.err
+    assert "sec" not in said.err + said.out
 
 
 def test_what_is_typed_on_a_terminal_is_not_shown_there(tmp_path: Path) -> None:

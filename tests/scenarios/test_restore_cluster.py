@@ -443,8 +443,31 @@ def test_another_cluster_at_the_same_address_is_told_by_its_ca_where_the_uid_is_
         meet(theirs)
         error = way("--abort", run, "--confirm-target", known_theirs, code=5).value["error"]
         assert "is not the cluster that this run began in" in error["message"]
-        meet(ours)
-        way("--abort", run, "--confirm-target", known_ours)
+        assert error["hint"].endswith(f"give --confirm-target {known_ours},{known_theirs}.")
+        assert way("--resume", run, "--confirm-target", known_ours, code=5).value["error"] == error
+        assert way("--abort", run, code=5).value["error"] == error
+        way("--abort", run, "--confirm-target", f"{known_ours},{known_theirs}")
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_a_run_is_gone_on_with_where_only_one_of_two_kubeconfigs_names_a_ca(tmp_path: Path) -> None:
+    """As that of a version before, whose journal tells of no CA."""
+    ours = certificate(tmp_path)
+    with shop_lost(tmp_path, tls=ours) as way:
+        way.target.forbidden.add("/api/v1/namespaces/kube-system")
+        way.target.refuses = lambda _method, sent: (422, "no") if sent.get("kind") == "Deployment" else None
+        there, config = way.target.url, Path(way.kubeconfig)
+        believing = write_kubeconfig(config.parent, there, authority=ours).read_text()
+        config.write_text(
+            believing.replace(f'"certificate-authority": "{ours}"', '"insecure-skip-tls-verify": true')
+        )
+        run = way("objects", "--image", "drtool:1", "--confirm-target", there, code=6).value["restore"]["run"]
+        config.write_text(believing)
+
+        error = way("--abort", run, "--confirm-target", there, code=5).value["error"]
+
+        assert "whose CA and address is sha256:" in error["message"]
+        way("--abort", run, "--confirm-target", error["message"].rpartition(" is ")[2])
 
 
 def test_a_run_that_nobody_began_is_not_gone_on_with(way: Way) -> None:

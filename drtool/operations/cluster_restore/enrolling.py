@@ -11,7 +11,7 @@ from drtool.errors import Refused, UsageError
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
 from drtool.operations.cluster_restore.results import ClusterRestoreRequest
 from drtool.operations.enrol import check_admin
-from drtool.operations.session import Session
+from drtool.operations.session import Session, store_ca
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
 from drtool.recovery.plan import Plan
@@ -119,11 +119,12 @@ def command_left(replay: Replay) -> str:
     if enrols(replay.plan.phases) or not needs_writer(replay.policy, replay.plan.wishes):
         return ""
     settings = replay.session.settings or replay.policy.repository
+    file = store_ca(settings, replay.session.world)
     place = [
         *("--repository", settings.url),
         *(("--endpoint", settings.endpoint) if settings.endpoint else ()),
         *(("--region", settings.region) if settings.region not in (None, _REGION) else ()),
-        *(("--ca-file", str(settings.ca_file)) if settings.ca_file else ()),
+        *(("--ca-file", str(file.absolute())) if file else ()),  # from wherever it is typed
     ]
     sheets = "--recovery-key-file KIT --admin-key-file ADMIN-SHEET --bundle NEW-FILE"
     return f"drtool keys enrol {shlex.join(place)} {sheets}"

@@ -61,7 +61,7 @@ class Challenge:
     """What a person has to confirm before anything is written: which cluster, how many objects are applied there.
 
     replaced counts those of them that are deleted first. switched are the claims that get another volume, in place,
-    and stopped what is stopped for it.
+    and stopped what is stopped for it. began is the cluster that the run began in, where a CA tells it from this one.
     """
 
     policy: str
@@ -71,13 +71,21 @@ class Challenge:
     replaced: int
     switched: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    began: TargetCluster | None = None
+
+    @property
+    def identity(self) -> str:
+        """What the cluster is confirmed by where nobody types: beside that of the one that the run began in, if any."""
+        identity = self.target.identity
+        return identity if self.began is None else f"{self.began.identity},{identity}"
 
     @property
     def phrase(self) -> str:
         """What is to be typed: nothing that a tired person types by habit, and what stops for it."""
         target = self.target
         known = target.uid[:8] or f"{target.where} {target.authority[:8]}".strip()
-        where = f"{self.namespace} {known}"
+        was = f" was {self.began.authority[:8]}" if self.began else ""
+        where = f"{self.namespace} {known}{was}"
         return " ".join([where, *(f"stop {name.rpartition('/')[2]}" for name in self.stopped)])
 
 

@@ -101,11 +101,11 @@ def run_cluster_restore(
         if request.abort is not None:
             return _abort(session, cluster, request, confirm)
         if request.resume is not None:
-            replay = _go_on(session, cluster, request.resume, request)
+            replay, began = _go_on(session, cluster, request.resume, request)
             replay = replay if request.wishes.enrol else put_off(replay)
             enrolment = enrolment_for(session, replay.plan, replay.policy, request, replay.results)
             replay = replace(replay, enrolment=enrolment)
-            confirm(_challenge(replay.plan))
+            confirm(_challenge(replay.plan, began))
         else:
             made = plan_for(session, cluster, request.context, request.wishes)
             if made.result.plan is None:
@@ -140,8 +140,13 @@ def _begin(session: Session, cluster: Cluster, made: Made, request: ClusterResto
     return replace(replay, reopen=request.reopen, enrolment=request.enrolment, captured=made.captured)
 
 
-def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestoreRequest) -> Replay:
-    """Return a run that was begun before. Raises Refused for one that has ended, or was begun in another cluster."""
+def _go_on(
+    session: Session, cluster: Cluster, run: str, request: ClusterRestoreRequest
+) -> tuple[Replay, TargetCluster | None]:
+    """Return a run that was begun before, and the cluster that it began in where its CA tells it from the target.
+
+    Raises Refused for one that has ended, or was begun in another cluster.
+    """
     session.world.progress.phase("reading the journal")
     fence = Fence()
     session = session.fenced(fence)
@@ -152,23 +157,27 @@ def _go_on(session: Session, cluster: Cluster, run: str, request: ClusterRestore
             f"run {run} has {'ended' if known.is_ended else 'been undone'}",
             hint="Restore anew: `drtool restore --to-cluster`.",
         )
-    _refuse_another(cluster, plan.target, request.context)
+    began, found = plan.target, _same_target(cluster, plan.target, request.context)
+    plan = replace(plan, target=found)
     policy = policy_of(journal)
     objects, captured = prepare_again(session, cluster, plan, policy, rendered_of(journal))
     replay = Replay(session, policy, plan, run, cluster, objects, journal, dict(known.done), fence=fence)
-    return replace(replay, reopen=request.reopen, enrolment=request.enrolment, captured=captured)
+    replay = replace(replay, reopen=request.reopen, enrolment=request.enrolment, captured=captured)
+    return replay, began if began.has_other_authority(found) else None
 
 
-def _refuse_another(cluster: Cluster, planned: TargetCluster, context: str) -> None:
+def _same_target(cluster: Cluster, planned: TargetCluster, context: str) -> TargetCluster:
+    """Return the target as it is seen now. Raises Refused for another than planned; who confirms judges a CA."""
     found = TargetLook(cluster, context, "").cluster()
-    if not planned.is_same(found):
+    if not planned.is_same(found) and not planned.has_other_authority(found):
         raise Refused(
             f"{context} at {found.where} is not the cluster that this run began in: {found.seen}; then {planned.seen}",
             hint=f"That one was at {planned.where}: name its context.",
         )
+    return found
 
 
-def _challenge(plan: Plan) -> Challenge:
+def _challenge(plan: Plan, began: TargetCluster | None = None) -> Challenge:
     applied = [step for step in plan.steps if step.kind == "apply"]
     return Challenge(
         policy=plan.policy,
@@ -178,6 +187,7 @@ def _challenge(plan: Plan) -> Challenge:
         replaced=sum(len(step.replaced) for step in applied),
         switched=tuple(each.claim for each in plan.in_place),
         stopped=tuple(each for step in plan.steps if step.kind == "switch" for each in step.objects),
+        began=began,
     )
 
 
@@ -255,8 +265,8 @@ def _abort(
 ) -> ClusterRestoreResult:
     if request.abort is None:
         raise UsageError("no run was named")
-    replay = _go_on(session, cluster, request.abort, request)
+    replay, began = _go_on(session, cluster, request.abort, request)
     refuse_once_started(replay)
-    confirm(replace(_challenge(replay.plan), switched=(), stopped=()))
+    confirm(replace(_challenge(replay.plan, began), switched=(), stopped=()))
     with _alone(replay, request.machine) as alone:
         return aborted(alone, abort_run(alone))

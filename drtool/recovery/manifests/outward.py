@@ -48,11 +48,17 @@ def hold_inside(item: Json) -> Json:
 
 def let_in(item: Json) -> None:
     """Give a Service back what an annotation says that it was, if it was captured while it waited."""
+    said = held_back(item)
+    if said:
+        item["spec"] = {**spec_of(item), **said}
+
+
+def held_back(item: Json) -> Json:
+    """Return what an annotation says that was held back of a Service; nothing where that is not ours."""
     if kind_of(item) != _SERVICE or OUTWARD not in annotations_of(item):
-        return
+        return {}
     try:
         said = json.loads(annotations_of(item)[OUTWARD])
     except ValueError:  # somebody else wrote that
-        return
-    if isinstance(said, dict) and said.keys() <= {*_OUTSIDE}:
-        item["spec"] = {**spec_of(item), **said}
+        return {}
+    return said if isinstance(said, dict) and said.keys() <= {*_OUTSIDE} else {}

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from drtool.recovery.manifests.choose import Around
 from drtool.recovery.manifests.objects import Json, annotations_of, part, spec_of
+from drtool.recovery.manifests.outward import held_back
 
 _APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -57,12 +58,15 @@ def _applied(item: Json) -> Any:
 
 
 def _chosen_ports(item: Json) -> Iterator[int]:
-    """Yield the node ports that somebody wrote: a server notes who set a field, but not what it chose itself."""
+    """Yield the node ports that somebody wrote: a server notes who set a field, but not what it chose itself.
+
+    What was held back of a Service that waits was chosen: all else had been taken off before. No server notes that.
+    """
     spec = spec_of(item)
-    said = part(_applied(item), "spec")
-    yield from (port["nodePort"] for port in said.get("ports") or [] if port.get("nodePort"))
-    if said.get("healthCheckNodePort"):
-        yield said["healthCheckNodePort"]
+    for said in (held_back(item), part(_applied(item), "spec")):
+        yield from (port["nodePort"] for port in said.get("ports") or [] if port.get("nodePort"))
+        if said.get("healthCheckNodePort"):
+            yield said["healthCheckNodePort"]
     for entry in item["metadata"].get("managedFields") or []:
         fields = part(entry, "fieldsV1", "f:spec")
         if "f:healthCheckNodePort" in fields and spec.get("healthCheckNodePort"):

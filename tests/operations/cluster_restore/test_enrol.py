@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from drtool.errors import DrtoolError, Refused, UsageError, WrongKey
-from drtool.operations.cluster_restore.enrolling import enrolment_for, refuse_unready
+from drtool.operations.cluster_restore.enrolling import command_left, enrolment_for, refuse_unready
 from drtool.operations.cluster_restore.protect import enrol_new_writer
 from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import ClusterRestoreRequest
+from drtool.operations.session import Where
 from drtool.policy.load import parse_policy
+from drtool.policy.schema import Repository as RepositorySettings
 from drtool.recovery.in_place import Switch
 from drtool.recovery.journal import State
 from drtool.recovery.plan import Plan
@@ -178,3 +180,25 @@ def test_the_admin_sheet_of_another_repository_is_refused(back: Back, tmp_path: 
             back.replay.policy,
             Enrolment(admin_sheet(other), back.folder / "secrets"),
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "file"),
+    [
+        (RepositorySettings(url="s3://backups/shop", ca_file="keys/ca.pem"), "/etc/shop/keys/ca.pem"),
+        (RepositorySettings(url="s3://backups/shop", ca_file="/etc/ca.pem"), "/etc/ca.pem"),
+        (Where("s3://backups/shop", ca_file=Path("ca.pem")), str(Path.cwd() / "ca.pem")),
+    ],
+)
+def test_who_enrols_later_finds_the_ca_of_the_store_wherever_that_is_typed(
+    back: Back, settings: RepositorySettings | Where, file: str
+) -> None:
+    session = back.session()
+    world = replace(session.world, folder=Path("/etc/shop"))
+    plan = made(wishes=Wishes(image="drtool:1", enrol=False))
+
+    said = command_left(
+        replace(back.replay, session=replace(session, world=world, settings=settings), plan=plan)
+    )
+
+    assert f" --ca-file {file} " in said

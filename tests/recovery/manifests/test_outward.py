@@ -67,8 +67,29 @@ def test_what_somebody_else_wrote_there_says_nothing(said: str) -> None:
 
 @pytest.mark.parametrize("outer", OUTER)
 def test_what_was_captured_while_it_waited_comes_back_as_what_it_was(outer: Json) -> None:
-    ready = [
-        prepare([each], Mappings(("shop", "shop")), SERVED).objects[0].item
-        for each in (outer, hold_inside(outer))
-    ]
-    assert ready[0] == ready[1]
+    named = 'k:{"port":80,"protocol":"TCP"}'
+    before = written(outer, {"f:healthCheckNodePort": {}, "f:ports": {named: {"f:nodePort": {}}}})
+    ready = prepared(before)
+    assert ready["spec"] == outer["spec"]
+
+    assert prepared(written(hold_inside(ready), {"f:ports": {named: {"f:port": {}}}})) == ready
+
+
+def test_what_the_old_cluster_chose_does_not_come_back_behind_a_wait_either() -> None:
+    ready = prepared(service(**BALANCED))
+
+    again = prepared(hold_inside(ready))
+
+    assert again == ready
+    assert "healthCheckNodePort" not in again["spec"]
+    assert again["spec"]["ports"] == [{"port": 80, "protocol": "TCP"}]
+
+
+def written(item: Json, fields: Json) -> Json:
+    """Return item as who set fields of its spec left it."""
+    entries = [{"manager": "kubectl", "fieldsV1": {"f:spec": fields}}]
+    return {**item, "metadata": {**item["metadata"], "managedFields": entries}}
+
+
+def prepared(item: Json) -> Json:
+    return prepare([item], Mappings(("shop", "shop")), SERVED).objects[0].item
