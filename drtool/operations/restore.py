@@ -18,7 +18,7 @@ from drtool.operations.restore_postgres import restore_postgres
 from drtool.operations.restore_redis import restore_redis
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
-from drtool.operations.unfinished import Unfinished, refuse_unfinished
+from drtool.operations.unfinished import Unfinished, refuse_nameless, refuse_unfinished
 from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
 from drtool.repository.reader import Reader
@@ -50,7 +50,8 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
     request = replace(request, directory=Path(os.path.abspath(request.directory)))  # noqa: PTH100 - links stay links
     if session.grant is not None:
         request = granted_request(request, session.grant)
-    refuse_unfinished(request.directory)
+    refuse_nameless(request.directory)
+    refuse_unfinished(request.directory, dry_run=dry_run)
     watch = Stopwatch(session.world.progress.phase)
     watch.phase("choosing the point")
     reader = Reader(session.repository)
@@ -62,6 +63,7 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
                 Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run, unfinished)
             )
             _check_proofs(result)
+            unfinished.end()
         newer = passed_over(there, result.point, request.at)
         result = replace(result, passed_over=tuple(newer), notes=(*passed_over_notes(newer), *result.notes))
     except DrtoolError as fault:

@@ -167,7 +167,8 @@ def refuse_newer_unreadable(job: Job, chosen: Snapshot) -> None:
 
 
 def pieces_of(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]:
-    """Yield the bytes of a snapshot's artifacts, and say how far they are."""
+    """Yield the bytes of a snapshot's artifacts, and say how far they are. Who takes the first has a directory."""
+    job.unfinished.wrote()
     for piece in Bridge(lambda take: job.reader.read(snapshot, contents, take)):
         job.session.world.progress.advance(len(piece.data))
         yield piece

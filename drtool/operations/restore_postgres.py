@@ -5,8 +5,9 @@ The chain is complete and every WAL object authenticated before the target is to
 
 import errno
 import os
+import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +19,12 @@ from drtool.operations.prove_postgres import prove_recovered
 from drtool.operations.restore_job import Job, refuse_used_directory
 from drtool.operations.results import RestoreResult
 from drtool.operations.stage_postgres import look_at_wal, stage_wal
+from drtool.operations.unfinished import beside, left_beside
 from drtool.policy.moments import exact, to_second
 from drtool.policy.volumes import PostgresVolume
 from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
-from drtool.sources.base import Piece, Proof, Target
+from drtool.sources.base import Entry, Piece, Proof, Target
 from drtool.sources.postgres.binaries import Binaries, choose_account, find_binaries
 from drtool.sources.postgres.layout import linked_tablespaces, server_on
 from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
@@ -62,10 +64,10 @@ def restore_postgres(job: Job) -> RestoreResult:
     snapshot = job.inventory.snapshots[choice.base.id]
     contents, entries = job.open(snapshot)
     writer = _writer(job, choice, binaries)
-    writer.check(entries)
+    _check(job, writer, entries)
     if job.dry_run:
         return _planned(job, snapshot, choice, writer)
-    staged = _beside(job.request.directory, "wal")
+    staged = beside(job.request.directory, "wal")
     job.begin(snapshot, lambda: _undo(job, writer), places=writer.tablespaces.values())
     try:
         found = stage_wal(job, choice, staged)
@@ -117,17 +119,12 @@ def _check_witness(job: Job, choice: RecoveryChoice) -> None:
         raise Refused(loss.message, hint=loss.hint)
 
 
-def _beside(directory: Path, what: str) -> Path:
-    absolute = Path(os.path.abspath(directory))  # noqa: PTH100 - links are not to be followed
-    return absolute.with_name(f"{absolute.name}.drtool-{what}")
-
-
 def _restore(job: Job, prepared: Prepared) -> RestoreResult:
     request, choice = job.request, prepared.choice
     proofs = _write(job, prepared)
     job.watch.phase("recovering")
     settings: Mapping[str, str] = prepared.contents.header["facts"].get("settings", {})
-    work = _beside(request.directory, "recovery")
+    work = beside(request.directory, "recovery")
     with Recovery(choice, request.directory, prepared.binaries, work=work, settings=settings) as recovery:
         shutil.move(prepared.staged / WAL, work / WAL)
         _hand_over(work, _owner(prepared.binaries))
@@ -161,12 +158,28 @@ def _writer(job: Job, choice: RecoveryChoice, binaries: Binaries) -> TargetWrite
     )
 
 
+def _check(job: Job, writer: TargetWriter, entries: Sequence[Entry]) -> None:
+    """Check all of it; where there is not the room, say what takes some and need not."""
+    try:
+        writer.check(entries)
+    except Refused as refused:
+        left = left_beside(job.request.directory)
+        if left and "disks" in refused.facts:
+            names, verb = " and ".join(map(str, left)), "is" if len(left) == 1 else "are"
+            removal = shlex.join(["rm", "-rf", "--", *map(str, left)])
+            refused.hint += (
+                f" {names} {verb} of an earlier restore: where neither it nor a server that it started is at work any "
+                f"more, `{removal}` makes some."
+            )
+        raise
+
+
 def _undo(job: Job, writer: TargetWriter) -> None:
     """Remove what was written, and what lies beside it. Raises OSError where a server runs on it still."""
     if (server := server_on(job.request.directory)) is not None:
         raise OSError(errno.EBUSY, f"a server runs on it, as process {server}")
     writer.undo()
-    shutil.rmtree(_beside(job.request.directory, "recovery"), ignore_errors=True)
+    shutil.rmtree(beside(job.request.directory, "recovery"), ignore_errors=True)
 
 
 def _write(job: Job, prepared: Prepared) -> list[Proof]:
@@ -180,6 +193,7 @@ def _write(job: Job, prepared: Prepared) -> list[Proof]:
 
     try:
         writer.begin()
+        job.unfinished.wrote()
         job.reader.read(prepared.snapshot, prepared.contents, take)
         writer.finish()
     except BaseException:

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from drtool.errors import NotProven, Refused
-from drtool.operations.bridge import Bridge
-from drtool.operations.restore_job import Job, newest_before, refuse_newer_unreadable, refuse_used_directory
+from drtool.operations.restore_job import (
+    Job,
+    newest_before,
+    pieces_of,
+    refuse_newer_unreadable,
+    refuse_used_directory,
+)
 from drtool.operations.results import RestoreResult
-from drtool.repository.reader import Contents
 from drtool.repository.snapshot import Snapshot
-from drtool.sources.base import Piece, Target
+from drtool.sources.base import Target
 from drtool.sources.redis.prove import find_prover, prove
 from drtool.sources.redis.restore import check, restore, undo
 
@@ -34,7 +38,7 @@ def restore_redis(job: Job) -> RestoreResult:
         return _result(job, snapshot, ())
     job.begin(snapshot, lambda: undo(entries, target))
     job.watch.phase("writing")
-    restore(entries, _pieces(job, snapshot, contents), target)
+    restore(entries, pieces_of(job, snapshot, contents), target)
     job.watch.phase("proving")
     proofs = tuple(prove(target, contents.header["facts"]))
     return _result(job, snapshot, proofs)
@@ -47,12 +51,6 @@ def _options(job: Job) -> dict[str, Any]:
     if job.request.bin_dir is not None:
         options["server"] = str(job.request.bin_dir / "redis-server")
     return options
-
-
-def _pieces(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]:
-    for piece in Bridge(lambda take: job.reader.read(snapshot, contents, take)):
-        job.session.world.progress.advance(len(piece.data))
-        yield piece
 
 
 def _owner(job: Job) -> str:

@@ -4,12 +4,11 @@ A note beside the directory, DIR.drtool-restore, says which point is written the
 lock that is gone is a restore that was killed. Where nobody may write beside the directory, there is no note.
 """
 
-import fcntl
-import json
 import os
 import shlex
+import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,14 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from drtool.errors import DrtoolError, Refused
+from drtool.errors import NotProven, Refused
+from drtool.operations.restore_note import Note
 from drtool.policy.moments import exact
 from drtool.sources.postgres.layout import linked_tablespaces, server_on
 
 _FRESH: Final = {"lost+found"}  # what a new file system holds
-_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MOST: Final = 1 << 20  # bytes of a note
 _NAMED: Final = 3  # of what is left in a directory
+_BESIDE: Final = (
+    "wal",
+    "recovery",
+)  # what a restore may lay beside its directory, and needs no more once it is killed
 
 Say = Callable[[str], None]
 
@@ -33,7 +35,7 @@ Say = Callable[[str], None]
 class Writing:
     """What a restore is about to write: a point, into the directory and places beyond it; undo takes that back.
 
-    undo raises OSError where it cannot.
+    undo raises OSError where something of it stays that nobody else needs.
     """
 
     point: str
@@ -51,29 +53,44 @@ class Writing:
 class Unfinished:
     """A context around a restore, which says by `begin` that it is about to write. Without that it does nothing.
 
-    Ended by itself, it leaves what was written, and no note. Told to end, it takes everything back. A fault leaves what
-    its step has left, to be looked at: with the note, where that is anything.
+    Ended, it leaves what was written, and no note. Told to end before, it takes everything back. A fault, of whatever
+    kind, leaves what its step has left, to be looked at: with the note, where that is anything.
     """
 
     say: Say = field(default=lambda _text: None)
     _writing: Writing | None = None
-    _note: int | None = None
+    _note: Note | None = None
+    _has_ended: bool = False
     _made: list[Path] = field(default_factory=list)
     _modes: dict[Path, os.stat_result] = field(default_factory=dict)
 
     def begin(self, writing: Writing) -> None:
-        """Note what is about to be written. Raises Refused where another restore is at work there."""
-        self._writing = writing
-        self._modes = {root: root.stat() for root in writing.roots if root.is_dir()}
-        self._made = [each for root in writing.roots for each in (root, *root.parents) if not each.exists()]
+        """Note what is about to be written. Raises Refused where another restore is at work, or left something."""
+        made = [each for root in writing.roots for each in (root, *root.parents) if not each.exists()]
         with suppress(OSError):  # what cannot be made there is told by who writes the data
             writing.directory.parent.mkdir(parents=True, exist_ok=True)
-            self._note = _open(_note_of(writing.directory), os.O_CREAT)
-        if self._note is not None:
-            _lock(self._note, writing.directory)
-            os.ftruncate(self._note, 0)
-            os.pwrite(self._note, json.dumps(_told(writing)).encode(), 0)
-            os.fsync(self._note)
+        note = Note.take(writing.directory, make=True)
+        if note is not None:
+            try:
+                _refuse_left(
+                    writing.directory, note.read()
+                )  # of one that came, and was killed, since it was looked at
+            except BaseException:
+                note.close()
+                raise
+            if not note.begin(_told(writing)):
+                note = None
+        self._note, self._writing, self._made = note, writing, made
+        self._modes = {root: root.stat() for root in writing.roots if root.is_dir()}
+
+    def wrote(self) -> None:
+        """Note which directories are written into, now that they are there: another one of that name is not ours."""
+        if self._note is not None and self._writing is not None:
+            self._note.add({"roots": _identities(self._writing.roots)})
+
+    def end(self) -> None:
+        """Say that all is written and proven: from now on it stays, whatever comes."""
+        self._has_ended = True
 
     def __enter__(self) -> Self:
         return self
@@ -83,17 +100,25 @@ class Unfinished:
     ) -> None:
         if self._writing is None:
             return
+        note, self._note = self._note, None
+        is_done = self._has_ended or fault is None
         try:
-            ended = fault is None or not _left_in(self._writing.roots)
-            if not ended and not isinstance(fault, DrtoolError):
-                ended = self._take_back(self._writing)
-            if ended and self._note is not None:
-                _note_of(self._writing.directory).unlink(missing_ok=True)
-            if fault is not None:
+            is_over = is_done or not _left_in(self._writing.roots)
+            if not is_over and isinstance(fault, Exception):  # anything else is Ctrl-C, SIGTERM: told to end
+                self._keep(note, fault)
+            elif not is_over:
+                is_over = self._take_back(self._writing)
+            if is_over and note is not None:
+                note.place.unlink(missing_ok=True)
+            if not is_done:
                 self._remove_made()
         finally:
-            if self._note is not None:
-                os.close(self._note)
+            if note is not None:
+                note.close()
+
+    def _keep(self, note: Note | None, fault: Exception) -> None:
+        if note is not None:
+            note.add({"ended": "failed its proofs" if isinstance(fault, NotProven) else "failed"})
 
     def _take_back(self, writing: Writing) -> bool:
         """Remove what was written, and return whether that is so. What is there then is somebody else's."""
@@ -101,7 +126,8 @@ class Unfinished:
         try:
             writing.undo()
         except OSError as fault:
-            self.say(f"it cannot be removed: {fault.strerror}")
+            where = f" {fault.filename}" if isinstance(fault.filename, str) else ""
+            self.say(f"it cannot be removed:{where} {fault.strerror}")
             return False
         for root, before in self._modes.items():
             with suppress(OSError):
@@ -119,44 +145,107 @@ class Unfinished:
                 each.rmdir()
 
 
-def refuse_unfinished(directory: Path) -> None:
-    """Return where no restore was begun in directory that is under way, or that left something. Raises Refused."""
-    note = None
-    with suppress(OSError):
-        note = _open(_note_of(directory))
+def refuse_unfinished(directory: Path, *, dry_run: bool = False) -> None:
+    """Return where no restore was begun in directory that is under way, or that left something. Raises Refused.
+
+    What one that was killed left beside the directory goes, unless this is a dry run: it takes room.
+    """
+    note = Note.take(directory)
     if note is None:
         return
     try:
-        _lock(note, directory)
-        told = _read(note)
+        told = note.read()
+        _refuse_left(directory, told)
+        if told and not dry_run:
+            _clear_beside(directory)
     finally:
-        os.close(note)
-    spaces = (Path(each) for each in told.get("places", ()))
-    places = list(dict.fromkeys([directory, *spaces, *linked_tablespaces(directory).values()]))
-    if told and _left_in(places):
+        note.close()
+
+
+def refuse_nameless(directory: Path) -> None:
+    """Return when directory has a name, beside which a note can lie. Raises Refused."""
+    if not directory.name:
         raise Refused(
-            f"{directory} holds a restore of {told['point']} that did not end: begun {told['begun']}",
-            hint=_way_on(directory, [each for each in places if _left_in([each])]),
+            f"{directory} is the root of the whole system", hint="Name an empty directory, or a new one."
         )
 
 
-def _way_on(directory: Path, places: Sequence[Path]) -> str:
+def beside(directory: Path, what: str) -> Path:
+    """Return where something of a restore lies that is none of its directory's content."""
+    absolute = Path(os.path.abspath(directory))  # noqa: PTH100 - links are not to be followed
+    return absolute.with_name(f"{absolute.name}.drtool-{what}")
+
+
+def left_beside(directory: Path) -> list[Path]:
+    """Return what lies beside a directory that only a restore at work, or a server that it started, needs."""
+    return [place for what in _BESIDE if (place := beside(directory, what)).is_dir()]
+
+
+def _clear_beside(directory: Path) -> None:
+    for place in left_beside(directory):
+        if not _is_used(place):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_used(place: Path) -> bool:
+    """Return whether a process names place in its arguments, as a server does whose configuration lies there."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if os.fsencode(place) in (process / "cmdline").read_bytes():
+                return True
+    return False
+
+
+def _refuse_left(directory: Path, told: Mapping[str, Any]) -> None:
+    """Return when nothing is left of the restore that a note tells of. Raises Refused."""
+    if not told:
+        return
+    named = [directory, *(Path(each) for each in told.get("places", ()))]
+    places = dict.fromkeys([*named, *linked_tablespaces(directory).values()])
+    left = [each for each in places if _left_in([each])]
+    if not left:
+        return
+    point, begun, ending = told["point"], told["begun"], told.get("ended", "did not end")
+    was = told.get("roots", {})
+    strange = [
+        each for each in named if each in left and was.get(str(each)) != _identities([each])[str(each)]
+    ]
+    if strange:
+        names = ", ".join(map(str, strange))
+        raise Refused(
+            f"a restore of {point} into {directory} {ending}, begun {begun}, and {names} is not known to be what it "
+            f"wrote into",
+            hint=_of_server(directory)
+            or "Another directory may be in its place: look at what it holds. Empty it by hand where nobody needs "
+            "that, and run this again, or restore into another directory.",
+        )
+    raise Refused(
+        f"{directory} holds a restore of {point} that {ending}: begun {begun}",
+        hint=_of_server(directory) or _of_removal(left),
+    )
+
+
+def _of_server(directory: Path) -> str:
     server = server_on(directory)
-    if server is not None:
-        stop = f"Stop it by `kill -INT {server}`, then run this again."
-        return f"The server that it started still runs, as process {server}. {stop}"
+    if server is None:
+        return ""
+    stop = f"If nobody needs it, stop it by `kill -INT {server}`, then run this again."
+    return f"A server runs on it, as process {server}. {stop}"
+
+
+def _of_removal(places: Sequence[Path]) -> str:
     removal = "; ".join(_removal(each) for each in places)
     return f"If nothing else was put there since, remove what it wrote by `{removal}`, then run this again."
 
 
 def _removal(place: Path) -> str:
-    """Return the statement that empties a directory, which may be a mount point, in the words of a shell."""
-    kept = [f"! -path {shlex.quote(f'{place}/{name}')}" for name in sorted(_FRESH & _names(place))]
-    return " ".join(["find", shlex.quote(str(place)), "-mindepth 1", *kept, "-delete"])
+    """Return the statement that empties a directory, which may be a mount point, in the words of a shell.
 
-
-def _note_of(directory: Path) -> Path:
-    return directory.with_name(f"{directory.name}.drtool-restore")
+    It enters no other file system, and leaves what a new file system holds as it is.
+    """
+    kept = " ".join(f"! -name {name}" for name in sorted(_FRESH))
+    remove = "rm -rf --one-file-system --preserve-root=all --"
+    return f"find {shlex.quote(str(place))} -mindepth 1 -maxdepth 1 -xdev {kept} -exec {remove} {{}} +"
 
 
 def _told(writing: Writing) -> dict[str, Any]:
@@ -164,41 +253,14 @@ def _told(writing: Writing) -> dict[str, Any]:
         "point": writing.point,
         "begun": exact(writing.begun),
         "places": [str(each) for each in writing.places],
+        "roots": _identities(writing.roots),
     }
 
 
-def _open(note: Path, flags: int = 0) -> int | None:
-    """Return a note of ours, open; None for what somebody else has put there. Raises OSError."""
-    handle = os.open(note, _FLAGS | flags, 0o600)
-    found = os.fstat(handle)
-    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
-        return handle
-    os.close(handle)
-    return None
-
-
-def _lock(note: int, directory: Path) -> None:
-    """Lock a note, as far as its file system can. Raises Refused where another restore has it locked."""
-    try:
-        fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as held:
-        told = _read(note)
-        what = f": of {told['point']}, since {told['begun']}" if told else ""
-        raise Refused(
-            f"another restore is at work in {directory}{what}",
-            hint="Wait until it has ended, or restore into another directory.",
-        ) from held
-    except OSError:
-        return
-
-
-def _read(note: int) -> dict[str, Any]:
-    """Return what a note says; nothing where it was not written whole."""
-    with suppress(ValueError):
-        told = json.loads(os.pread(note, _MOST, 0))
-        if isinstance(told, dict) and {"point", "begun"} <= told.keys():
-            return told
-    return {}
+def _identities(roots: Sequence[Path]) -> dict[str, list[int]]:
+    """Return which directories those are that are there."""
+    there = [(root, root.stat()) for root in roots if root.is_dir()]
+    return {str(root): [found.st_dev, found.st_ino] for root, found in there}
 
 
 def _names(place: Path) -> set[str]:

@@ -111,6 +111,19 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(
             assert not target.exists()
 
 
+def test_a_disk_that_is_too_small_is_said_with_what_an_earlier_restore_left_on_it(
+    untouched: System, monkeypatch: pytest.MonkeyPatch, target: Path
+) -> None:
+    left = target.with_name(f"{target.name}.drtool-wal")
+    left.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1024))
+        said = untouched.drtool.restore("postgres", target, "--dry-run", code=5)
+    left.rmdir()
+    assert f"{left} is of an earlier restore" in said.error["hint"]
+    assert f"`rm -rf -- {left}`" in said.error["hint"]
+
+
 MOMENTS = [
     ("2099-01-01T00:00:00Z", 8, "not until"),
     ("2000-01-01T00:00:00Z", 8, ""),

@@ -1,5 +1,6 @@
 """A volume of files from the command line: backed up, changed, lost, and brought back, over a directory and over S3."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from drtool.operations.unfinished import Unfinished
 from drtool.repository.format.names import family
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.files.entries import NS_PER_S
@@ -216,3 +218,40 @@ def test_the_repository_is_given_back_what_was_borrowed(kept: Files, tmp_path: P
     kept.drtool.restore("media", tmp_path / "target")
     assert open_handles() <= before + 1
     shutil.rmtree(tmp_path / "target")
+
+
+def test_a_proof_that_cannot_be_made_leaves_what_was_restored(
+    kept: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = tmp_path / "target"
+    kept.backup()
+    with monkeypatch.context() as patched:
+        patched.setattr("drtool.operations.restore_files.prove", broken)
+        kept.drtool.restore("media", target, code=1)
+    assert look(target) == look(kept.tree)
+    again = kept.drtool.restore("media", target, code=5).error
+    assert again["message"].startswith(f"{target} holds a restore of ")
+    assert " that failed: begun " in again["message"]
+
+
+def test_who_is_told_to_end_once_all_is_proven_leaves_what_was_restored(
+    kept: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(unfinished: Unfinished) -> None:
+        end(unfinished)
+        raise KeyboardInterrupt
+
+    end, target = Unfinished.end, tmp_path / "target"
+    kept.backup()
+    monkeypatch.setattr(Unfinished, "end", told)
+    kept.drtool.restore("media", target, code=130)
+    assert look(target) == look(kept.tree)
+    assert not target.with_name("target.drtool-restore").exists()
+
+
+def test_the_root_of_the_system_is_no_target(kept: Files) -> None:
+    refused = kept.drtool.restore("media", Path("/"), "--dry-run", code=5).error
+    assert refused["message"] == "/ is the root of the whole system"

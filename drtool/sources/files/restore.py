@@ -5,6 +5,7 @@ What is not whole yet can be entered by nobody else, and is removed where the re
 
 import ctypes
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,9 +59,17 @@ def restore(entries: Sequence[Entry], pieces: Iterable[Piece], target: Target) -
 
 
 def undo(entries: Sequence[Entry], directory: Path) -> None:
-    """Remove a tree that `restore` has written, and nothing else: what others put there stays."""
+    """Remove a tree that `restore` has written, and nothing else: what others put there stays.
+
+    Raises OSError where something of it cannot be removed.
+    """
+    with suppress(OSError):  # it may have the mode of the point, which lets nobody write
+        if not directory.is_symlink():
+            directory.chmod(stat.S_IMODE(directory.stat().st_mode) | stat.S_IRWXU)
     with Tree(directory) as tree:
-        tree.undo([each.path for each in entries if each.path != ROOT])
+        fault = tree.undo([each.path for each in entries if each.path != ROOT])
+    if fault is not None:
+        raise fault
 
 
 def check_target(entries: Sequence[Entry], target: Target) -> None:

@@ -5,17 +5,20 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from drtool.sources.files.names import to_parts, to_path
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PLACE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HELD: Final = 256  # folders that are held open
 _PRIVATE_FOLDER: Final = 0o700
 _PRIVATE_FILE: Final = 0o600
+# Gone, or never made; or something of somebody else is in it, or in its place.
+_NOT_OURS: Final = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP}
 _SPECIAL: Final = {"fifo": stat.S_IFIFO, "character device": stat.S_IFCHR, "block device": stat.S_IFBLK}
 
 _Parts = tuple[bytes, ...]
@@ -119,15 +122,41 @@ class Tree:
         folder, name = self.above(path)
         os.unlink(name, dir_fd=folder)
 
-    def undo(self, paths: Sequence[str]) -> None:
-        """Remove what is at paths, folders before what they hold, as far as it can be; what others made stays."""
+    def undo(self, paths: Sequence[str]) -> OSError | None:
+        """Remove what is at paths, folders before what they hold, as far as it can be; what others made stays.
+
+        Return why something could not be removed that nobody else needs.
+        """
+        fault = None
         for path in reversed(paths):
-            with suppress(OSError):
-                folder, name = self.above(path)
+            try:
                 try:
-                    os.unlink(name, dir_fd=folder)
-                except IsADirectoryError:
-                    os.rmdir(name, dir_fd=folder)
+                    self._remove(path)
+                except PermissionError:  # its folders may have the modes of the point, which let nobody write
+                    self._open_up(path)
+                    self._remove(path)
+            except OSError as cause:
+                if cause.errno not in _NOT_OURS:
+                    fault = OSError(cause.errno, cause.strerror, path)
+        return fault
+
+    def _remove(self, path: str) -> None:
+        folder, name = self.above(path)
+        try:
+            os.unlink(name, dir_fd=folder)
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=folder)
+
+    def _open_up(self, path: str) -> None:
+        """Let their owner read, write and enter the folders above path."""
+        parts = to_parts(path)
+        for depth in range(1, len(parts)):
+            with closing_handle(
+                os.open(parts[depth - 1], _PLACE, dir_fd=self._folder(parts[: depth - 1]))
+            ) as handle:
+                mode = stat.S_IMODE(os.fstat(handle).st_mode)
+                if mode & _PRIVATE_FOLDER != _PRIVATE_FOLDER:
+                    Path(f"/proc/self/fd/{handle}").chmod(mode | _PRIVATE_FOLDER)
 
 
 @contextmanager

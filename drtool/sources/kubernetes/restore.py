@@ -40,7 +40,8 @@ def restore(entries: Sequence[Entry], pieces: Iterable[Piece], target: Target) -
             writer.take(piece)
         return writer.finish()
     except BaseException as cause:
-        undo(entries, target.directory)
+        with suppress(OSError):
+            undo(entries, target.directory)
         if not existed:
             with suppress(OSError):
                 target.directory.rmdir()
@@ -53,16 +54,25 @@ def restore(entries: Sequence[Entry], pieces: Iterable[Piece], target: Target) -
 
 
 def undo(entries: Sequence[Entry], directory: Path) -> None:
-    """Remove objects that were written, and the folders that are empty then: what others put there stays."""
-    folders = set()
+    """Remove objects that were written, and the folders that are empty then: what others put there stays.
+
+    Raises OSError, once all else is removed, where an object cannot be.
+    """
+    folders, fault = set(), None
     for each in entries:
         place = directory / each.path
-        with suppress(OSError):
-            place.unlink()
+        try:
+            place.unlink(missing_ok=True)
+        except (NotADirectoryError, IsADirectoryError):  # somebody else put that there
+            pass
+        except OSError as cause:
+            fault = cause
         folders |= {directory / folder for folder in Path(each.path).parents[:-1]}
     for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
         with suppress(OSError):
             folder.rmdir()
+    if fault is not None:
+        raise fault
 
 
 @dataclass(slots=True)

@@ -45,10 +45,14 @@ def restore(entries: Iterable[Entry], pieces: Iterable[Piece], target: Target) -
 
 
 def undo(entries: Iterable[Entry], target: Target) -> None:
-    """Remove what `restore` wrote, as far as it came, and nothing else: what others put there stays."""
+    """Remove what `restore` wrote, as far as it came, and nothing else: what others put there stays.
+
+    Raises OSError where something of it cannot be removed.
+    """
     by_path = {entry.path: entry for entry in entries}
     layout, directory = Layout.of(by_path[RDB_PATH].entry["server"], target.options), target.directory
-    shutil.rmtree(directory / TEMPORARY, ignore_errors=True)
+    if (directory / TEMPORARY).exists():
+        shutil.rmtree(directory / TEMPORARY)
     logs = [layout.log, layout.manifest[0] if layout.manifest else None]
     for name in (*(path for path in by_path if path != RDB_PATH), layout.dbfilename, *filter(None, logs)):
         (directory / name).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """A tree comes back as it was, or the target is as it was."""
 
+import errno
 import os
 import random
 import resource
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from drtool.errors import Corrupt, DrtoolError, Refused
 from drtool.sources.base import Entry, Piece, Target
 from drtool.sources.files.prove import prove
-from drtool.sources.files.restore import restore
+from drtool.sources.files.restore import restore, undo
 from tests.sources.files.trees import AS_ROOT, Kept, capture, look, make_tree, open_handles
 
 MB = 1024 * 1024
@@ -113,6 +114,50 @@ def test_a_folder_that_its_owner_may_not_enter_comes_back_with_all_that_it_holds
     assert (as_user / "target/a folder").stat().st_mode & 0o7777 == 0
     (as_user / "target/a folder").chmod(0o2750)
     assert look(as_user / "target") == look(as_user / "tree")
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o311, 0o000])
+def test_a_tree_whose_folders_let_nobody_write_is_taken_back(as_user: Path, mode: int) -> None:
+    make_tree(as_user / "tree")
+    kept = capture(as_user / "tree")
+    for path, each in kept.artifacts.items():
+        if each.entry["type"] == "directory":
+            kept.artifacts[path] = replace(each, entry={**each.entry, "mode": mode})
+    kept.restore(as_user / "target")
+    undo(kept.entries, as_user / "target")
+    assert list((as_user / "target").iterdir()) == []
+
+
+def test_what_others_put_into_a_tree_stays_when_it_is_taken_back(as_user: Path) -> None:
+    make_tree(as_user / "tree")
+    kept = capture(as_user / "tree")
+    kept.restore(as_user / "target")
+    (as_user / "target/a folder/mine").write_text("mine")
+    (as_user / "target/plain").unlink()
+    undo(kept.entries, as_user / "target")
+    assert [each.name for each in (as_user / "target").rglob("*")] == ["a folder", "mine"]
+
+
+def test_what_cannot_be_taken_back_is_told(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = capture(tree)
+    kept.restore(tmp_path / "target")
+    unlink = os.unlink
+
+    def held(name: bytes, *, dir_fd: int) -> None:
+        if name == b"page.html":
+            raise PermissionError(errno.EPERM, "Operation not permitted", name)
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", held)
+    with pytest.raises(PermissionError, match=r"a folder/deeper/page\.html"):
+        undo(kept.entries, tmp_path / "target")
+    assert [str(each.relative_to(tmp_path)) for each in (tmp_path / "target").rglob("*")] == [
+        "target/a folder",
+        "target/a folder/deeper",
+        "target/a folder/deeper/page.html",
+    ]
 
 
 def capture_as_of_somebody_else(root: Path) -> Kept:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import pytest
 from drtool.errors import Corrupt, DrtoolError
 from drtool.sources.base import Entry, Piece, Target
 from drtool.sources.kubernetes.objects import encode, path_of
-from drtool.sources.kubernetes.restore import check_entries, prove, restore
+from drtool.sources.kubernetes.restore import check_entries, prove, restore, undo
 from tests.sources.kubernetes.test_selection import kind
 
 OBJECTS = [
@@ -115,6 +116,26 @@ def test_a_point_that_is_not_whole_leaves_nothing_behind(tmp_path: Path, damage:
     with pytest.raises(Corrupt):
         restore(entries(), damaged(), Target(tmp_path / "old"))
     assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_objects_that_cannot_be_taken_back_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    restore(entries(), pieces(), Target(tmp_path / "target"))
+    kept = entries()[0].path
+    unlink = Path.unlink
+
+    def held(path: Path, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is called
+        if str(path).endswith(kept):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", held)
+        with pytest.raises(PermissionError):
+            undo(entries(), tmp_path / "target")
+    left = [path for path in (tmp_path / "target").rglob("*") if path.is_file()]
+    assert left == [tmp_path / "target" / kept]
+    undo(entries(), tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_a_disk_that_refuses_is_told_with_its_words(tmp_path: Path) -> None:

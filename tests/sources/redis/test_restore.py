@@ -1,5 +1,6 @@
 """Restores into data directories that real servers are then started on."""
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pytest
 from drtool.demo.servers.redis import RedisServer, redis_program
 from drtool.errors import Corrupt, Refused
 from drtool.sources.base import Entry, Target
-from drtool.sources.redis.restore import TEMPORARY, restore
+from drtool.sources.redis.restore import TEMPORARY, restore, undo
 from tests.sources.redis.support import QUICK, Connect, Launch, Point, contents, fill, settings_of, take
 
 CUSTOM = {"dbfilename": "data.rdb", "appendfilename": "Appendonly.aof"}
@@ -70,6 +71,24 @@ def test_a_server_starts_with_all_data_and_keeps_it_through_a_kill(
             again.kill()
     finally:
         again.kill()
+
+
+def test_what_cannot_be_taken_back_is_told(
+    point: Point, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target(tmp_path / "target")
+    (target.directory / TEMPORARY).mkdir(parents=True)
+    (target.directory / TEMPORARY / "data").touch()
+
+    def held(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rmdir", held)
+        with pytest.raises(PermissionError):
+            undo(point.entries, target)
+    undo(point.entries, target)
+    assert list(target.directory.iterdir()) == []
 
 
 def test_the_files_are_private_and_belong_to_the_owner(point: Point, tmp_path: Path) -> None:
