@@ -1,5 +1,6 @@
 """What is there: asked of the site over HTTP, or of a restored PostgreSQL and its folder of media without any site."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
@@ -63,13 +64,14 @@ def _served(connection: Connection, row: dict[str, Any]) -> Found:
 
 
 def read_postgres(conninfo: str, kind: Kind, media: Path | None = None) -> list[Found]:
-    """Return what a database has of one kind, read from the table itself; libpq finds the password, as in PGPASSWORD.
+    """Return what a database has of one kind, read from the table itself; its password is that of PGPASSWORD, if any.
 
     media is the folder that paths of uploads are relative to; without it their files are not looked at.
     Raises SourceUnavailable.
     """
+    password = os.environ.get("PGPASSWORD")  # drtool's own connections hide the environment from libpq
     try:
-        with psycopg.connect(conninfo, connect_timeout=10) as connection:
+        with psycopg.connect(conninfo, password=password, connect_timeout=10) as connection:
             rows = connection.execute(QUERIES[kind]).fetchall()
     except psycopg.Error as cause:
         raise SourceUnavailable(f"cannot read {kind}: {cause}".strip()) from cause
