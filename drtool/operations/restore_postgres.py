@@ -73,7 +73,7 @@ def restore_postgres(job: Job) -> RestoreResult:
         found = stage_wal(job, choice, staged)
         for note in _tablespace_notes({}, found.tablespaces, "goes to"):
             job.session.world.progress.note(note)
-        prepared = Prepared(choice, snapshot, contents, binaries, writer, staged, found.expected)
+        prepared = Prepared(found.choice, snapshot, contents, binaries, writer, staged, found.expected)
         restored = _restore(job, prepared)
         return _with_tablespaces(restored, writer.captured, linked_tablespaces(job.request.directory))
     finally:
@@ -224,6 +224,7 @@ def _plan_notes(choice: RecoveryChoice) -> tuple[str, ...]:
 def _planned(job: Job, snapshot: Snapshot, choice: RecoveryChoice, writer: TargetWriter) -> RestoreResult:
     """Return what a dry run says. WAL is read where it is little; else the tablespaces that it makes are not known."""
     looked_at = look_at_wal(job, choice)
+    choice = looked_at.choice if looked_at else choice
     unread = (
         "the WAL was not read: a tablespace that it makes is written where it was, outside of the directory"
     )

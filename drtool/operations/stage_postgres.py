@@ -1,16 +1,16 @@
 """The WAL of one recovery: fetched, authenticated, laid out and walked, before the target is touched."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from drtool.errors import Corrupt, NoRecoveryPoint, Refused
+from drtool.errors import Corrupt, NoRecoveryPoint, ObjectMissing, Refused
 from drtool.operations.restore_job import Job
 from drtool.sources.postgres.coverage import SegmentPlan
-from drtool.sources.postgres.pitr import RecoveryChoice, decide_stop
+from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery, decide_stop
 from drtool.sources.postgres.records import RecordWalk
 from drtool.sources.postgres.recovery import Expected
 from drtool.sources.postgres.staging import WAL, clear_staging, stage_history, stage_segment
@@ -22,14 +22,21 @@ _MOST_LOOKED_AT = 256 << 20  # bytes of WAL that a dry run reads, to say what it
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What the WAL of a recovery says: where it must end, and the tablespaces that it makes, places by oid."""
+    """What the WAL of a recovery says: where it must end, and the tablespaces that it makes, places by oid.
 
+    choice is the recovery that it is for: it ends earlier than what was asked for where damaged WAL may be left out.
+    """
+
+    choice: RecoveryChoice
     expected: Expected
     tablespaces: Mapping[str, Path]
 
 
 def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Staged:
-    """Fetch and authenticate the whole chain, lay it out, and find out where it ends."""
+    """Fetch and authenticate the whole chain, lay it out, and find out where it ends.
+
+    Raises Corrupt or ObjectMissing, naming the first object that is not what it was, unless that loss is accepted.
+    """
     job.watch.phase("verifying the WAL")
     held = job.inventory.held[choice.base.lineage]
     clear_staging(staged)
@@ -37,9 +44,32 @@ def stage_wal(job: Job, choice: RecoveryChoice, staged: Path) -> Staged:
     for timeline in choice.histories:
         stage_history(staged, timeline, held.read_history(timeline, keys))
     for plan in choice.segments:
-        stage_segment(staged, plan, held.read_segment(plan, keys), base=choice.base)
+        try:
+            parts = held.read_segment(plan, keys)
+        except (Corrupt, ObjectMissing) as fault:
+            earlier = _before(job, choice, plan)
+            if earlier is None:
+                raise
+            job.session.world.progress.note(f"{fault.message}: the WAL from there on is left out")
+            return stage_wal(job, earlier, staged)
+        stage_segment(staged, plan, parts, base=choice.base)
         job.session.world.progress.advance(choice.base.wal_segment_size)
     return _expect(choice, staged)
+
+
+def _before(job: Job, choice: RecoveryChoice, damaged: SegmentPlan) -> RecoveryChoice | None:
+    """Return the recovery that ends where damaged begins; None where that loss is not accepted, or too early."""
+    if not job.request.accept_loss or job.session.grant is not None:
+        return None
+    wal, begin = job.inventory.held[choice.base.lineage].wal, (damaged.timeline, damaged.start)
+    left = replace(
+        wal,
+        complete=frozenset(each for each in wal.complete if each < begin),
+        tails=[each for each in wal.tails if (each.timeline, each.start) < begin],
+    )
+    with suppress(NoRecoveryPoint):
+        return choose_recovery([choice.base], {choice.base.lineage: left}, target=choice.target)
+    return None
 
 
 def look_at_wal(job: Job, choice: RecoveryChoice) -> Staged | None:
@@ -76,7 +106,7 @@ def _expect(choice: RecoveryChoice, staged: Path) -> Staged:
     _refuse_foreign_tablespaces(found)
     stop = decide_stop(choice, newest_end=found.newest_end, later_end=found.later_end)
     expected = Expected("end" if stop == "earlier" else stop, end_lsn, _witnesses(choice, end_lsn))
-    return Staged(expected, {oid: Path(place) for oid, place in found.tablespaces.items()})
+    return Staged(choice, expected, {oid: Path(place) for oid, place in found.tablespaces.items()})
 
 
 def _map(opened: ExitStack, staged: Path, plan: SegmentPlan, segment_size: int) -> memoryview:

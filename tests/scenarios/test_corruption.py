@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from drtool.demo.servers.redis import RedisServer
+from drtool.sources.postgres.wal import parse_lsn
 from drtool.sources.redis.connection import Connection
 from tests.faults.stores import flipped
 from tests.scenarios.commands import Commands
@@ -163,6 +164,23 @@ def test_the_newest_wal_that_is_damaged_is_missed_though_nobody_else_saw_it(
     assert name in rotten.refuses("postgres", 4, 5)
     planned = rotten.drtool.restore("postgres", rotten.target, "--accept-loss", "--dry-run").value["restore"]
     assert planned["volume"] == "postgres"
+
+
+@pytest.mark.parametrize("family", WAL)
+def test_what_is_before_the_newest_wal_that_is_damaged_comes_back_where_that_loss_is_accepted(
+    rotten: Rotten, family: str
+) -> None:
+    name = rotten.sound.newest(family)
+    whole = rotten.drtool.restore("postgres", rotten.target, "--dry-run").value["restore"]
+    rotten.damage(name, CHANGES["last byte"])
+    target = (
+        rotten.sound.system.scene.directory / f"before-{name.partition('/')[0]}"
+    )  # PostgreSQL may enter it
+    said = rotten.drtool.restore("postgres", target, "--accept-loss")
+    restored = said.value["restore"]
+    assert all(proof["ok"] for proof in restored["proofs"])
+    assert parse_lsn(restored["facts"]["end_lsn"]) < parse_lsn(whole["facts"]["end_lsn"])
+    assert f"{name}: its bytes are not those of its name: the WAL from there on is left out" in said.err
 
 
 @pytest.mark.parametrize("family", WAL)

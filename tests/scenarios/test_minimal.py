@@ -142,7 +142,7 @@ def test_a_follower_records_it_and_goes_on_behind_the_base_that_a_backup_takes(
         [due] = drtool("backup", "postgres", "--due").value["volumes"]
         assert (due["outcome"], "hole" in due["reason"]) == ("done", True)
         wait_until(lambda: is_streaming(scene.postgres), "it follows", deadline_s=90)
-        assert not gaps_of(drtool)
+        wait_until(lambda: not gaps_of(drtool), "what it brings reaches the new base's end", deadline_s=90)
         assert process.poll() is None
     assert drtool("wal", "catch-up").value["catch_up"]["restorable"]
 

@@ -197,7 +197,7 @@ def test_what_speaks_against_it_is_said_at_once_and_ends_with_5(stage: Stage) ->
     assert "here does not let you get namespaces" in reasons
     assert not [each for each in reasons if "widget" in each.lower()]  # the point brings its definition along
     lines = stage(text=True, code=5).out.splitlines()
-    assert lines[3].endswith("uid not to be seen")
+    assert lines[3].endswith("uid not to be seen, no CA is named")
     assert lines[0].endswith(f"{len(reasons)} reasons speak against it")
     assert "hint: Map it to one that is: --storage-class fast=NEW, where NEW is mine." in lines, "\n".join(
         lines
