@@ -43,7 +43,12 @@ def pin_session(connection: psycopg.Connection[TupleRow]) -> None:
         connection.adapters.register_loader(kind, _AnyText)
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
         connection.execute("set client_encoding = 'SQL_ASCII'")  # else the server refuses what is no UTF-8
-    connection.execute(_PIN, (list(_PINS), list(_PINS.values())))
+    pins = (list(_PINS), list(_PINS.values()))
+    try:
+        connection.execute(_PIN, pins)
+    except psycopg.errors.QueryCanceled:  # by a statement_timeout that is too short even for that
+        connection.execute("set statement_timeout = 0")
+        connection.execute(_PIN, pins)
 
 
 def as_bytes(connection: psycopg.Connection[TupleRow]) -> None:

@@ -97,6 +97,17 @@ def test_settings_of_the_role_change_nothing(server: PostgresServer, style: str)
         server.sql("drop role odd")
 
 
+def test_a_timeout_that_ends_nearly_every_query_is_taken_off_first(server: PostgresServer) -> None:
+    server.sql("create role hurried superuser login password 'secret'")
+    server.sql("alter role hurried set statement_timeout = '1ms'")
+    try:
+        for _ in range(20):
+            with connect(server.settings_for("hurried", "secret")) as connection:
+                connection.execute("select pg_sleep(0.01)")
+    finally:
+        server.sql("drop role hurried")
+
+
 def test_no_timeout_of_the_role_ends_a_connection(server: PostgresServer) -> None:
     server.sql("create role hasty superuser login password 'secret'")
     names = ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"]
