@@ -124,6 +124,12 @@ class Config:
                 return signer
         return None
 
+    def ended_signer(self, key: bytes, role: str) -> Signer | None:
+        """Return who key is, if it could sign as role once and ended."""
+        return next(
+            (each for each in self.signers if (each.key, each.role) == (key.hex(), role) and each.until), None
+        )
+
     def ended(self, name: str, at: datetime) -> bool:
         """Return whether nothing of the signer of that name counts any more that is received at that moment."""
         return not any(each.name == name and each.valid(at) for each in self.signers)

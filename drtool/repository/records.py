@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from drtool.errors import Corrupt, ObjectMissing, WrongKey
+from drtool.policy.moments import exact
 from drtool.repository.config import MAY_SIGN, Config
 from drtool.repository.format.crypto import SigningKey, sha256
 from drtool.repository.format.grant import Versions
@@ -169,8 +170,18 @@ class Records:
             raise Corrupt(f"{name}: a {signed.role} may not sign such a record")
         signer = self.config.signer(signed.signer, signed.role, received)
         if signer is None:
-            raise Corrupt(f"{name}: signed by a key that may not sign as {signed.role}")
+            raise self._not_a_signer(signed, name, received)
         return signer.name
+
+    def _not_a_signer(self, signed: Signed, name: str, received: datetime) -> Corrupt:
+        ended = self.config.ended_signer(signed.signer, signed.role)
+        if ended is None:
+            return Corrupt(f"{name}: signed by a key that may not sign as {signed.role}")
+        return Corrupt(
+            f"{name}: signed by {ended.name}, which ended at {ended.until}, and received at {exact(received)}",
+            hint="If the repository was copied, copy it again with the times of its objects, as `cp --archive` does: "
+            "they say when each was received. Else its signer's machine still writes, and may be somebody else's.",
+        )
 
     def all(self, prefix: str) -> Iterator[Record | Unreadable]:
         """Yield every record under prefix by name; one that does not count is yielded with its fault."""
@@ -215,7 +226,7 @@ def damaged(name: str) -> Corrupt:
     """Return the error for an object none of whose versions has the bytes of its name."""
     return Corrupt(
         f"{name}: its bytes are not those of its name",
-        hint="Fetch the object from a copy of the repository, or restore another point.",
+        hint="Fetch the object, with its time, from a copy of the repository, or restore another point.",
     )
 
 

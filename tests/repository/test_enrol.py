@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drtool.errors import Refused, WrongKey
+from drtool.errors import Corrupt, Refused, WrongKey
 from drtool.repository.config import Epoch
 from drtool.repository.enrol import Recovered, add_recipient, enrol_writer
 from drtool.repository.format.crypto import SigningKey
@@ -103,9 +103,13 @@ def test_what_the_writer_before_still_writes_does_not_count(stage: Stage) -> Non
 
     for repository in (new, stage.recovered()):
         assert [each.name for each in snapshots(repository)] == [before.name]
-        assert [message(each.fault) for each in unreadable(repository)] == [
-            f"{after.name}: signed by a key that may not sign as writer"
-        ]
+        [fault] = [each.fault for each in unreadable(repository)]
+        ended = next(each.until for each in repository.config.signers if each.name == "writer-1")
+        assert message(fault).startswith(
+            f"{after.name}: signed by writer-1, which ended at {ended}, and received"
+        )
+        assert isinstance(fault, Corrupt)
+        assert "with the times of its objects" in fault.hint
         assert not [each for each in read_runs(repository.records) if isinstance(each, Record)]
 
 
