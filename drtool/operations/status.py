@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from drtool.operations.cluster_restore.unended import stopped_runs
+from drtool.operations.gaps import standing_gap
 from drtool.operations.lateness import Late, Seen, lateness
 from drtool.operations.points import Inventory, lost_of, points_of, take_inventory
 from drtool.operations.protection import protection_of
@@ -92,7 +93,9 @@ def _volume_status(
     rpo = policy.rpo(volume)
     exposure = max(now - newest, timedelta(0)) if newest else None
     next_run = _next_run(policy, volume, points, now)
-    late = [*_since_restored(session, volume, points, now), *_lost(session, inventory)]
+    late = [*_since_restored(session, volume, points, now)]
+    if inventory is not None:
+        late += [*_lost(session, inventory), *_gap(inventory, runs)]
     if next_run is not None and newest is not None:
         late += lateness(policy, volume, Seen(next_run, _spent(runs, volume.name), wal), now)
     verified = _last(runs, volume.name, _VERIFIED, "done")
@@ -120,12 +123,19 @@ def _since_restored(session: Session, volume: Volume, points: list[Point], now: 
         yield Late(told, red=True)
 
 
-def _lost(session: Session, inventory: Inventory | None) -> Iterator[Late]:
+def _lost(session: Session, inventory: Inventory) -> Iterator[Late]:
     """Yield what somebody saw durable of PostgreSQL's WAL, and the store does not hold any more."""
-    lost = lost_of(session, inventory) if inventory else None
-    if inventory is not None and lost is not None:
+    lost = lost_of(session, inventory)
+    if lost is not None:
         mend = f"look at it with `drtool verify --level L0`, then run `drtool backup {inventory.volume}`"
         yield Late(f"{lost[1]}: {mend}", red=True)
+
+
+def _gap(inventory: Inventory, runs: list[Record]) -> Iterator[Late]:
+    """Yield a gap in the WAL that no base backup has been taken behind."""
+    gap = standing_gap(inventory, runs)
+    if gap is not None:
+        yield Late(gap, red=True)
 
 
 def _restorable(point: Point) -> datetime:
@@ -208,8 +218,6 @@ def _faults(
     for run in _failed_verifications(runs):
         level, when = run.value.get("level"), to_second(run.received)
         yield f"the verification {level} of {when} found faults: run `drtool verify --level {level}`"
-    for volume in volumes:
-        yield from _gaps(volume, runs)
 
 
 def _failed_verifications(runs: list[Record]) -> list[Record]:
@@ -226,18 +234,6 @@ def _failed_verifications(runs: list[Record]) -> list[Record]:
         if run.value.get("outcome") == "failed":
             failed[str(run.value.get("level"))] = run
     return list(failed.values())
-
-
-def _gaps(volume: VolumeStatus, runs: list[Record]) -> Iterator[str]:
-    """Yield a gap in the WAL that no base backup has been taken behind."""
-    ours = [run for run in runs if run.value.get("volume") == volume.volume]
-    gaps = [run for run in ours if run_kind(run) == "wal" and run.value.get("outcome") == "gap"]
-    bases = [run for run in ours if run_kind(run) == "backup" and run.value.get("outcome") == "done"]
-    if gaps and not any(base.received > gaps[-1].received for base in bases):
-        yield (
-            f"the WAL of {volume.volume} has a gap since {to_second(gaps[-1].received)}: "
-            f"run `drtool backup {volume.volume}`"
-        )
 
 
 def _warnings(recipients: int, proven: datetime | None) -> Iterator[str]:

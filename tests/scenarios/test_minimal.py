@@ -128,7 +128,6 @@ def test_a_restore_through_minimal_wal_that_is_stored_is_refused_before_anything
     assert all(proof.ok for proof in run_restore(scene.as_operator(), earlier).proofs)
 
 
-@pytest.mark.long  # now and then it waits in vain, and why is not known yet: is it the follower that waits for nothing?
 def test_a_follower_records_it_and_goes_on_behind_the_base_that_a_backup_takes(
     scene: Scene, s3_server: S3Server
 ) -> None:

@@ -1,7 +1,9 @@
 """Restores that take an older point than the newest that the store holds: they say which one, and why."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from drtool.demo.servers.process import wait_until
 from tests.faults.proxy import Stall
 from tests.faults.stores import flipped
 from tests.scenarios.commands import Commands, s3_repository
@@ -16,6 +18,10 @@ def test_a_late_point_that_is_newer_is_told_with_what_takes_it(system: System, t
     drtool = drtool.but("redis", password={"env": "REDIS_PASSWORD"}, max_run=f"{MAX_RUN_S}s")
     drtool.init()
     [taken] = drtool("backup", "redis").value["volumes"]
+    later = datetime.fromisoformat(taken["moment"]) + timedelta(
+        seconds=2
+    )  # that moment is of a clock of whole seconds
+    wait_until(lambda: datetime.now(UTC) > later, "the next point is a later one", deadline_s=10)
     system.proxy.inject(Stall(MAX_RUN_S + 1.5), when="PUT /plain/passed-over/snap/")
     drtool("backup", "redis", code=1)
     [late] = [each for each in drtool("points").value["points"] if each["state"] == "late"]

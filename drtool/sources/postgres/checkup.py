@@ -11,7 +11,7 @@ from typing import LiteralString
 from drtool.errors import DrtoolError
 from drtool.sources.base import Symptom
 from drtool.sources.postgres.connection import APPLICATION_NAME, PostgresSettings, Replication, connect
-from drtool.sources.postgres.faults import CannotReplicate
+from drtool.sources.postgres.faults import POOLER_HINT, CannotReplicate
 from drtool.sources.postgres.guards import (
     CANNOT_REPLICATE_HINT,
     MORE,
@@ -68,6 +68,8 @@ def examine(
     except DrtoolError as fault:
         refusals.append(fault.message)
         yield _closed(fault, settings, settings.dbname)
+        if fault.hint == POOLER_HINT:  # what else it is asked tells nothing of the server
+            return
     if server is not None and not server.may_replicate:
         yield _no_right(settings)
     try:
