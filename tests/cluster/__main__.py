@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from drtool.errors import DrtoolError, UsageError
@@ -109,11 +110,13 @@ def _down_leftovers(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _make_parts() -> None:
-    """Install and build what the lab is made of, where it is not there."""
+    """Install and build what the lab is made of, where it is not there; images, which wait for downloads, beside Go."""
     machine.check_root()
     packages.install()
-    binaries.build_all()
-    images.build_all()
+    with ThreadPoolExecutor(1) as beside:
+        made = beside.submit(images.build_all)
+        binaries.build_all()
+        made.result()
 
 
 def _in_a_lab(*arguments: str) -> int:

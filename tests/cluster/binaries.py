@@ -28,7 +28,8 @@ LONGEST_S = 1_800  # Kubernetes takes 4 minutes on two idle cores, 7 on busy one
 SAID = 3_000  # characters of what a compiler said that an error shows
 
 GO_FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly")
-GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+# Compilers that seldom collect garbage: a tenth less of their time, for some hundred megabytes more.
+GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOGC": "800"}
 C_FLAGS = ("-Os", "-static", "-s", "-Wall", "-Wextra", "-Werror")
 
 

@@ -1,8 +1,9 @@
 """Small pods for tests of the lab itself: each listens, and connects to others when it is asked to."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import IMAGES
@@ -21,7 +22,7 @@ while (my $client = $server->accept) {{ print $client "{ANSWER}\\n"; close $clie
 
 @dataclass(frozen=True)
 class SamplePod:
-    """A pod that is ready. Its labels are app=sample and name=NAME."""
+    """A pod that is ready. Its labels are app=sample and name=NAME, unless it was given others."""
 
     cluster: Cluster
     namespace: str
@@ -56,10 +57,17 @@ class SamplePod:
 
 
 def start_pods(
-    cluster: Cluster, namespace: str, nodes: Sequence[str], names: Sequence[str], claim: str | None = None
+    cluster: Cluster,
+    namespace: str,
+    nodes: Sequence[str],
+    names: Sequence[str],
+    claim: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> list[SamplePod]:
     """Start pods of these names, each on the node beside it, with claim at CLAIM_AT, and return when they are ready."""
     pods = [_pod(namespace, name, node, claim) for name, node in zip(names, nodes, strict=True)]
+    for pod in pods:
+        pod["metadata"]["labels"] = labels or {"app": "sample", "name": pod["metadata"]["name"]}
     given = {"apiVersion": "v1", "kind": "List", "items": pods}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(given))
     samples = [SamplePod(cluster, namespace, name) for name in names]
@@ -68,7 +76,7 @@ def start_pods(
     return samples
 
 
-def _pod(namespace: str, name: str, node: str, claim: str | None) -> dict[str, object]:
+def _pod(namespace: str, name: str, node: str, claim: str | None) -> dict[str, Any]:
     container = {
         "name": "sample",
         "image": IMAGES["base"].reference,
@@ -81,7 +89,7 @@ def _pod(namespace: str, name: str, node: str, claim: str | None) -> dict[str, o
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app": "sample", "name": name}},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "nodeSelector": {"kubernetes.io/hostname": node},
             "terminationGracePeriodSeconds": 1,

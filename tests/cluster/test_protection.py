@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,12 +14,14 @@ from tests.cluster.lab import Lab
 from tests.cluster.observe import execute
 from tests.cluster.process import wait_until
 from tests.cluster.protection import Protection, tiny_policy
+from tests.cluster.sample_pods import PORT, SamplePod, start_pods
 from tests.cluster.system import TINY
 
 pytestmark = [pytest.mark.cluster, pytest.mark.lab]
 
 VOLUMES = ("postgres", "redis", "files")
 FIRE_S = 240
+IN_FORCE_S = 90
 PSQL = (
     "psql",
     "--host=/var/run/postgresql",
@@ -87,6 +90,39 @@ def test_the_wal_is_followed_as_it_comes(protection: Protection) -> None:
         "the row can be restored",
         deadline_s=FIRE_S,
     )
+
+
+def test_a_pod_of_a_volume_reaches_its_server_and_the_store_and_nobody_reaches_it(
+    protection: Protection, lab: Lab
+) -> None:
+    """The same pod without the labels reaches what that one does not: so it is the policies that keep it in."""
+    cluster, node = protection.cluster, lab.clusters["a"].nodes[0].name
+    ours = {"app.kubernetes.io/part-of": "drtool", "drtool.io/volume": "postgres"}
+    [other] = start_pods(cluster, "tiny", [node], ["other"])
+    [kept] = start_pods(cluster, "tiny", [node], ["kept"], labels=ours)
+    store = urlsplit(lab.minio.endpoint)
+    places = {
+        "postgres": ("postgres.tiny.svc", 5432),
+        "redis": ("redis.tiny.svc", 6379),
+        "the store": (str(store.hostname), store.port or 443),
+        "another pod": (other.address, PORT),
+    }
+
+    def reached(pod: SamplePod) -> set[str]:
+        return {name for name, place in places.items() if pod.reaches(*place)}
+
+    try:
+        wait_until(
+            lambda: not kept.reaches(*places["redis"]), "the policies are in force", deadline_s=IN_FORCE_S
+        )
+        assert reached(kept) == {"postgres", "the store"}
+        assert reached(other) == set(places)
+        assert not other.reaches(kept.address)
+        assert (
+            kept.run("timeout", "2", "bash", "-c", f"</dev/tcp/127.0.0.1/{PORT}") == ""
+        )  # though it listens
+    finally:
+        protection.kubectl("delete", "pod", "other", "kept", "--wait=false")
 
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
