@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -338,6 +339,24 @@ def test_the_clock_is_the_stores_and_asked_for_once(store: S3Store, proxy: Fault
     assert first.isoformat().startswith("2026-01-01T12:00:0")
     assert second >= first
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "fraction_s"),
+    [(0.7, 0.7), (-0.2, 0.0), (1.4, 0.999999), (-1.5, 0.0), (2.5, 0.0), (3600.7, 0.0)],
+    ids=["within", "behind", "ahead", "far behind", "far ahead", "another hour"],
+)
+def test_what_a_store_cuts_off_of_its_clock_is_told_by_a_machine_that_agrees_with_it(
+    proxy: FaultProxy, settings: S3Settings, ahead_s: float, fraction_s: float
+) -> None:
+    listing = b"<ListBucketResult><Name>plain</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+    proxy.inject(Answer(200, listing, {"Date": "Thu, 01 Jan 2026 12:00:00 GMT"}))
+    told = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    with closing(S3Store(settings, lambda: told + timedelta(seconds=ahead_s))) as store:
+        passed = store.now() - told
+
+    assert timedelta(seconds=fraction_s) <= passed < timedelta(seconds=fraction_s + 0.2)
 
 
 def test_a_machine_that_slept_asks_for_the_clock_again(
