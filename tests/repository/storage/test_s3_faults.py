@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from drtool.demo.servers.process import free_port
 from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable
 from drtool.repository.storage.retry import RetryingStore
 from drtool.repository.storage.s3 import CLOCK_AGE_S, S3Store
@@ -237,7 +236,7 @@ def test_wrong_settings_are_told_apart(s3_server: S3Server, changes: dict[str, o
 
 
 def test_a_server_that_does_not_run_is_an_outage(s3_server: S3Server) -> None:
-    store = S3Store(replace(s3_server.plain, endpoint=f"http://127.0.0.1:{free_port()}"))
+    store = S3Store(replace(s3_server.plain, endpoint="http://127.0.0.1:1"))
 
     with pytest.raises(StoreOutage, match="connection refused"):
         store.now()

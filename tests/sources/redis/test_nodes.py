@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from redis import Redis
 
-from drtool.demo.servers.process import free_port, wait_until
+from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer, redis_program
 from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.redis.capture import RedisSettings
@@ -75,7 +75,7 @@ class Topology:
 
     def settings(self, *, allow_master: bool = False) -> RedisSettings:
         access = Access(password=lambda: "pw")
-        nobody = Endpoint("127.0.0.1", free_port())
+        nobody = Endpoint("127.0.0.1", 1)
         sentinel = Sentinel((nobody, self.sentinel.endpoint), "mymaster")
         return RedisSettings(sentinel=sentinel, access=access, allow_master=allow_master)
 
