@@ -21,6 +21,7 @@ from drtool.policy.cadence import cadence
 from drtool.policy.moments import to_second
 from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.record import Json
+from drtool.repository.records import arrival
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.postgres.coverage import find_reach
 
@@ -110,13 +111,13 @@ def _captured(session: Session, volume: Volume, newest: Snapshot | None, why: st
 def newest_snapshot(inventory: Inventory) -> Snapshot | None:
     """Return the newest snapshot that a writer may build on: not void."""
     usable = [snapshot for snapshot in inventory.snapshots.values() if snapshot.void is None]
-    return max(usable, key=lambda snapshot: snapshot.received, default=None)
+    return max(usable, key=arrival, default=None)
 
 
 def _newest_listed(inventory: Inventory) -> Snapshot | None:
     """Return the newest snapshot that a restore may choose: only such a run was a success."""
     listed = [inventory.snapshots[point.name] for point in points_of(inventory) if point.state == "listed"]
-    return max(listed, key=lambda snapshot: snapshot.received, default=None)
+    return max(listed, key=arrival, default=None)
 
 
 def due_reason(session: Session, volume: Volume, inventory: Inventory) -> str | None:

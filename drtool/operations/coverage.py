@@ -13,7 +13,7 @@ from datetime import datetime
 from drtool.errors import Corrupt, ObjectMissing
 from drtool.operations.witnesses import Witnesses, signed_facts
 from drtool.repository.format.names import parse_json_time
-from drtool.repository.records import Records
+from drtool.repository.records import Records, arrival
 from drtool.repository.snapshot import Snapshot
 from drtool.repository.unwrap import HeadKeys
 from drtool.repository.wal import Lineage as WalLineage
@@ -166,7 +166,7 @@ def read_held(store: WalStore, segment_size: int, at: datetime | None = None) ->
     """Return what store holds, from one listing and the facts of a few objects; at sharpens the marks around it."""
     segments: dict[tuple[int, int], list[WalEntry]] = {}
     histories: dict[int, list[WalEntry]] = {}
-    for entry in sorted(store.segments(), key=_arrival):
+    for entry in sorted(store.segments(), key=arrival):
         start = _segment_lsn(entry, segment_size)
         if start is not None:
             segments.setdefault((entry.timeline, start), []).append(entry)
@@ -200,11 +200,7 @@ def list_tails(store: WalStore, segment_size: int) -> list[WalEntry]:
             continue
         if first <= entry.start < first + segment_size and entry.end <= first + segment_size:
             found.append(entry)
-    return sorted(found, key=_arrival)
-
-
-def _arrival(entry: WalEntry) -> tuple[datetime, str]:
-    return entry.received, entry.name
+    return sorted(found, key=arrival)
 
 
 def _segment_lsn(entry: WalEntry, segment_size: int) -> int | None:

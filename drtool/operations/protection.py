@@ -12,7 +12,7 @@ from drtool.errors import DrtoolError
 from drtool.operations.record import record_run
 from drtool.operations.results import Protection
 from drtool.operations.session import Session
-from drtool.repository.records import Record
+from drtool.repository.records import Record, arrival
 from drtool.repository.runs import newest_run, run_kind
 from drtool.repository.storage.probe import probe_store
 
@@ -39,7 +39,7 @@ def probe_daily(session: Session) -> None:
 def protection_of(runs: Sequence[Record], now: datetime) -> Protection:
     """Return what the newest probe says; what it does not say, or said too long ago, is unknown."""
     probes = [run for run in runs if run_kind(run) == "probe" and run.role == "writer"]
-    newest = max(probes, key=lambda run: run.received, default=None)
+    newest = max(probes, key=arrival, default=None)
     findings = newest.value.get("findings") if newest else None
     if newest is None or not isinstance(findings, list):
         return Protection("unknown", ("no backup has probed the store yet",))

@@ -20,7 +20,7 @@ from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
 from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
 from drtool.repository.format.names import parse_json_time
-from drtool.repository.records import Record
+from drtool.repository.records import Record, arrival
 from drtool.repository.runs import list_runs, read_runs_that_tell, run_kind
 
 _PROVEN_WITHIN = timedelta(days=180)
@@ -164,7 +164,7 @@ def _last(runs: list[Record], volume: str, kinds: tuple[str, ...], outcome: str)
         and run.value.get("outcome") == outcome
         and volume in (run.value.get("volume"), *run.value.get("volumes", ()))
     )
-    return max(fitting, key=lambda run: run.received, default=None)
+    return max(fitting, key=arrival, default=None)
 
 
 def _spent(runs: list[Record], volume: str) -> timedelta:

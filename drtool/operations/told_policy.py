@@ -9,7 +9,7 @@ from drtool.operations.session import Session
 from drtool.policy.load import parse_policy
 from drtool.policy.schema import Policy
 from drtool.repository.heads import pick_head
-from drtool.repository.records import Record
+from drtool.repository.records import Record, arrival
 from drtool.repository.runs import read_runs_that_tell
 
 RUNS_SINCE: Final = timedelta(days=400)  # how far back runs are read
@@ -27,7 +27,7 @@ def policy_in_force(session: Session, runs: Iterable[Record]) -> tuple[Policy, d
     """
     if session.policy is not None:
         return session.policy, None
-    newest = max(filter(tells_policy, runs), key=lambda run: run.received, default=None)
+    newest = max(filter(tells_policy, runs), key=arrival, default=None)
     if newest is None:
         raise UsageError(
             "no policy was given, and no run in the repository tells one yet",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Final, Protocol
 
 from drtool.errors import Corrupt, ObjectMissing, WrongKey
 from drtool.policy.moments import exact
@@ -51,6 +51,20 @@ class Record:
     signer: str
     received: datetime
     versions: int = 1
+
+
+class Received(Protocol):
+    """What the store received at a moment of its own, under a name that tells one of its writer's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def received(self) -> datetime: ...
+
+
+def arrival(found: Received) -> tuple[datetime, str]:
+    """Return what orders the received: a store may tell whole seconds only, and within one the name tells more."""
+    return found.received, found.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from drtool.repository.config import CLOCK_GRAIN
 from drtool.repository.format.names import json_time, parse_json_time, timed_prefix
 from drtool.repository.format.record import Json
 from drtool.repository.heads import Head, pick_head
-from drtool.repository.records import Record, Records, Unreadable
+from drtool.repository.records import Record, Records, Unreadable, arrival
 
 _TYPES: Final[Mapping[str, type | UnionType]] = {
     **dict.fromkeys(("volume", "source", "run"), str),
@@ -255,7 +255,7 @@ def read_parts(records: Records, volume: str, since: datetime | None) -> list[Re
     """Return the parts received after since, newest first; unreadable ones are of no use and left out."""
     found = [record for record in records.all(f"{PART}/{volume}/") if isinstance(record, Record)]
     return sorted(
-        (record for record in found if since is None or record.received >= since),
-        key=lambda record: record.received,
+        (record for record in found if since is None or record.received >= since - CLOCK_GRAIN),
+        key=arrival,
         reverse=True,
     )

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from drtool.operations.backup import run_backup
+from drtool.operations.backup import newest_snapshot, run_backup
+from drtool.operations.points import take_inventory
 from drtool.operations.session import Session, Silent, World
 from drtool.policy.load import parse_policy
 from drtool.repository.records import Record
 from drtool.repository.runs import read_runs, run_kind
 from drtool.repository.storage.memory import MemoryStore
 from tests.repository.counting import Noting
-from tests.repository.stage import Stage, make_stage
+from tests.repository.stage import Stage, WholeSeconds, make_stage
 
 
 class _Ended(BaseException):
@@ -69,3 +70,16 @@ def test_who_ends_a_backup_is_on_record_once_the_capture_has_begun(
 
     assert met
     assert outcomes(stage) == told
+
+
+def test_of_two_points_that_came_within_a_second_the_later_one_is_built_on(tmp_path: Path) -> None:
+    stage = make_stage(kind=WholeSeconds)
+    session = session_of(stage, tmp_path, stage.store)
+
+    points = [run_backup(session, ["files"])[0].point for _ in range(2)]
+
+    inventory = take_inventory(session, "files")
+    newest = newest_snapshot(inventory)
+    assert newest is not None
+    assert len({each.received for each in inventory.snapshots.values()}) == 1
+    assert newest.name == points[-1]

@@ -10,7 +10,7 @@ from drtool.repository.repository import open_with_bundle
 from drtool.repository.runs import put_run, read_runs, run_kind
 from drtool.repository.storage.memory import MemoryStore
 from tests.repository.counting import Noting
-from tests.repository.stage import Stage, make_stage
+from tests.repository.stage import Stage, WholeSeconds, make_stage
 
 
 class Notes(Silent):
@@ -92,6 +92,16 @@ def test_it_is_probed_once_a_day(stage: Stage) -> None:
         probe_daily(session_of(stage))
         assert len(probes(stage)) == expected
     assert protection_of(probes(stage), stage.clock()).probed == max(each.received for each in probes(stage))
+
+
+def test_of_two_probes_within_a_second_the_later_one_is_believed() -> None:
+    stage = make_stage(kind=WholeSeconds)
+    for ok in (False, True):
+        found = [{"name": "all", "ok": ok, "detail": "", "guards": True}]
+        put_run(stage.writer().records, "probe", stage.clock(), {"findings": found})
+
+    assert len({each.received for each in probes(stage)}) == 1
+    assert protection_of(probes(stage), stage.clock()).state == "protected"
 
 
 def test_a_probe_that_fails_is_a_note_and_no_failure(stage: Stage) -> None:

@@ -1,12 +1,16 @@
 """What `status` makes of the run records of verifications."""
 
+from datetime import timedelta
+
 import pytest
 
 from drtool.operations.results import Protection
-from drtool.operations.status import _failed_verifications, _weaknesses
+from drtool.operations.session import Session, Silent, World
+from drtool.operations.status import _failed_verifications, _last, _weaknesses
+from drtool.operations.told_policy import policy_in_force
 from drtool.repository.records import Record
 from drtool.repository.runs import put_run, read_runs
-from tests.repository.stage import make_stage
+from tests.repository.stage import Stage, WholeSeconds, make_stage
 
 FAILED_L1 = {"level": "L1", "outcome": "failed", "share": 1.0}
 
@@ -32,8 +36,30 @@ def test_what_a_verification_found_stays_red_until_as_much_was_read_again(
     records = stage.writer().records
     for value in (FAILED_L1, *later):
         put_run(records, "verify", stage.clock(), dict(value))
-    runs = [run for run in read_runs(records) if isinstance(run, Record)]
-    assert [run.value["level"] for run in _failed_verifications(runs)] == levels
+    assert [run.value["level"] for run in _failed_verifications(runs_of(stage))] == levels
+
+
+def runs_of(stage: Stage) -> list[Record]:
+    return [run for run in read_runs(stage.writer().records) if isinstance(run, Record)]
+
+
+def test_of_two_runs_within_a_second_the_later_one_is_the_last_and_tells_the_policy() -> None:
+    stage = make_stage(kind=WholeSeconds)
+    text = """{version: 1, name: shop, repository: {url: "file:///srv/shop"}, objectives: {rpo: %s, rto: 1h},
+ volumes: [{name: files, source: files, path: /srv/files}]}"""
+    for rpo in ("15m", "30m"):
+        value = {"volume": "files", "outcome": "done", "seconds": rpo, "policy": text % rpo}
+        put_run(stage.writer().records, "backup", stage.clock(), value)
+    runs = runs_of(stage)
+
+    last = _last(runs, "files", ("backup",), "done")
+    session = Session(None, "", stage.writer(), World(stage.clock, {}, Silent()))
+    policy, _ = policy_in_force(session, runs)
+
+    assert len({run.received for run in runs}) == 1
+    assert last is not None
+    assert last.value["seconds"] == "30m"
+    assert policy.objectives.rpo == timedelta(minutes=30)
 
 
 @pytest.mark.parametrize(

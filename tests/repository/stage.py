@@ -1,8 +1,8 @@
 """A repository in memory with a clock that the test moves, and the few words that the tests of this room share."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from drtool.errors import DrtoolError
@@ -23,7 +23,7 @@ from drtool.repository.repository import (
     put_config,
 )
 from drtool.repository.snapshot import Snapshot, read_snapshots
-from drtool.repository.storage.base import ObjectStore
+from drtool.repository.storage.base import ObjectStore, ObjectVersion
 from drtool.repository.storage.memory import MemoryStore
 from drtool.repository.writer import Pace, Writer
 
@@ -47,6 +47,20 @@ class Clock:
 
     def leap(self, **step: float) -> None:
         self.now += timedelta(**step)
+
+
+class WholeSeconds(MemoryStore):
+    """Tells when it received something as S3 does: what is less than a second is cut off."""
+
+    def list(self, prefix: str) -> Iterator[ObjectVersion]:
+        return map(_cut_off, super().list(prefix))
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        return map(_cut_off, super().versions(prefix))
+
+
+def _cut_off(found: ObjectVersion) -> ObjectVersion:
+    return replace(found, modified=found.modified.replace(microsecond=0))
 
 
 @dataclass
@@ -88,9 +102,9 @@ class Stage:
         )
 
 
-def make_stage(*, versioned: bool = True) -> Stage:
+def make_stage(*, versioned: bool = True, kind: type[MemoryStore] = MemoryStore) -> Stage:
     clock = Clock()
-    store = MemoryStore(clock, versioned=versioned)
+    store = kind(clock, versioned=versioned)
     request = Request("forum", [("first", None), ("second", None)], LIMITS)
     return Stage(clock, store, init_repository(store, request))
 

@@ -10,7 +10,7 @@ from drtool.repository.format.crypto import sha256
 from drtool.repository.format.names import json_time, name_time
 from drtool.repository.heads import put_head
 from drtool.repository.snapshot import PART, Void, put_part, put_void, read_parts, read_snapshots
-from tests.repository.stage import Stage, back_up, make_stage, snapshot, snapshots, unreadable
+from tests.repository.stage import Stage, WholeSeconds, back_up, make_stage, snapshot, snapshots, unreadable
 
 MAINTAINER = b"m" * 32
 
@@ -238,6 +238,17 @@ def test_parts_come_newest_first_and_from_a_moment_on(stage: Stage) -> None:
     stage.store.put(f"{PART}/files/junk", b"", sha256(b""))
     assert [part.value["run"] for part in read_parts(records, "files", None)] == ["2", "1", "0"]
     assert [part.value["run"] for part in read_parts(records, "files", moments[1])] == ["2", "1"]
+
+
+def test_parts_of_one_second_come_newest_first_and_none_after_a_moment_in_it_is_left_out() -> None:
+    stage = make_stage(kind=WholeSeconds)
+    records = stage.writer().records
+    moments = []
+    for number in range(4):
+        moments.append(stage.clock())
+        put_part(records, "files", stage.clock(), {"run": str(number)})
+    assert [part.value["run"] for part in read_parts(records, "files", None)] == ["3", "2", "1", "0"]
+    assert [part.value["run"] for part in read_parts(records, "files", moments[2])][:2] == ["3", "2"]
 
 
 def test_a_snapshot_names_the_one_before_it(stage: Stage) -> None:

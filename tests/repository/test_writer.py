@@ -237,6 +237,7 @@ def test_a_run_killed_early_does_not_hide_what_one_before_it_uploaded(stage: Sta
 
 def test_parts_of_runs_that_the_previous_point_made_obsolete_are_not_opened(stage: Stage) -> None:
     leave_part(stage, {"a": FILES["a"]})
+    stage.clock.leap(seconds=3)
     first = back_up(stage.writer(), FILES, pace=Pace(part_bytes=0))
     store = Noting(stage.store)
     second = back_up(stage.writer(store), FILES, first)

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 import pytest
 
 from drtool.demo.servers.postgres import PostgresServer
-from drtool.demo.servers.process import free_port, wait_until
+from drtool.demo.servers.process import wait_until
 from drtool.operations import session
 from tests.scenarios.conftest import System
 
 PASSWORD = {"env": "WRONG"}
 SLOT = "drtool_scenario_postgres_"  # and four digits of the repository
 
-SOURCES = [
-    pytest.param("postgres", {"port": free_port()}, "is unreachable", id="no PostgreSQL"),
+SOURCES = [  # nothing listens on port 1, which is given to no server of another test either
+    pytest.param("postgres", {"port": 1}, "is unreachable", id="no PostgreSQL"),
     pytest.param("postgres", {"password": PASSWORD}, "refuses the password", id="password of PostgreSQL"),
     pytest.param("postgres", {"database": "none"}, "knows no such role or database", id="no such database"),
     pytest.param(
@@ -27,7 +27,7 @@ SOURCES = [
         "has no REPLICATION right",
         id="no right to replicate",
     ),
-    pytest.param("redis", {"port": free_port()}, "nothing listens on", id="no Redis"),
+    pytest.param("redis", {"port": 1}, "nothing listens on", id="no Redis"),
     pytest.param("redis", {"password": PASSWORD}, "does not accept this user", id="password of Redis"),
     pytest.param("redis", {"password": None}, "asks for a password", id="no password is given"),
 ]
@@ -57,7 +57,7 @@ def test_a_user_of_redis_that_may_not_replicate_is_found_by_a_dry_run(untouched:
 
 
 def test_one_volume_that_fails_does_not_stop_the_other(system: System) -> None:
-    said = system.drtool.but("postgres", port=free_port())("backup", code=3)
+    said = system.drtool.but("postgres", port=1)("backup", code=3)
     assert {each["volume"]: each["outcome"] for each in said.value["volumes"]} == {
         "postgres": "failed",
         "redis": "done",
@@ -69,7 +69,7 @@ STORES = [
     pytest.param({"access_key": PASSWORD}, 7, "does not know the access key", id="wrong access key"),
     pytest.param({"secret_key": PASSWORD}, 7, "refuses the secret key", id="wrong secret key"),
     pytest.param({"secret_key": {"env": "NOWHERE"}}, 2, "NOWHERE", id="no secret key"),
-    pytest.param({"endpoint": f"http://127.0.0.1:{free_port()}"}, 75, "is not available", id="no store"),
+    pytest.param({"endpoint": "http://127.0.0.1:1"}, 75, "is not available", id="no store"),
 ]
 
 

@@ -39,16 +39,15 @@ def open_store(
         case "s3":
             from drtool.repository.storage.s3 import S3Store
 
-            return S3Store(
-                S3Settings(
-                    _bucket(url, parts.netloc),
-                    _prefix(parts.path),
-                    _endpoint(endpoint),
-                    region,
-                    credentials,
-                    _ca_file(ca_file),
-                )
+            settings = S3Settings(
+                _bucket(url, parts.netloc),
+                _prefix(parts.path),
+                _endpoint(endpoint),
+                region,
+                credentials,
+                _ca_file(ca_file),
             )
+            return S3Store(settings, clock)
         case "file":
             from drtool.repository.storage.directory import DirectoryStore
 

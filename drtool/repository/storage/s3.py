@@ -25,7 +25,7 @@ from botocore.exceptions import (
 
 from drtool.errors import StoreOutage, StoreUnavailable
 from drtool.repository.storage.base import ObjectVersion, Rules
-from drtool.repository.storage.clock import elapsed
+from drtool.repository.storage.clock import elapsed, within
 from drtool.repository.storage.names import check_name, check_prefix, is_name
 from drtool.repository.storage.s3_errors import EXPIRED, MISSING, Asked, outage, refusal, unreachable
 from drtool.repository.storage.s3_listing import Page, in_order
@@ -57,8 +57,10 @@ _Request = Callable[[Any], Any]
 class S3Store:
     """Objects below one prefix of one bucket. Opens no connection before the first call."""
 
-    def __init__(self, settings: S3Settings) -> None:
+    def __init__(self, settings: S3Settings, clock: Callable[[], datetime] | None = None) -> None:
+        """Take the settings, and the machine's clock: it tells what is cut off of the store's where the two agree."""
         self._settings = settings
+        self._ours = clock
         self._lock = Lock()
         self._client: Any = None
         self._clock: tuple[datetime, float] | None = None  # the store's, and elapsed() at that moment
@@ -138,7 +140,7 @@ class S3Store:
         return answer is not None
 
     def now(self) -> datetime:
-        """Return the store's clock, to the second: the Date of an answer, and what has passed since."""
+        """Return the store's clock: the Date of an answer, which has whole seconds, and what has passed since."""
         seen = self._clock
         if seen is None or elapsed() - seen[1] > CLOCK_AGE_S:
             # A listing of one object, because a HEAD that is refused says nothing but 403 or 404.
@@ -146,7 +148,8 @@ class S3Store:
                 "read the clock", lambda client: self._list(client, "list_objects_v2", MaxKeys=1)
             )
             date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-            self._clock = seen = (date.astimezone(UTC), elapsed())
+            told = date.astimezone(UTC)
+            self._clock = seen = (within(told, self._ours()) if self._ours else told, elapsed())
         return seen[0] + timedelta(seconds=elapsed() - seen[1])
 
     def close(self) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from drtool.demo.servers.process import free_port
 from tests.cluster.load.__main__ import main
 from tests.cluster.load.faulty_site import PASSWORD, FaultySite
 
@@ -16,7 +15,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The command that writes for a moment, to a site that is away."""
     monkeypatch.setenv(VARIABLE, PASSWORD)
     monkeypatch.setattr("signal.signal", lambda *_: None)  # a test leaves the handlers of pytest alone
-    url = f"http://127.0.0.1:{free_port()}"
+    url = "http://127.0.0.1:1"
     return ["run", "--url", url, "--user", "user", "--password-env", VARIABLE, "--seconds", "0.3"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from drtool.demo.servers.process import free_port, wait_until
+from drtool.demo.servers.process import wait_until
 from drtool.errors import Refused, UsageError
 from tests.cluster.load import faulty_site
 from tests.cluster.load.__main__ import main
@@ -166,7 +166,7 @@ def test_a_file_that_is_altered_or_gone_is_found_though_its_row_is_there(
 
 def test_a_site_that_is_away_is_waited_for_and_what_was_begun_stays_in_doubt(tmp_path: Path) -> None:
     with LedgerFile(tmp_path / "ledger") as ledger:
-        site = Site(f"http://127.0.0.1:{free_port()}")
+        site = Site("http://127.0.0.1:1")
         generator = Generator(site, Session("user", PASSWORD), ledger, FAST)
         generator.start()
         wait_until(lambda: repeated(generator) >= 10, "the site was asked for", deadline_s=30)

@@ -111,12 +111,12 @@ def test_it_is_deleted_though_the_work_failed(scene: Scene) -> None:
 
 
 def test_who_renews_it_is_named_and_left_alone(scene: Scene) -> None:
-    scene.put("run 2 on server")
+    scene.put("run 2 on server", lasts=LONG_S)  # or it lapses, on a machine that is busy
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(0.1):
-            scene.put("run 2 on server")
+            scene.put("run 2 on server", lasts=LONG_S)
 
     other = threading.Thread(target=renew)
     other.start()
@@ -153,13 +153,13 @@ def test_of_two_who_make_it_at_once_one_is_refused(scene: Scene) -> None:
 
     def overtaken(folder: str, sent: Json) -> Any:
         if sent["spec"]["holderIdentity"] == US and scene.lease is None:
-            scene.put("run 2 on server")
+            scene.put("run 2 on server", lasts=LONG_S)
         return before(folder, sent)
 
     def renew() -> None:
         while not over.wait(0.1):
             if scene.lease:
-                scene.put("run 2 on server")
+                scene.put("run 2 on server", lasts=LONG_S)
 
     scene.api._made = overtaken  # type: ignore[method-assign]
     other = threading.Thread(target=renew)

@@ -1,4 +1,6 @@
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -23,3 +25,14 @@ class TestS3StoreWithVersions(ObjectStoreContract):
         store = S3Store(s3_server.at(s3_server.versioned))
         yield store
         store.close()
+
+
+def test_who_ask_for_the_clock_one_after_the_other_are_told_moments_in_that_order(
+    s3_server: S3Server,
+) -> None:
+    asked = []
+    for _ in range(16):  # within a second or two, of a clock that tells whole seconds
+        with closing(S3Store(s3_server.plain, lambda: datetime.now(UTC))) as store:
+            asked.append(store.now())
+
+    assert asked == sorted(asked)

@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -15,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from drtool.demo.servers.process import free_port
 from drtool.errors import ObjectMissing, StoreOutage, StoreUnavailable
 from drtool.repository.storage.retry import RetryingStore
 from drtool.repository.storage.s3 import CLOCK_AGE_S, S3Store
@@ -236,7 +236,7 @@ def test_wrong_settings_are_told_apart(s3_server: S3Server, changes: dict[str, o
 
 
 def test_a_server_that_does_not_run_is_an_outage(s3_server: S3Server) -> None:
-    store = S3Store(replace(s3_server.plain, endpoint=f"http://127.0.0.1:{free_port()}"))
+    store = S3Store(replace(s3_server.plain, endpoint="http://127.0.0.1:1"))
 
     with pytest.raises(StoreOutage, match="connection refused"):
         store.now()
@@ -338,6 +338,24 @@ def test_the_clock_is_the_stores_and_asked_for_once(store: S3Store, proxy: Fault
     assert first.isoformat().startswith("2026-01-01T12:00:0")
     assert second >= first
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "fraction_s"),
+    [(0.7, 0.7), (-0.2, 0.0), (1.4, 0.999999), (-1.5, 0.0), (2.5, 0.0), (3600.7, 0.0)],
+    ids=["within", "behind", "ahead", "far behind", "far ahead", "another hour"],
+)
+def test_what_a_store_cuts_off_of_its_clock_is_told_by_a_machine_that_agrees_with_it(
+    proxy: FaultProxy, settings: S3Settings, ahead_s: float, fraction_s: float
+) -> None:
+    listing = b"<ListBucketResult><Name>plain</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+    proxy.inject(Answer(200, listing, {"Date": "Thu, 01 Jan 2026 12:00:00 GMT"}))
+    told = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    with closing(S3Store(settings, lambda: told + timedelta(seconds=ahead_s))) as store:
+        passed = store.now() - told
+
+    assert timedelta(seconds=fraction_s) <= passed < timedelta(seconds=fraction_s + 0.2)
 
 
 def test_a_machine_that_slept_asks_for_the_clock_again(

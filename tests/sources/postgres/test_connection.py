@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from drtool.demo.servers.postgres import PostgresServer
-from drtool.demo.servers.process import free_port
 from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.checkup import examine
 from drtool.sources.postgres.connection import PostgresSettings, Replication, connect
@@ -51,7 +50,7 @@ def test_a_missing_replication_right_is_said_with_the_statement_that_mends_it(se
 
 
 def test_an_unreachable_server_is_said() -> None:
-    error = refused(PostgresSettings(host="127.0.0.1", port=free_port()))
+    error = refused(PostgresSettings(host="127.0.0.1", port=1))
     assert isinstance(error, SourceUnavailable)
     assert error.message.endswith("is unreachable (Connection refused)")
 
