@@ -85,9 +85,16 @@ def take_inventory(
     return Inventory(volume, snapshots, unreadable, bases, held)
 
 
+def empty_inventory(volume: str) -> Inventory:
+    """Return the inventory of a volume of which there is nothing."""
+    return Inventory(volume, {}, [], [], {})
+
+
 def _check_known(session: Session, volume: str) -> None:
     known = session.repository.config.volumes
-    if volume not in known:
+    if session.policy is not None and session.policy.find(volume) is not None:
+        session.repository.config.limits(volume)  # refuses what the policy got later, and says what mends it
+    elif volume not in known:
         raise UsageError(
             f"the repository knows no volume {volume}", hint=f"Its volumes are: {', '.join(sorted(known))}."
         )
