@@ -10,6 +10,7 @@ from typing import Final
 from drtool import __version__
 from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
 from drtool.operations.coverage import lineage_label, read_held
+from drtool.operations.descent import refuse_other_server
 from drtool.operations.limits import not_in_force
 from drtool.operations.marks import bases_of, witness_marks
 from drtool.operations.past import Known, Past
@@ -79,8 +80,10 @@ def capture_volume(session: Session, volume: Volume, previous: Snapshot | None) 
 def _capture_postgres(session: Session, volume: PostgresVolume, past: Past) -> Kept:
     """Take a base backup while a receiver brings its WAL, and look that the WAL reaches the base's end.
 
-    A slot that was lost is made anew before the base begins: from its start on, all WAL is kept for us.
+    A slot that was lost is made anew before the base begins: from its start on, all WAL is kept for us. A server whose
+    WAL would be refused is refused before that.
     """
+    refuse_other_server(session, volume)
     instance = reach_instance(session, volume)
     if instance.slot.is_lost:
         instance = declare_gap(session, instance, f"slot {instance.slot.name} was lost")
