@@ -32,7 +32,8 @@ def enrol(invocation: Invocation, admin_key_file: Path, bundle_file: Path, *, dr
 
     The restored system writes with keys of its own; what the old one writes from now on does not count, should it
     still be alive. Takes the kit and the admin sheet, and credentials that may get snapshots and put the config.
-    The bundle is kept before anything is stored.
+    The bundle is kept before anything is stored. What a policy got later, given with --policy, is taken over too; for
+    that alone there is `drtool keys volumes`, which leaves the writer as it is.
     """
     refuse_present(bundle_file)
     admin = parse_seed(read_key_file(admin_key_file), "ADMIN")
@@ -62,5 +63,9 @@ def answer(result: EnrolResult, file: Path, *, dry_run: bool) -> Answer:
         verdict=verdict,
         advice=advice,
         facts={"enrolment": result, "file": file, "dry_run": dry_run},
-        lines=["", *(f"epoch {each.epoch} of {each.volume}, {each.system}" for each in result.epochs)],
+        lines=[
+            "",
+            *(f"epoch {each.epoch} of {each.volume}, {each.system}" for each in result.epochs),
+            *(f"volume {name}, which the policy got later" for name in result.added),
+        ],
     )

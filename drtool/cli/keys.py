@@ -26,6 +26,7 @@ from drtool.cli.options import (
 from drtool.cli.output import Answer, say_aside, say_text
 from drtool.cli.table import Table
 from drtool.cli.units import counted, when
+from drtool.cli.volumes import volumes
 from drtool.errors import UsageError
 from drtool.operations.grant import GrantRequest, GrantResult, new_runner, run_grant
 from drtool.operations.key_files import read_key_file
@@ -48,6 +49,7 @@ def command() -> None:
 
 
 command.add_command(enrol)
+command.add_command(volumes)
 
 
 @command.command("prove", epilog=exit_codes(4, 8, *STORE))

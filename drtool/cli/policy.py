@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,8 +21,10 @@ from drtool.policy.load import load_policy
 from drtool.policy.promises import PROMISES, Promise, Standing
 from drtool.policy.schema import Policy, policy_schema
 from drtool.policy.sizes import size
+from drtool.policy.take_over import TAKE_OVER
 from drtool.policy.volumes import PostgresVolume
 
+_LATER: Final = f"One that is there takes over what the policy got later by `{TAKE_OVER}`."
 _FILE = click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -105,8 +107,10 @@ def _advice(report: PolicyReport) -> str:
         if finding.hint:
             return f"{_subject(finding)}{finding.hint}"
     if report.promises_that(Standing.BROKEN):
-        return "The lines below the promises say why; `drtool init` makes its repository all the same."
-    return "`drtool init` makes its repository."
+        return (
+            f"The lines below the promises say why; `drtool init` makes its repository all the same. {_LATER}"
+        )
+    return f"`drtool init` makes its repository. {_LATER}"
 
 
 def _subject(finding: Finding) -> str:

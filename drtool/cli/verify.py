@@ -77,6 +77,10 @@ def answer(result: VerifyResult, *, dry_run: bool = False) -> Answer:
         facts={"verification": result, "dry_run": dry_run},
         lines=[
             *(f"{fault.name}: {fault.message}" for fault in result.faults),
+            *(
+                f"{each.name} can never be restored, as its backup said: {each.message}"
+                for each in result.unfinished
+            ),
             f"read {looked} in {took(result.seconds)}, {rate(result.bytes, result.seconds)}",
             *remarks,
         ],

@@ -10,6 +10,8 @@ from typing import Final
 from drtool import __version__
 from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
 from drtool.operations.coverage import lineage_label, read_held
+from drtool.operations.descent import refuse_other_server
+from drtool.operations.limits import not_in_force
 from drtool.operations.marks import bases_of, witness_marks
 from drtool.operations.past import Known, Past
 from drtool.operations.receiving import Following, Instance, declare_gap, reach_instance, receive_or_gap
@@ -78,8 +80,10 @@ def capture_volume(session: Session, volume: Volume, previous: Snapshot | None) 
 def _capture_postgres(session: Session, volume: PostgresVolume, past: Past) -> Kept:
     """Take a base backup while a receiver brings its WAL, and look that the WAL reaches the base's end.
 
-    A slot that was lost is made anew before the base begins: from its start on, all WAL is kept for us.
+    A slot that was lost is made anew before the base begins: from its start on, all WAL is kept for us. A server whose
+    WAL would be refused is refused before that.
     """
+    refuse_other_server(session, volume)
     instance = reach_instance(session, volume)
     if instance.slot.is_lost:
         instance = declare_gap(session, instance, f"slot {instance.slot.name} was lost")
@@ -187,7 +191,8 @@ def _save(session: Session, volume: Volume, past: Past, capture: Capture, more: 
         begin, end = captured.begin - ahead, captured.end - ahead
         name = writer.commit(begin, end, {**_facts(captured), **more}, marks)
         _refuse_late(session, volume, writer.start, name)
-        return Kept(name, end, writer.totals, writer.stored, _notes(captured))
+        notes = [*_notes(captured), *not_in_force(repository.config, volume)]
+        return Kept(name, end, writer.totals, writer.stored, notes)
 
 
 def _ahead(session: Session, volume: Volume) -> timedelta:
@@ -217,7 +222,15 @@ def _refuse_late(session: Session, volume: Volume, start: datetime, name: str) -
     if session.repository.store.now() > start + limit:
         raise DrtoolError(
             f"{name} reached the store later than max_run ({brief_duration(limit)}) after its start: it is not listed",
-            hint="What it uploaded is used again by the next run, which is faster.",
+            hint=" ".join(
+                [
+                    "What it uploaded is used again by the next run, which is faster.",
+                    *(
+                        f"{said[0].upper()}{said[1:]}."
+                        for said in not_in_force(session.repository.config, volume)
+                    ),
+                ]
+            ),
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drtool.errors import Refused, WrongKey
+from drtool.operations.limits import limits_of
 from drtool.operations.points import take_inventory
 from drtool.operations.session import Session
 from drtool.repository.config import CLOCK_GRAIN, Epoch, config_prefix, encode_config
@@ -18,13 +19,14 @@ Standing = Literal["free", "ours", "theirs"]
 
 @dataclass(frozen=True, slots=True)
 class EnrolResult:
-    """A new writer, in which config, who ended for it, and the epochs that were opened."""
+    """A new writer, in which config, who ended for it, the epochs that were opened, and volumes that came with it."""
 
     policy: str
     writer: str
     config: int
     ended: tuple[str, ...]
     epochs: tuple[Epoch, ...]
+    added: tuple[str, ...] = ()
 
 
 def run_enrol(
@@ -32,12 +34,13 @@ def run_enrol(
 ) -> EnrolResult:
     """Enrol a new writer, and return what was made. keep makes its bundle durable, or raises: nothing is stored then.
 
-    Whichever PostgreSQL of the repository was restored goes on in a new epoch. Raises WrongKey; Refused when somebody
-    else changed the config at the same time.
+    Whichever PostgreSQL of the repository was restored goes on in a new epoch; what the policy, if one was given, got
+    since `init` is taken over. Raises WrongKey; Refused when somebody else changed the config at the same time.
     """
     check_admin(session, admin)
     before = session.repository.config
-    config, bundle = enrol_writer(session.repository, admin, [*_lineages(session)])
+    volumes = limits_of(session.policy) if session.policy is not None else {}
+    config, bundle = enrol_writer(session.repository, admin, [*_lineages(session)], volumes)
     if not dry_run:
         keep(bundle)
         store_config(session, config.number, encode_config(config, admin))
@@ -47,6 +50,7 @@ def run_enrol(
         config=config.number,
         ended=tuple(each.name for each in before.signers if each.role == "writer" and each.until is None),
         epochs=tuple(config.epochs[len(before.epochs) :]),
+        added=tuple(name for name in config.volumes if name not in before.volumes),
     )
 
 
@@ -88,5 +92,5 @@ def store_config(session: Session, number: int, value: bytes) -> None:
     if stands != "ours":
         raise Refused(
             f"somebody else changed the config at the same time: config {number} is theirs",
-            hint="The bundle that was made here opens nothing: see who enrolled which writer; if need be do it again.",
+            hint="See who did, and do it again if need be; a bundle that was made here opens nothing.",
         )

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from drtool.errors import Refused, StoreUnavailable
+from drtool.operations.limits import limits_of
 from drtool.operations.results import InitResult, ProbeRow
 from drtool.operations.session import World, connect
 from drtool.operations.sheets import render_admin_sheet, render_kit
 from drtool.policy.load import load_policy
 from drtool.policy.schema import Policy
-from drtool.repository.config import VolumeLimits
 from drtool.repository.format.crypto import SigningKey
 from drtool.repository.repository import Created, Request, prepare_repository, put_config
 from drtool.repository.storage.base import ObjectStore
@@ -37,7 +37,7 @@ def run_init(
     policy = load_policy(policy_file)
     store = connect(policy.repository, world)
     world.progress.phase("look at the store")
-    created = prepare_repository(store, Request(policy.name, recipients, _limits(policy)))
+    created = prepare_repository(store, Request(policy.name, recipients, limits_of(policy)))
     if dry_run:
         return _result(policy, created, ())
     world.progress.phase("probe the store")
@@ -46,15 +46,6 @@ def run_init(
     world.progress.phase("store the config")
     _commit(store, created)
     return result
-
-
-def _limits(policy: Policy) -> dict[str, VolumeLimits]:
-    return {
-        volume.name: VolumeLimits(
-            int(volume.window.total_seconds()), max(1, int(volume.max_run.total_seconds()))
-        )
-        for volume in policy.volumes
-    }
 
 
 def _probe(store: ObjectStore, world: World) -> tuple[ProbeRow, ...]:

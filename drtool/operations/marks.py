@@ -21,6 +21,7 @@ from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
 _BRING: Final[tuple[RunKind, ...]] = ("wal",)
+_ENDED: Final[tuple[RunKind, ...]] = ("backup",)
 _RUNS: Final = 8  # records of who brought a volume's WAL, the newest of them
 _READ: Final = 1000  # of all volumes, to find those: each costs a GET, and their names tell of no volume
 
@@ -132,14 +133,22 @@ def lost_wal(session: Session, held: Held, choice: RecoveryChoice, volume: str) 
 
 
 def loss_of(
-    session: Session, reach: Reach | RecoveryChoice, end: int, volume: str, *, later_lives: bool = True
+    session: Session,
+    reach: Reach | RecoveryChoice,
+    end: int,
+    volume: str,
+    *,
+    later_lives: bool = True,
+    later_timelines: bool = True,
 ) -> str | None:
     """Return what somebody saw durable that lies behind end, the end of reach's path; None when nothing is lost.
 
     What lies on a timeline behind the fork at which the path left it was left there, and is not lost. Without
-    later_lives only the reach's own epoch is looked at: whether it is whole, not whether it is the newest.
+    later_lives only the reach's own epoch is looked at, and without later_timelines no timeline behind its own: whether
+    it is whole, not whether it is the newest.
     """
-    seen = _highest_witness(session, reach.base, volume, later_lives=later_lives)
+    newest = (None if later_lives else reach.base.lineage.epoch, None if later_timelines else reach.timeline)
+    seen = _highest_witness(session, reach.base, volume, *newest)
     if seen is None:
         return None
     if seen.epoch < reach.base.lineage.epoch:
@@ -152,6 +161,27 @@ def loss_of(
     there = f"{format_lsn(end)} of timeline {reach.path[-1].timeline}"
     known = f"{format_lsn(seen.lsn)} of timeline {seen.timeline} in epoch {seen.epoch}"
     return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
+
+
+def was_whole(session: Session, base: Base, volume: str) -> bool:
+    """Tell whether anybody saw the WAL of base durable up to its end: its own backup, which then ended well, or a mark.
+
+    Then WAL that is not there was lost; else nobody ever called the base a point.
+    """
+    with closing(read_runs_of(session.repository.records, _ENDED, base.begin)) as runs:
+        ours = (run.value for run in runs if run.role == "writer")
+        if any((run.get("outcome"), run.get("point")) == ("done", base.id) for run in ours):
+            return True
+    marks = [
+        *((who.name, who.marks.get(volume)) for who in _all(session)),
+        *_told_by_runs(session, base, volume),
+    ]
+    seen = (_witness(who, mark, base.lineage) for who, mark in marks)
+    return any(
+        (each.epoch, each.timeline) == (base.lineage.epoch, base.timeline) and each.lsn >= base.end_lsn
+        for each in seen
+        if each is not None
+    )
 
 
 def newest_loss(
@@ -195,14 +225,21 @@ def damage_behind(held: Held, reach: Reach | RecoveryChoice, end: int, volume: s
     return f"WAL of {volume} ends at {there}, for what goes on to {known} is damaged: {furthest.name}"
 
 
-def _highest_witness(session: Session, base: Base, volume: str, *, later_lives: bool) -> Witness | None:
-    """Return the highest mark of this system, of all or earlier epochs, that a snapshot or a catch-up's record has."""
+def _highest_witness(
+    session: Session, base: Base, volume: str, epoch: int | None, timeline: int | None
+) -> Witness | None:
+    """Return the highest mark of this system that a snapshot or a catch-up's record has, none of later ones than those.
+
+    epoch and timeline are the newest that are looked at; None: all.
+    """
     lineage = base.lineage
 
     def known(marks: Iterable[tuple[str, Any]]) -> Iterator[Witness]:
         for who, mark in marks:
             witness = _witness(who, mark, lineage)
-            if witness is not None and (later_lives or witness.epoch <= lineage.epoch):
+            if witness is None or witness.epoch > (epoch or witness.epoch):
+                continue
+            if witness.timeline <= (timeline or witness.timeline):
                 yield witness
 
     points = (

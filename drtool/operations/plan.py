@@ -22,7 +22,7 @@ from drtool.operations.plan_objects import (
 from drtool.operations.plan_store import doubts, unread
 from drtool.operations.plan_target import TargetLook
 from drtool.operations.plan_tried import try_objects
-from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.points import Inventory, empty_inventory, points_of, take_inventory
 from drtool.operations.restore import eligible
 from drtool.operations.restore_postgres import refuse_wal_after_head
 from drtool.operations.results import Point
@@ -203,8 +203,11 @@ def _from_store(
     """
     if any(isinstance(each, PostgresVolume) for each in policy.volumes):
         refuse_wal_after_head(wishes.as_of, wishes.at)
+    known = session.repository.config.volumes
     there = {
         each.name: take_inventory(session, each.name, wishes.at, as_of=wishes.as_of)
+        if each.name in known
+        else empty_inventory(each.name)  # it came into the policy, and was never backed up
         for each in policy.volumes
     }
     inventories = {name: eligible(each, wishes) for name, each in there.items()}

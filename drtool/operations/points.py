@@ -13,7 +13,7 @@ from drtool.policy.moments import to_second
 from drtool.repository.format.names import parse_name_time
 from drtool.repository.records import Unreadable
 from drtool.repository.snapshot import Snapshot, read_snapshots
-from drtool.sources.postgres.coverage import Base, Lineage, find_reach
+from drtool.sources.postgres.coverage import Base, Lineage, find_reach, left_behind
 from drtool.sources.postgres.pitr import restorable_intervals
 
 _ID_DIGITS = 8
@@ -21,13 +21,17 @@ _ID_DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All of one volume in the store: snapshots by name, what could not be read, and PostgreSQL's WAL."""
+    """All of one volume in the store: snapshots by name, what could not be read, and PostgreSQL's WAL.
+
+    ended are the lineages behind which the config opened another epoch: nobody brings WAL of them any more.
+    """
 
     volume: str
     snapshots: dict[str, Snapshot]
     unreadable: list[Unreadable]
     bases: list[Base]
     held: dict[Lineage, Held]
+    ended: frozenset[Lineage] = frozenset()
 
 
 def list_points(session: Session, volume: str | None = None, *, at: datetime | None = None) -> list[Point]:
@@ -82,12 +86,26 @@ def take_inventory(
             unreadable.append(Unreadable(each.name, fault))
     sizes = {base.lineage: base.wal_segment_size for base in bases}
     held = held_lineages(records, volume, sizes, at) if bases else {}
-    return Inventory(volume, snapshots, unreadable, bases, held)
+    return Inventory(volume, snapshots, unreadable, bases, held, frozenset(_ended(session, volume, bases)))
+
+
+def _ended(session: Session, volume: str, bases: list[Base]) -> Iterator[Lineage]:
+    for lineage in {base.lineage for base in bases}:
+        system, major = str(lineage.system_identifier), lineage.major
+        if lineage.epoch < session.repository.config.newest_epoch(volume, system, major):
+            yield lineage
+
+
+def empty_inventory(volume: str) -> Inventory:
+    """Return the inventory of a volume of which there is nothing."""
+    return Inventory(volume, {}, [], [], {})
 
 
 def _check_known(session: Session, volume: str) -> None:
     known = session.repository.config.volumes
-    if volume not in known:
+    if session.policy is not None and session.policy.find(volume) is not None:
+        session.repository.config.limits(volume)  # refuses what the policy got later, and says what mends it
+    elif volume not in known:
         raise UsageError(
             f"the repository knows no volume {volume}", hint=f"Its volumes are: {', '.join(sorted(known))}."
         )
@@ -127,8 +145,20 @@ def _waiting(snapshot: Snapshot, inventory: Inventory) -> Point:
     base = base_of(snapshot)
     held = inventory.held.get(base.lineage)
     why = "; ".join(find_reach(base, held.wal).faults()) if held else "none of its WAL is in the store"
-    point = _point(snapshot, base.end, why)
-    return replace(point, state="waiting for WAL") if point.state == "listed" else point
+    never = never_comes(inventory, base)
+    point = _point(snapshot, base.end, never or why)
+    if point.state != "listed":
+        return point
+    return replace(point, state="waiting for WAL" if never is None else "without WAL")
+
+
+def never_comes(inventory: Inventory, base: Base) -> str | None:
+    """Return why WAL that base lacks never comes; None if it may come yet."""
+    held = inventory.held.get(base.lineage)
+    never = left_behind(base, held.wal) if held else None
+    if never is None and base.lineage in inventory.ended:
+        return f"nobody brings it any more: epoch {base.lineage.epoch} ended when the system was restored"
+    return never
 
 
 def _point(snapshot: Snapshot, end: datetime, detail: str, *, begin: datetime | None = None) -> Point:

@@ -1,5 +1,6 @@
 """`backup --dry-run`: a look at the source of a volume, which ends as its backup would that is refused."""
 
+from drtool.operations.descent import refuse_other_server
 from drtool.operations.past import Past
 from drtool.operations.session import Session
 from drtool.operations.settings import (
@@ -26,7 +27,9 @@ def look_at_source(session: Session, volume: Volume, previous: Snapshot | None) 
         case PostgresVolume():
             policy, repository = session.need_policy(), session.repository.config.repository
             slot = slot_name(policy.name, volume.name, repository)
-            return look_at_postgres(postgres_settings(volume, session.world), slot, volume.on_backlog)
+            seen = look_at_postgres(postgres_settings(volume, session.world), slot, volume.on_backlog)
+            refuse_other_server(session, volume)
+            return seen
         case RedisVolume():
             with RedisSource(redis_settings(volume, session.world)).capture(past) as redis:
                 return redis.look()

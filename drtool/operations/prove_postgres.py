@@ -22,7 +22,7 @@ def prove_recovered(
     """Prove the data on the running server: every database, then the policy's own queries."""
     facts = contents.header["facts"]
     policy = job.policy(contents)
-    volume = policy.volume(job.request.volume) if policy else None
+    volume = policy.find(job.request.volume) if policy else None
     try:
         user = find_superuser(recovery.instance, superuser_names(recovery.instance.directory))
     except DrtoolError as refused:

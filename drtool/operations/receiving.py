@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from drtool.errors import SourceUnavailable, TemporaryFailure
-from drtool.operations.coverage import read_held
+from drtool.operations.coverage import Held, read_held
+from drtool.operations.descent import line_of, lineage_of
 from drtool.operations.receive import Hooks, Kept, StoreSink, next_start
 from drtool.operations.record import record_run
 from drtool.operations.session import Session
@@ -16,6 +17,7 @@ from drtool.policy.volumes import PostgresVolume
 from drtool.repository.wal import Lineage, WalStore
 from drtool.sources.postgres.connection import Identity, PostgresSettings, Replication
 from drtool.sources.postgres.coverage import chain
+from drtool.sources.postgres.descent import Line, go_on, refuse_other_line
 from drtool.sources.postgres.faults import SlotInUse, WalGone
 from drtool.sources.postgres.hearing import ServerState
 from drtool.sources.postgres.minimal import find_minimal
@@ -77,17 +79,7 @@ def reach_instance(session: Session, volume: PostgresVolume) -> Instance:
         identity = replication.identify()
     name = slot_name(policy.name, volume.name, session.repository.config.repository)
     slot = make_slot(settings, name, volume.on_backlog)
-    lineage = Lineage(
-        volume.name, str(identity.system_identifier), identity.major, epoch_of(session, volume, identity)
-    )
-    return Instance(volume, settings, identity, slot, lineage)
-
-
-def epoch_of(session: Session, volume: PostgresVolume, identity: Identity) -> int:
-    """Return the newest epoch that the config opened for this system; the first needs none."""
-    return session.repository.config.newest_epoch(
-        volume.name, str(identity.system_identifier), identity.major
-    )
+    return Instance(volume, settings, identity, slot, lineage_of(session, volume.name, identity))
 
 
 def receive_or_gap(session: Session, instance: Instance, following: Following | None = None) -> Brought:
@@ -96,6 +88,7 @@ def receive_or_gap(session: Session, instance: Instance, following: Following | 
     So, too, where what is next was written with wal_level = minimal: nothing can be replayed through it.
     """
     if instance.slot.is_lost:
+        _held_and_line(session, instance)
         return _receive_behind_gap(session, instance, f"slot {instance.slot.name} was lost", following)
     if instance.slot.active_pid is not None:  # said before a heartbeat is written for nothing
         raise SlotInUse(
@@ -125,12 +118,21 @@ def oldest_of(instance: Instance) -> int:
 def _next(session: Session, instance: Instance) -> tuple[Start, int]:
     """Return where receiving goes on, and up to where what is stored reaches from there without a hole."""
     identity, size = instance.identity, instance.identity.wal_segment_size
-    held = read_held(WalStore(session.repository.records, instance.lineage), size)
-    timeline, lsn = next_start(held, identity.timeline, oldest_of(instance))
+    held, line = _held_and_line(session, instance)
+    timeline, lsn = go_on(line, *next_start(held, line.timeline, oldest_of(instance)), size)
     parts = chain(lsn, [tail for tail in held.wal.tails if tail.timeline == timeline])
     is_first = not held.wal.complete and not held.wal.tails  # nothing is stored that would have to go on
     durable = oldest_of(instance) if is_first else parts[-1].end if parts else lsn
     return Start(identity.system_identifier, timeline, lsn), durable
+
+
+def _held_and_line(session: Session, instance: Instance) -> tuple[Held, Line]:
+    """Return what is stored, and the line of the server. Raises Refused where that does not go on with it."""
+    store = WalStore(session.repository.records, instance.lineage)
+    held = read_held(store, instance.identity.wal_segment_size)
+    line = line_of(instance.settings)
+    refuse_other_line(line, held.wal)
+    return held, line
 
 
 def _receive_behind_gap(

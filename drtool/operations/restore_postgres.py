@@ -84,7 +84,7 @@ def _bin_dir(job: Job) -> Path | None:
     """Return where the server's programs are, if the command line or the policy says so."""
     if job.request.bin_dir is not None or job.session.policy is None:
         return job.request.bin_dir
-    volume = job.session.policy.volume(job.request.volume)
+    volume = job.session.policy.find(job.request.volume)
     said = volume.bin_dir if isinstance(volume, PostgresVolume) else None
     return job.session.world.file(said)
 

@@ -8,7 +8,7 @@ from drtool.errors import DrtoolError
 from drtool.sources.base import Look, Proof
 
 Outcome = Literal["done", "not due", "failed", "would run"]
-PointState = Literal["listed", "late", "void", "suspect", "waiting for WAL", "unreadable"]
+PointState = Literal["listed", "late", "void", "suspect", "waiting for WAL", "without WAL", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,8 @@ class Fault:
 class VerifyResult:
     """What a verification looked at, and what it found. share is the part of the objects and chunks that it read.
 
-    unrecorded says why the verification could not be kept, for `status` to see.
+    unrecorded says why the verification could not be kept, for `status` to see. unfinished are snapshots whose backup
+    did not end well, and which can never be restored: no damage, for no run called them a point.
     """
 
     level: Literal["L0", "L1", "L2"]
@@ -222,6 +223,7 @@ class VerifyResult:
     seconds: float
     share: float = 1.0
     unrecorded: str | None = None
+    unfinished: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

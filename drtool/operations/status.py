@@ -18,7 +18,9 @@ from drtool.operations.told_policy import policy_in_force
 from drtool.policy.cadence import cadence
 from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
+from drtool.policy.take_over import TAKE_OVER
 from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, RedisVolume, Volume
+from drtool.repository.config import Config
 from drtool.repository.format.names import parse_json_time
 from drtool.repository.records import Record, arrival
 from drtool.repository.runs import list_runs, read_runs_that_tell, run_kind
@@ -54,6 +56,7 @@ def run_status(session: Session) -> Status:
         last_proven=proven,
         faults=(
             *_unseen_writers(session),
+            *_without_points(volumes, config),
             *_faults(volumes, runs, proven, parse_json_time(config.made), now),
             *(each.text for each in late if each.red),
         ),
@@ -203,6 +206,14 @@ def no_point(volume: str) -> str:
     return f"{volume} has no restorable point: run `drtool backup {volume}`"
 
 
+def _without_points(volumes: tuple[VolumeStatus, ...], config: Config) -> Iterator[str]:
+    for volume in volumes:
+        if volume.volume not in config.volumes:
+            yield f"{volume.volume} came into the policy after the repository was made: run `{TAKE_OVER}`"
+        elif volume.newest is None:
+            yield no_point(volume.volume)
+
+
 def _faults(
     volumes: tuple[VolumeStatus, ...],
     runs: list[Record],
@@ -210,9 +221,6 @@ def _faults(
     made: datetime,
     now: datetime,
 ) -> Iterator[str]:
-    for volume in volumes:
-        if volume.newest is None:
-            yield no_point(volume.volume)
     if now - (proven or made) > _PROVEN_WITHIN:
         yield "no recovery key was proven for 180 days: type one into `drtool keys prove`"
     for run in _failed_verifications(runs):

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Literal
 
 from drtool.operations.coverage import lineage_label, read_held
-from drtool.operations.marks import loss_of
-from drtool.operations.points import Inventory, points_of, take_inventory
+from drtool.operations.marks import loss_of, was_whole
+from drtool.operations.points import Inventory, never_comes, points_of, take_inventory
 from drtool.operations.record import record_run
 from drtool.operations.results import Fault, VerifyResult
 from drtool.operations.session import Session
@@ -16,7 +16,7 @@ from drtool.repository.reader import Reader
 from drtool.repository.records import Record
 from drtool.repository.runs import read_runs, run_kind
 from drtool.repository.wal import WalStore
-from drtool.sources.postgres.coverage import Base, find_reach
+from drtool.sources.postgres.coverage import Base, find_reach, left_behind
 from drtool.sources.postgres.wal import format_lsn
 
 Level = Literal["L0", "L1", "L2"]
@@ -35,7 +35,7 @@ def run_verify(
     found = check.Found()
     progress.phase("L0: names and references")
     check.check_references(repository, found)
-    _check_chains(session, found)
+    unfinished = tuple(_check_chains(session, found))
     turn = check.Share(share, repository.store.now().toordinal())
     if level != "L0":
         progress.phase("L1: SHA-256 of objects")
@@ -53,17 +53,27 @@ def run_verify(
         ),
         seconds=time.monotonic() - begun,
         share=share,
+        unfinished=unfinished,
     )
     return replace(result, unrecorded=_record(session, result, dry_run=dry_run))
 
 
-def _check_chains(session: Session, found: check.Found) -> None:
-    """Say which PostgreSQL points wait for WAL, and whose WAL ends before its time: in a hole, or before a witness."""
+def _check_chains(session: Session, found: check.Found) -> Iterator[Fault]:
+    """Say which PostgreSQL points lack WAL, and whose WAL ends before its time: in a hole, or before a witness.
+
+    Yields the snapshots that can never be restored, and which nobody called a point.
+    """
     for volume in session.repository.config.volumes:
         inventory = take_inventory(session, volume)
         for point in points_of(inventory):
-            if point.state == "waiting for WAL":
+            if point.state not in ("waiting for WAL", "without WAL"):
+                continue
+            base = next(base for base in inventory.bases if base.id == point.name)
+            never = never_comes(inventory, base) or _in_gap(session, inventory, base)
+            if never is None or was_whole(session, base, volume):
                 found.fault(point.name, f"its WAL is not whole: {point.detail}")
+            else:
+                yield Fault(point.name, never)
         for name, message in _lost_wal(session, inventory):
             found.fault(name, message)
 
@@ -83,9 +93,26 @@ def _lost_wal(session: Session, inventory: Inventory) -> Iterator[tuple[str, str
             continue
         for fault in reach.faults():
             yield base.id, fault
-        loss = loss_of(session, reach, _reread(session, base), inventory.volume, later_lives=False)
+        is_left = held is not None and left_behind(base, held.wal) is not None
+        loss = loss_of(
+            session,
+            reach,
+            _reread(session, base),
+            inventory.volume,
+            later_lives=False,
+            later_timelines=not is_left,  # what came there was never to be replayed over this one
+        )
         if loss is not None:
             yield base.id, loss
+
+
+def _in_gap(session: Session, inventory: Inventory, base: Base) -> str | None:
+    """Return that a receiver said the WAL of base is missing when that happened: then it never comes."""
+    held = inventory.held.get(base.lineage)
+    gap = find_reach(base, held.wal).gap if held else None
+    if gap is None or format_lsn(gap.end) not in _recorded_gaps(session, inventory.volume):
+        return None
+    return f"{gap}: a gap that was recorded when it came about"
 
 
 def _recorded_gaps(session: Session, volume: str) -> set[str]:

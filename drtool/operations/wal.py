@@ -5,12 +5,12 @@ from datetime import timedelta
 
 from drtool.errors import DrtoolError
 from drtool.operations.coverage import Held, lineage_label, read_held
+from drtool.operations.descent import lineage_of, refuse_other_server
 from drtool.operations.marks import bases_of, told_mark
 from drtool.operations.receive import next_start
 from drtool.operations.receiving import (
     Brought,
     Instance,
-    epoch_of,
     reach_instance,
     receive_or_gap,
     record_wal,
@@ -130,11 +130,10 @@ def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
     settings = postgres_settings(volume, session.world)
     slot = slot_name(session.need_policy().name, volume.name, session.repository.config.repository)
     look(settings, slot, volume.on_backlog)
+    refuse_other_server(session, volume)
     with Replication(settings) as replication:
         identity = replication.identify()
-    lineage = Lineage(
-        volume.name, str(identity.system_identifier), identity.major, epoch_of(session, volume, identity)
-    )
+    lineage = lineage_of(session, volume.name, identity)
     held = read_held(WalStore(session.repository.records, lineage), identity.wal_segment_size)
     timeline, begin = next_start(held, identity.timeline, identity.flush_lsn)
     return CatchUp(

@@ -11,6 +11,7 @@ from drtool.policy.cost import Cost, cost
 from drtool.policy.durations import brief_duration, format_duration
 from drtool.policy.promises import PROMISES, Promise, Standing, cluster_local, is_directory, promises
 from drtool.policy.schema import Policy
+from drtool.policy.take_over import TAKE_OVER
 from drtool.policy.volumes import LonghornVolume, PostgresVolume, RedisVolume, Volume
 
 Level = Literal["error", "warning", "info"]
@@ -167,7 +168,8 @@ def _exposure_findings(volume: Volume, pace: Cadence) -> Iterator[Finding]:
     if pace.duration > volume.max_run:
         limit = brief_duration(volume.max_run)
         message = f"a run takes {brief_duration(pace.duration)}, longer than its max_run of {limit}"
-        yield Finding("error", volume.name, message, "Raise max_run: points that arrive later are void.")
+        hint = f"Raise max_run, for points that arrive later do not count; a repository that is there: `{TAKE_OVER}`."
+        yield Finding("error", volume.name, message, hint)
 
 
 def _longhorn_findings(volume: LonghornVolume, pace: Cadence) -> Iterator[Finding]:

@@ -212,6 +212,10 @@ class Policy(Model):
         hint = f"Did you mean {near}?" if near else f"It has {', '.join(names)}."
         raise UsageError(f"policy {self.name} has no volume {name}", hint=hint)
 
+    def find(self, name: str) -> Volume | None:
+        """Return the volume called name; None where the policy has it no more, and only its points are there."""
+        return next((volume for volume in self.volumes if volume.name == name), None)
+
     def rpo(self, volume: Volume) -> timedelta:
         """Return the longest loss that is promised for volume."""
         return volume.rpo or self.objectives.rpo

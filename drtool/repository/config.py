@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from drtool.errors import Corrupt, Refused
+from drtool.policy.take_over import TAKE_OVER
 from drtool.repository.format.crypto import Recipient, SigningKey, sha256
 from drtool.repository.format.names import json_time, parse_json_time
 from drtool.repository.format.record import Place, check_signed, cut_public, pack_public, sign
@@ -144,13 +145,24 @@ class Config:
         return max(opened, default=1)
 
     def limits(self, volume: str) -> VolumeLimits:
-        """Return a volume's limits. Raises Refused for a volume that the admin has not enrolled."""
+        """Return a volume's limits. Raises Refused for a volume that the admin has not taken over."""
         if volume not in self.volumes:
             raise Refused(
                 f"volume {volume} is not in the repository's config",
-                hint="A repository knows the volumes of the policy that made it: leave this one out for now.",
+                hint=f"The policy got it later: `{TAKE_OVER}` has the repository take it over.",
             )
         return self.volumes[volume]
+
+    def with_volumes(self, wanted: Mapping[str, VolumeLimits]) -> dict[str, VolumeLimits]:
+        """Return the volumes with those that are wanted too. None goes, for its points stay; no limit falls.
+
+        What was stored, or is under way, was made under the larger ones: else earlier points would come too late.
+        """
+        found = dict(self.volumes)
+        for name, limits in wanted.items():
+            had = found.get(name, limits)
+            found[name] = VolumeLimits(max(had.window, limits.window), max(had.max_run, limits.max_run))
+        return found
 
     def next(self, made: datetime, digest: bytes, **changes: Any) -> "Config":
         """Return the config that follows this one, whose object has the SHA-256 digest."""

@@ -3,13 +3,13 @@
 All of it takes the admin key, and the recovery key of somebody who can open what is there.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 
 from drtool.errors import Corrupt, WrongKey
-from drtool.repository.config import Config, Epoch, RecipientEntry, Signer, encode_config
+from drtool.repository.config import Config, Epoch, RecipientEntry, Signer, VolumeLimits, encode_config
 from drtool.repository.format.crypto import (
     KEY_SIZE,
     Recipient,
@@ -86,13 +86,17 @@ class Recovered:
 
 
 def enrol_writer(
-    repository: Repository, admin: SigningKey, recovered: Sequence[Recovered]
+    repository: Repository,
+    admin: SigningKey,
+    recovered: Sequence[Recovered],
+    volumes: Mapping[str, VolumeLimits] | None = None,
 ) -> tuple[Config, Bundle]:
     """Return the config in which a new writer follows those before, and its bundle. Writes nothing: `put_config` does.
 
     repository is opened with a recovery key. The earlier writers end now, by the store's clock: what they wrote stays,
     what a cluster that still lives writes from now on does not count. The new one has keys of its own, and the list
-    keys of those before, to see how their points stand. Each lineage that was restored gets a new epoch.
+    keys of those before, to see how their points stand. Each lineage that was restored gets a new epoch; volumes of the
+    policy that came later are taken over.
 
     Raises WrongKey without a recovery key, or when admin is not the repository's.
     """
@@ -105,7 +109,7 @@ def enrol_writer(
         )
     taken = {signer.name for signer in config.signers}
     name = next(name for name in (f"writer-{number}" for number in count(2)) if name not in taken)
-    seed, id_key, list_key = (random_bytes(KEY_SIZE) for _ in range(3))
+    keys = _Keys(*(random_bytes(KEY_SIZE) for _ in range(3)))
     ended = [
         replace(each, until=json_time(now)) if each.role == "writer" and each.until is None else each
         for each in config.signers
@@ -113,27 +117,41 @@ def enrol_writer(
     following = config.next(
         now,
         repository.config_sha256,
-        signers=[*ended, Signer(name, "writer", SigningKey(seed).public.hex(), json_time(now))],
+        signers=[*ended, Signer(name, "writer", SigningKey(keys.seed).public.hex(), json_time(now))],
         writers=[
             *config.writers,
-            wrap_writer_keys(name, id_key, list_key, config.recipients, config.repository_id),
+            wrap_writer_keys(name, keys.id_key, keys.list_key, config.recipients, config.repository_id),
         ],
+        volumes=config.with_volumes(volumes or {}),
         epochs=[*config.epochs, *(_next_epoch(config, each) for each in recovered)],
     )
+    return following, _bundle(repository, following, admin, name, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys of a new writer."""
+
+    seed: bytes = field(repr=False)
+    id_key: bytes = field(repr=False)
+    list_key: bytes = field(repr=False)
+
+
+def _bundle(repository: Repository, following: Config, admin: SigningKey, name: str, keys: _Keys) -> Bundle:
+    """Return the bundle of the writer called name, which following enrols."""
     earlier = [key for key in repository.records.keys.list_keys if isinstance(key, bytes)]
-    bundle = Bundle(
+    return Bundle(
         role="writer",
         name=name,
-        repository=config.repository_id,
-        policy=config.policy,
+        repository=following.repository_id,
+        policy=following.policy,
         admin=admin.public,
         config_number=following.number,
         config_sha256=sha256(encode_config(following, admin)).hex(),
-        list_keys=(list_key, *earlier),
-        id_key=id_key,
-        signing_seed=seed,
+        list_keys=(keys.list_key, *earlier),
+        id_key=keys.id_key,
+        signing_seed=keys.seed,
     )
-    return following, bundle
 
 
 def _next_epoch(config: Config, life: Recovered) -> Epoch:

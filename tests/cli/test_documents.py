@@ -13,8 +13,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What `--json` prints: the name of each command's answer. `policy schema` prints a JSON Schema.
 SCHEMAS = [
     "backup", "completion", "demo", "doctor", "doctor-rbac", "error", "init", "keys-enrol", "keys-grant", "keys-new",
-    "keys-prove", "keys-reader", "keys-runner", "plan", "points", "policy-check", "policy-show", "render",
-    "restore", "status", "verify", "wal-catch-up", "wal-follow",
+    "keys-prove", "keys-reader", "keys-runner", "keys-volumes", "plan", "points", "policy-check", "policy-show",
+    "render", "restore", "status", "verify", "wal-catch-up", "wal-follow",
 ]  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_every_command_takes_the_options_of_output() -> None:
 
 WRITING = [
     *("backup", "doctor", "init", "keys enrol", "keys grant", "keys new", "keys prove"),
-    *("keys reader", "keys runner", "queues purge", "queues release"),
+    *("keys reader", "keys runner", "keys volumes", "queues purge", "queues release"),
     *("render", "restore", "verify", "wal catch-up"),
 ]
 

@@ -25,6 +25,7 @@ def test_a_check_prints_findings_arithmetic_promises_and_costs(run: Run, place: 
     assert result.stdout.splitlines()[0] == (
         "policy check: forum can meet its objectives, but breaks promises 3 and 6: 4 warnings"
     )
+    assert "takes over what the policy got later by `drtool keys volumes --policy FILE" in result.stdout
     for part in ("FINDING", "ARITHMETIC", "= 7 min 30 s at worst, RPO 15 min", "PROMISE", "OBJECTS A MONTH"):
         assert part in result.stdout
 

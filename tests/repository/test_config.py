@@ -141,6 +141,12 @@ def test_a_volume_that_is_not_enrolled_is_refused() -> None:
         ZERO.limits("redis")
 
 
+def test_volumes_join_and_none_goes_nor_gets_shorter_limits() -> None:
+    wanted = {"files": VolumeLimits(30, 90), "redis": VolumeLimits(0, 10)}
+    assert ZERO.with_volumes(wanted) == {"files": VolumeLimits(60, 90), "redis": VolumeLimits(0, 10)}
+    assert ZERO.with_volumes({}) == ZERO.volumes
+
+
 def test_every_kind_has_roles_that_may_sign_it_and_only_the_admin_signs_configs() -> None:
     assert configs.MAY_SIGN["config"] == configs.MAY_SIGN["rewrap"] == {"admin"}
     assert all(roles for roles in configs.MAY_SIGN.values())

@@ -153,6 +153,18 @@ def test_a_restored_system_lives_on_and_points_of_all_lives_come_back(lives: Liv
     assert any("1 of 2 writers" in each for each in seen.value["status"]["faults"])
 
 
+def test_the_old_primary_of_a_restored_system_is_refused_and_leaves_nothing(lives: Lives) -> None:
+    lives.now("backup", "postgres")
+    live_on(lives, "second")
+    lives.now("backup", "postgres")
+    old_primary = lives.now.but("postgres", port=lives.scene.postgres.port)
+    refused = old_primary("backup", "postgres", code=5).error
+    assert "is on timeline 1, and timeline 2 was received before" in refused["message"]
+    points = lives.now("points", "postgres").value["points"]
+    assert [each["state"] for each in points] == ["listed", "listed"]
+    assert lives.now("verify", "--level", "L0").value["verification"]["unfinished"] == []
+
+
 def test_two_restores_of_the_same_points_each_end_with_wal_of_their_own(lives: Lives) -> None:
     lives.scene.postgres.sql("insert into post values ('first')")
     when_first = backed_up(lives.now)

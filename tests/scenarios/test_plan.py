@@ -421,6 +421,16 @@ def test_a_point_that_its_writer_called_incomplete_is_taken_where_that_is_accept
     assert stage.plan("--accept-void")["plan"]["wishes"]["accept_void"] is True
 
 
+def test_a_volume_that_came_into_the_policy_and_was_never_backed_up_has_no_point_and_hides_no_other(
+    stage: Stage,
+) -> None:
+    """The repository does not know it yet; the policy is what the newest run of the others tells."""
+    extra = {"name": "extra", "source": "files", "claim": "extra"}
+    content = {**stage.drtool.content, "volumes": [*stage.drtool.content["volumes"], extra]}
+    replace(stage.drtool, content=content).written()("backup", "media")
+    assert stage.reasons() == ["volume extra has no point that may be chosen"]
+
+
 def test_as_of_a_head_neither_points_nor_the_policy_of_an_intruder_are_there(
     stage: Stage, tmp_path: Path
 ) -> None:

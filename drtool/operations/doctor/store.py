@@ -8,12 +8,15 @@ from itertools import islice
 
 from drtool.errors import DrtoolError, StoreOutage, StoreUnavailable
 from drtool.operations.doctor.patient import Findings, Patient, failure
+from drtool.operations.limits import not_in_force
 from drtool.operations.results import Finding
 from drtool.operations.session import connect, open_session
+from drtool.policy.take_over import TAKE_OVER
 from drtool.repository.storage.base import ObjectStore
 from drtool.repository.storage.probe import CLOCK_TOLERANCE, probe_store
 
 AREA = "store"
+_ADMIN = "shell; with the kit and the admin sheet"
 _CLOCK = "Set the clock of the one that is wrong, by NTP: points are dated by the store's."
 _HISTORY = "Versions in the bucket, and credentials that may no more than a writer needs, keep history."
 
@@ -49,7 +52,9 @@ def _opened(patient: Patient) -> Iterator[Finding]:
         try:
             repository.config.limits(volume.name)
         except DrtoolError as fault:
-            yield Finding(AREA, volume.name, "error", fault.message, fault.hint)
+            yield Finding(AREA, volume.name, "error", fault.message, fault.hint, (TAKE_OVER,), _ADMIN)
+        for said in not_in_force(repository.config, volume):
+            yield Finding(AREA, volume.name, "warning", said, "", (TAKE_OVER,), _ADMIN)
 
 
 def _clock(store: ObjectStore, patient: Patient) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from drtool.errors import DrtoolError
+from drtool.operations.descent import refuse_other_server
 from drtool.operations.doctor.patient import Findings, Patient, failure, finding
 from drtool.operations.results import Finding
 from drtool.operations.settings import CLAIMS, files_directory, postgres_settings, redis_settings
@@ -50,7 +51,13 @@ def _postgres(patient: Patient, volume: PostgresVolume) -> Iterator[Symptom]:
     if patient.session is not None:
         repository = patient.session.repository.config.repository
         slot = slot_name(patient.policy.name, volume.name, repository)
-    yield from postgres.examine(settings, slot, volume.on_backlog, volume.name)
+    is_well = True
+    for symptom in postgres.examine(settings, slot, volume.on_backlog, volume.name):
+        is_well = is_well and symptom.level != "error"
+        yield symptom
+    if patient.session is not None and is_well:
+        refuse_other_server(patient.session, volume)
+        yield Symptom("ok", "its timeline goes on with the WAL that is stored")
 
 
 def _redis(patient: Patient, volume: RedisVolume) -> Iterator[Symptom]:

@@ -154,6 +154,21 @@ def find_reach(base: Base, wal: StoredWal) -> Reach:
     return Reach(base, held, segments, end, gap, unnamed)
 
 
+def left_behind(base: Base, wal: StoredWal) -> str | None:
+    """Return that the server left the timeline of base before its end; None where the newest timeline holds all of it.
+
+    From then on WAL of that timeline is an old primary's, and refused.
+    """
+    newest = max(wal.histories, default=0)
+    if newest <= base.timeline:
+        return None
+    ours = [each for each in _path(newest, wal.histories[newest]) if each.timeline == base.timeline]
+    if ours and (ours[0].leave is None or base.end_lsn <= ours[0].leave):
+        return None
+    where = f"was left at {format_lsn(ours[0].leave or 0)}" if ours else "was left before"
+    return f"timeline {base.timeline} {where} for timeline {newest}, and this ended at {format_lsn(base.end_lsn)}"
+
+
 def _newest_path(base: Base, wal: StoredWal) -> tuple[Stretch, ...]:
     """Return the path from base to the highest timeline whose history passes base, from base's timeline on."""
     for timeline in sorted(wal.histories, reverse=True):

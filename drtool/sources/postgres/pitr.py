@@ -91,7 +91,8 @@ def choose_recovery(
 
     if target is None:
         best = max(
-            reaches, key=lambda one: (lineage_order(one), one.end, not one.base.degraded, one.base.end)
+            reaches,
+            key=lambda one: (lineage_order(one), one.timeline, one.end, not one.base.degraded, one.base.end),
         )
         return _to_end(best, wal[best.base.lineage])
     before = [reach for reach in reaches if reach.base.end < target]

@@ -31,13 +31,18 @@ def look(settings: PostgresSettings, slot: str, on_backlog: OnBacklog) -> Look:
     with connect(settings) as connection:
         version, is_standby = connection.execute(_SERVER).fetchall()[0]
         if is_standby:
-            raise SourceUnavailable(
-                f"PostgreSQL at {settings.who} is a standby: no heartbeat can be written there",
-                hint="Name the primary as the volume's host.",
-            )
+            raise standby_fault(settings)
         size = _size(connection)
     what = f"PostgreSQL {version.split()[0]} at {settings.host}:{settings.port}"
     return Look(what, size, (_of_slot(slot, there), _of_guards(limits)))
+
+
+def standby_fault(settings: PostgresSettings) -> SourceUnavailable:
+    """Return the error for a server that is a standby."""
+    return SourceUnavailable(
+        f"PostgreSQL at {settings.who} is a standby: no heartbeat can be written there",
+        hint="Name the primary as the volume's host.",
+    )
 
 
 def _size(connection: psycopg.Connection[TupleRow]) -> int | None:

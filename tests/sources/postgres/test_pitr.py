@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from drtool.errors import NoRecoveryPoint, UsageError
-from drtool.sources.postgres.coverage import Base, Lineage, Mark, StoredWal, Tail, find_reach
+from drtool.sources.postgres.coverage import (
+    Base,
+    Lineage,
+    Mark,
+    StoredWal,
+    Tail,
+    find_reach,
+    left_behind,
+)
 from drtool.sources.postgres.pitr import choose_recovery, decide_stop, restorable_intervals
 from drtool.sources.postgres.wal import Ancestor
 
@@ -121,6 +129,23 @@ def test_a_base_on_a_branch_that_was_left_before_it_ended_stays_on_it() -> None:
     wal = StoredWal(S, whole(1, [4, 5]) | whole(2, [3, 4, 5]), histories=FORK)
     reach = find_reach(base(4.1, 4.2), wal)
     assert (reach.timeline, reach.end) == (1, 6 * S)
+
+
+def test_the_newest_moment_is_on_the_newest_timeline_though_the_old_primary_had_written_more() -> None:
+    wal = StoredWal(S, whole(1, [1, 2, 3, 4, 5]) | whole(2, [3, 4]), histories=FORK)
+    bases = [base(1.1, 1.2), base(4.1, 4.2, at=1)]
+    choice = choose_recovery(bases, {LINEAGE: wal})
+    assert (choice.base.id, choice.timeline, choice.end_lsn) == ("b0", 2, 5 * S)
+
+
+def test_a_base_is_left_behind_where_the_newest_timeline_does_not_hold_all_of_it() -> None:
+    wal = StoredWal(S, whole(2, [3, 4]), histories=FORK)
+    assert left_behind(base(1.1, 3.5), wal) is None
+    assert left_behind(base(3.6, 3.7, timeline=2), wal) is None
+    assert left_behind(base(3.6, 3.7), StoredWal(S, whole(1, [3]))) is None
+    told = left_behind(base(3.1, 3.6), wal)
+    assert told == "timeline 1 was left at 0/3800000 for timeline 2, and this ended at 0/3999999"
+    assert left_behind(base(3.1, 3.6, timeline=2), replace(wal, histories={3: FORK[2]})) is not None
 
 
 def test_a_path_follows_the_histories_and_not_the_numbers() -> None:
