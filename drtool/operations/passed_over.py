@@ -1,6 +1,7 @@
 """Which points are newer than the one that a restore takes, and why it does not take them: that is told, always."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -11,12 +12,18 @@ from drtool.policy.moments import to_second
 _TAKEN_BY: Final = {"late": "--accept-late takes it", "void": "--accept-void takes it"}
 
 
-def passed_over(inventory: Inventory, chosen: str, at: datetime | None) -> list[Point]:
+def passed_over(
+    inventory: Inventory, chosen: str, at: datetime | None, not_whole: Mapping[str, str]
+) -> list[Point]:
     """Return the points newer than the chosen one that the store holds up to at and nobody may choose, oldest first.
 
-    inventory is that of all points.
+    inventory is that of all points; not_whole tells by name what points lack that were looked at and not taken.
     """
-    newer = [each for each in points_of(inventory) if moment_of(each.name) > moment_of(chosen)]
+    newer = [
+        replace(each, state="not whole", detail=not_whole[each.name]) if each.name in not_whole else each
+        for each in points_of(inventory)
+        if moment_of(each.name) > moment_of(chosen)
+    ]
     found = [each for each in newer if each.state != "listed" and (at is None or each.begin <= at)]
     return sorted(found, key=lambda point: moment_of(point.name))
 

@@ -23,6 +23,7 @@ from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
 from drtool.repository.reader import Reader
 from drtool.repository.snapshot import Snapshot
+from drtool.repository.whole import Wholeness
 
 __all__ = ["RestoreRequest", "refuse_foreign_options", "run_restore"]
 
@@ -56,15 +57,15 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
     watch.phase("choosing the point")
     reader = Reader(session.repository)
     there = take_inventory(session, request.volume, request.at, as_of=request.as_of)
-    inventory = eligible(there, request)
+    inventory, owner = eligible(there, request), _owner(request.owner)
+    wholeness = Wholeness(session.repository) if session.grant is None else None
     try:
         with Unfinished(session.world.progress.note) as unfinished:
-            result = _dispatch(
-                Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run, unfinished)
-            )
+            job = Job(session, request, inventory, reader, watch, owner, dry_run, unfinished, wholeness)
+            result = _dispatch(job)
             _check_proofs(result)
             unfinished.end()
-        newer = passed_over(there, result.point, request.at)
+        newer = passed_over(there, result.point, request.at, job.not_whole)
         result = replace(result, passed_over=tuple(newer), notes=(*passed_over_notes(newer), *result.notes))
     except DrtoolError as fault:
         _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
