@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from drtool.operations.points import Inventory, moment_of, points_of
+from drtool.errors import SignerEnded
+from drtool.operations.points import Inventory, moment_of, points_of, why_of
 from drtool.operations.results import Point
 from drtool.policy.moments import to_second
+from drtool.repository.records import Unreadable
 
 _TAKEN_BY: Final = {"late": "--accept-late takes it", "void": "--accept-void takes it"}
 
@@ -26,6 +28,21 @@ def passed_over(
     ]
     found = [each for each in newer if each.state != "listed" and (at is None or each.begin <= at)]
     return sorted(found, key=lambda point: moment_of(point.name))
+
+
+def way_of(unreadable: Unreadable) -> str:
+    """Return what can be done for a point that came after its writer's end; nothing for any other."""
+    return unreadable.fault.hint if isinstance(unreadable.fault, SignerEnded) else ""
+
+
+def unread_before(inventory: Inventory, at: datetime | None) -> Iterator[str]:
+    """Yield which points up to at cannot be read, where none can be taken: one of them would be, could it be."""
+    found = [each for each in inventory.unreadable if at is None or moment_of(each.name) <= at]
+    if found:
+        newest = found[-1]
+        number = "1 point" if len(found) == 1 else f"{len(found)} points"
+        yield f"Of those before it {number} cannot be read; the newest is {newest.name}: {why_of(newest)}."
+        yield way_of(newest)
 
 
 def passed_over_notes(points: Sequence[Point]) -> Iterator[str]:

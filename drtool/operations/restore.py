@@ -8,8 +8,8 @@ from typing import Protocol
 
 from drtool.errors import Corrupt, DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.granted import granted_request
-from drtool.operations.passed_over import passed_over, passed_over_notes
-from drtool.operations.points import Inventory, take_inventory
+from drtool.operations.passed_over import passed_over, passed_over_notes, unread_before, way_of
+from drtool.operations.points import Inventory, take_inventory, why_of
 from drtool.operations.record import record_run
 from drtool.operations.restore_files import restore_files
 from drtool.operations.restore_job import Job, RestoreRequest, Stopwatch, refuse_foreign_options
@@ -68,6 +68,8 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
         newer = passed_over(there, result.point, request.at, job.not_whole)
         result = replace(result, passed_over=tuple(newer), notes=(*passed_over_notes(newer), *result.notes))
     except DrtoolError as fault:
+        if isinstance(fault, NoRecoveryPoint):
+            fault.hint = " ".join(filter(None, (fault.hint, *unread_before(there, request.at))))
         _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
         raise
     took = {"size": result.size, "seconds": round(result.seconds, 3)}
@@ -81,8 +83,9 @@ def source_of(job: Job) -> str:
     if not found and job.inventory.unreadable:
         newest = job.inventory.unreadable[-1]
         raise Corrupt(
-            f"volume {volume} has no point that can be read; the newest is {newest.name}: {newest.fault}",
-            hint="Fetch that object from a copy of the repository, or an older version of it from the store.",
+            f"volume {volume} has no point that can be read; the newest is {newest.name}: {why_of(newest)}",
+            hint=way_of(newest)
+            or "Fetch that object from a copy of the repository, or an older version of it from the store.",
         )
     if not found:
         raise NoRecoveryPoint(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from drtool.errors import Corrupt, NoRecoveryPoint, ObjectMissing, Refused, UsageError
 from drtool.operations.bridge import Bridge
-from drtool.operations.points import Inventory, moment_of
+from drtool.operations.points import Inventory, moment_of, why_of
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
 from drtool.operations.unfinished import Unfinished, Writing
@@ -175,7 +175,7 @@ def refuse_newer_unreadable(job: Job, chosen: Snapshot) -> None:
     ]
     if newer and not job.request.accept_loss:
         raise Refused(
-            f"{newer[-1].name} is newer than {chosen.name}, and cannot be read: {newer[-1].fault}",
+            f"{newer[-1].name} is newer than {chosen.name}, and cannot be read: {why_of(newer[-1])}",
             hint="Take the older point with --at, or with --accept-loss.",
         )
 

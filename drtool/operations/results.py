@@ -8,7 +8,9 @@ from drtool.errors import DrtoolError
 from drtool.sources.base import Look, Proof
 
 Outcome = Literal["done", "not due", "failed", "would run"]
-PointState = Literal["listed", "late", "void", "suspect", "waiting for WAL", "unreadable", "not whole"]
+PointState = Literal[
+    "listed", "late", "void", "suspect", "waiting for WAL", "unreadable", "writer ended", "not whole"
+]
 
 
 @dataclass(frozen=True, slots=True)
