@@ -181,8 +181,7 @@ def refuse_newer_unreadable(job: Job, chosen: Snapshot) -> None:
 
 
 def pieces_of(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]:
-    """Yield the bytes of a snapshot's artifacts, and say how far they are. Who takes the first has a directory."""
-    job.unfinished.wrote()
+    """Yield the bytes of a snapshot's artifacts, and say how far they are."""
     for piece in Bridge(lambda take: job.reader.read(snapshot, contents, take)):
         job.session.world.progress.advance(len(piece.data))
         yield piece

@@ -163,7 +163,6 @@ def _write(job: Job, prepared: Prepared) -> list[Proof]:
 
     try:
         writer.begin()
-        job.unfinished.wrote()
         job.reader.read(prepared.snapshot, prepared.contents, take)
         writer.finish()
     except BaseException:
