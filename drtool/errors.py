@@ -6,6 +6,7 @@ DrtoolError                      1  failed
 ├── PartialFailure               3  some volumes failed, the others are done
 ├── NotProven                    4  data could not be proven
 │   └── Corrupt                  4  a byte is not what was written
+│       └── SignerEnded          4  a record came after its signer had ended
 ├── Refused                      5  refused; nothing was touched
 │   └── WrongKey                 5  the key that was given opens nothing here
 ├── SourceUnavailable            6  a source is unreachable or refuses
@@ -61,6 +62,10 @@ class NotProven(DrtoolError):
 
 class Corrupt(NotProven):
     """A stored byte is not what was written. message names the object."""
+
+
+class SignerEnded(Corrupt):
+    """A record was received after the end of who signed it: it may be an intruder's, or a copy that lost its time."""
 
 
 class Refused(DrtoolError):

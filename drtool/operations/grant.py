@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from drtool.errors import Corrupt, NoRecoveryPoint
+from drtool.operations.choose_postgres import choose
 from drtool.operations.coverage import Held
 from drtool.operations.granted import tell
 from drtool.operations.key_files import read_key_file
@@ -17,7 +18,6 @@ from drtool.operations.restore_job import (
     newest_before,
     refuse_newer_unreadable,
 )
-from drtool.operations.restore_postgres import choose
 from drtool.operations.session import KeyFiles, Session
 from drtool.repository.format.crypto import KEY_SIZE, random_bytes
 from drtool.repository.format.grant import Versions
@@ -26,6 +26,7 @@ from drtool.repository.kit import RunnerLine, parse_bundle, parse_recovery, trus
 from drtool.repository.reader import Reader
 from drtool.repository.records import Stored
 from drtool.repository.snapshot import Snapshot
+from drtool.repository.whole import Wholeness
 from drtool.sources.postgres.coverage import SegmentPlan
 from drtool.sources.postgres.pitr import RecoveryChoice
 
@@ -86,7 +87,8 @@ def run_grant(session: Session, request: GrantRequest) -> Granted:
     inventory = eligible(take_inventory(session, wanted.volume, wanted.at, as_of=wanted.as_of), wanted)
     if request.point is not None:
         inventory = _only(inventory, request.point)
-    job = Job(session, wanted, inventory, Reader(session.repository), watch, None, dry_run=True)
+    reader, wholeness = Reader(session.repository), Wholeness(session.repository)
+    job = Job(session, wanted, inventory, reader, watch, None, dry_run=True, wholeness=wholeness)
     snapshot, choice = _choose(job, by_name=request.point is not None)
     watch.phase("trying the keys")
     maker = GrantMaker(session.repository, snapshot, progress.advance)

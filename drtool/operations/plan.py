@@ -7,6 +7,7 @@ from difflib import unified_diff
 
 from drtool.deploy.yaml_text import to_yaml
 from drtool.errors import Corrupt, ObjectMissing, UsageError
+from drtool.operations.choose_postgres import refuse_wal_after_head
 from drtool.operations.cluster_restore.unended import TOLD_FOR, unended_runs
 from drtool.operations.pace import pace_of
 from drtool.operations.plan_alone import plan_alone, with_alone
@@ -24,7 +25,6 @@ from drtool.operations.plan_target import TargetLook
 from drtool.operations.plan_tried import try_objects
 from drtool.operations.points import Inventory, empty_inventory, points_of, take_inventory
 from drtool.operations.restore import eligible
-from drtool.operations.restore_postgres import refuse_wal_after_head
 from drtool.operations.results import Point
 from drtool.operations.session import Session
 from drtool.operations.told_policy import RUNS_SINCE, policy_as_of

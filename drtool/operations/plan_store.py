@@ -114,7 +114,8 @@ def _recovery(chosen: VolumePoint, inventory: Inventory) -> RecoveryChoice:
 def _unreadable(chosen: VolumePoint, inventory: Inventory, at: datetime | None) -> Iterator[Refusal]:
     """Yield the points that would have been chosen, could they be read."""
     for point in points_of(inventory):
-        if point.state == "unreadable" and chosen.moment < point.end and (at is None or point.end <= at):
+        is_unread = point.state in ("unreadable", "writer ended")
+        if is_unread and chosen.moment < point.end and (at is None or point.end <= at):
             said = f"has {point.name}, newer than {chosen.point}, which cannot be read: {point.detail}"
             yield Refusal(
                 f"volume {chosen.volume}", said, "Take the older point with --at, or with --accept-loss."

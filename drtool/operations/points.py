@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from drtool.errors import Corrupt, UsageError
+from drtool.errors import Corrupt, SignerEnded, UsageError
 from drtool.operations.coverage import Held, base_of, held_lineages
 from drtool.operations.marks import newest_loss
 from drtool.operations.results import Point, PointState
@@ -136,9 +136,14 @@ def points_of(inventory: Inventory) -> Iterator[Point]:
             end=moment,
             size=0,
             stored=0,
-            state="unreadable",
-            detail=str(unreadable.fault),
+            state="writer ended" if isinstance(unreadable.fault, SignerEnded) else "unreadable",
+            detail=why_of(unreadable),
         )
+
+
+def why_of(unreadable: Unreadable) -> str:
+    """Return why a point cannot be read, without its name."""
+    return str(unreadable.fault).removeprefix(f"{unreadable.name}: ")
 
 
 def _waiting(snapshot: Snapshot, inventory: Inventory) -> Point:

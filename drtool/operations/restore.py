@@ -8,8 +8,8 @@ from typing import Protocol
 
 from drtool.errors import Corrupt, DrtoolError, NoRecoveryPoint, NotProven, UsageError
 from drtool.operations.granted import granted_request
-from drtool.operations.passed_over import passed_over, passed_over_notes
-from drtool.operations.points import Inventory, take_inventory
+from drtool.operations.passed_over import passed_over, passed_over_notes, unread_before, way_of
+from drtool.operations.points import Inventory, take_inventory, why_of
 from drtool.operations.record import record_run
 from drtool.operations.restore_files import restore_files
 from drtool.operations.restore_job import Job, RestoreRequest, Stopwatch, refuse_foreign_options
@@ -23,6 +23,7 @@ from drtool.repository.format.names import json_time
 from drtool.repository.format.record import Json
 from drtool.repository.reader import Reader
 from drtool.repository.snapshot import Snapshot
+from drtool.repository.whole import Wholeness
 
 __all__ = ["RestoreRequest", "refuse_foreign_options", "run_restore"]
 
@@ -56,17 +57,19 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
     watch.phase("choosing the point")
     reader = Reader(session.repository)
     there = take_inventory(session, request.volume, request.at, as_of=request.as_of)
-    inventory = eligible(there, request)
+    inventory, owner = eligible(there, request), _owner(request.owner)
+    wholeness = Wholeness(session.repository) if session.grant is None else None
     try:
         with Unfinished(session.world.progress.note) as unfinished:
-            result = _dispatch(
-                Job(session, request, inventory, reader, watch, _owner(request.owner), dry_run, unfinished)
-            )
+            job = Job(session, request, inventory, reader, watch, owner, dry_run, unfinished, wholeness)
+            result = _dispatch(job)
             _check_proofs(result)
             unfinished.end()
-        newer = passed_over(there, result.point, request.at)
+        newer = passed_over(there, result.point, request.at, job.not_whole)
         result = replace(result, passed_over=tuple(newer), notes=(*passed_over_notes(newer), *result.notes))
     except DrtoolError as fault:
+        if isinstance(fault, NoRecoveryPoint):
+            fault.hint = " ".join(filter(None, (fault.hint, *unread_before(there, request.at))))
         _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
         raise
     took = {"size": result.size, "seconds": round(result.seconds, 3)}
@@ -80,8 +83,9 @@ def source_of(job: Job) -> str:
     if not found and job.inventory.unreadable:
         newest = job.inventory.unreadable[-1]
         raise Corrupt(
-            f"volume {volume} has no point that can be read; the newest is {newest.name}: {newest.fault}",
-            hint="Fetch that object from a copy of the repository, or an older version of it from the store.",
+            f"volume {volume} has no point that can be read; the newest is {newest.name}: {why_of(newest)}",
+            hint=way_of(newest)
+            or "Fetch that object from a copy of the repository, or an older version of it from the store.",
         )
     if not found:
         raise NoRecoveryPoint(

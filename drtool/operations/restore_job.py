@@ -7,17 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from drtool.errors import NoRecoveryPoint, Refused, UsageError
+from drtool.errors import Corrupt, NoRecoveryPoint, ObjectMissing, Refused, UsageError
 from drtool.operations.bridge import Bridge
-from drtool.operations.points import Inventory, moment_of
+from drtool.operations.points import Inventory, moment_of, why_of
 from drtool.operations.results import RestoreResult
 from drtool.operations.session import Session
 from drtool.operations.unfinished import Unfinished, Writing
+from drtool.operations.whole import newest_whole
 from drtool.policy.load import parse_policy
 from drtool.policy.moments import exact
 from drtool.policy.schema import Policy
 from drtool.repository.reader import Contents, Reader
 from drtool.repository.snapshot import Snapshot
+from drtool.repository.whole import Wholeness
 from drtool.sources.base import Entry, Piece, Proof
 
 
@@ -91,6 +93,8 @@ class Job:
     owner: tuple[int, int] | None
     dry_run: bool
     unfinished: Unfinished = field(default_factory=Unfinished)
+    wholeness: Wholeness | None = None  # none with a grant: who made it has looked
+    not_whole: dict[str, str] = field(default_factory=dict)  # newer points that are left, and what each lacks
 
     def begin(self, snapshot: Snapshot, undo: Callable[[], None], *, places: Iterable[Path] = ()) -> None:
         """Note that snapshot is about to be written. Raises Refused where another restore is at work there.
@@ -99,6 +103,10 @@ class Job:
         """
         begun = self.session.world.clock()
         self.unfinished.begin(Writing(snapshot.name, self.request.directory, begun, undo, tuple(places)))
+
+    def fault_of(self, snapshot: Snapshot) -> Corrupt | ObjectMissing | None:
+        """Return what of a point is gone from the store; None where nothing is."""
+        return None if self.wholeness is None else self.wholeness.fault_of(snapshot)
 
     def open(self, snapshot: Snapshot) -> tuple[Contents, list[Entry]]:
         """Return a snapshot's contents, its lists checked to be complete. No pack of content is fetched."""
@@ -127,7 +135,10 @@ def refuse_used_directory(directory: Path) -> None:
 
 
 def newest_before(job: Job) -> Snapshot:
-    """Return the newest point not after the moment that is asked for. Raises NoRecoveryPoint, naming the nearest."""
+    """Return the newest point not after the moment that is asked for. Raises NoRecoveryPoint, naming the nearest.
+
+    Where something of it is gone from the store, raises as `newest_whole`.
+    """
     snapshots, at, volume = list(job.inventory.snapshots.values()), job.request.at, job.request.volume
     if at is not None and _is_to_come(job.session, at):
         raise NoRecoveryPoint(
@@ -136,7 +147,10 @@ def newest_before(job: Job) -> Snapshot:
         )
     usable = [snapshot for snapshot in snapshots if at is None or snapshot.end <= at]
     if usable:
-        return max(usable, key=lambda snapshot: snapshot.end)
+        newest_first = sorted(usable, key=lambda snapshot: snapshot.end, reverse=True)
+        taken, lacking = newest_whole(newest_first, job.fault_of, accept_loss=job.request.accept_loss)
+        job.not_whole.update(lacking)
+        return taken
     first = min(snapshots, key=lambda snapshot: snapshot.end)
     raise NoRecoveryPoint(
         f"{volume} has no point before the moment that was asked for",
@@ -161,14 +175,13 @@ def refuse_newer_unreadable(job: Job, chosen: Snapshot) -> None:
     ]
     if newer and not job.request.accept_loss:
         raise Refused(
-            f"{newer[-1].name} is newer than {chosen.name}, and cannot be read: {newer[-1].fault}",
+            f"{newer[-1].name} is newer than {chosen.name}, and cannot be read: {why_of(newer[-1])}",
             hint="Take the older point with --at, or with --accept-loss.",
         )
 
 
 def pieces_of(job: Job, snapshot: Snapshot, contents: Contents) -> Iterator[Piece]:
-    """Yield the bytes of a snapshot's artifacts, and say how far they are. Who takes the first has a directory."""
-    job.unfinished.wrote()
+    """Yield the bytes of a snapshot's artifacts, and say how far they are."""
     for piece in Bridge(lambda take: job.reader.read(snapshot, contents, take)):
         job.session.world.progress.advance(len(piece.data))
         yield piece

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from drtool.errors import Refused, UsageError
+from drtool.errors import Refused
+from drtool.operations.choose_postgres import choose
 from drtool.operations.granted import granted_choice
-from drtool.operations.marks import lost_wal
 from drtool.operations.prove_postgres import prove_recovered
 from drtool.operations.restore_job import Job, refuse_used_directory
 from drtool.operations.results import RestoreResult
@@ -27,7 +27,7 @@ from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Entry, Piece, Proof, Target
 from drtool.sources.postgres.binaries import Binaries, choose_account, find_binaries
 from drtool.sources.postgres.layout import linked_tablespaces, server_on
-from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
+from drtool.sources.postgres.pitr import RecoveryChoice
 from drtool.sources.postgres.prove import (
     prove_files,
     prove_pages,
@@ -87,36 +87,6 @@ def _bin_dir(job: Job) -> Path | None:
     volume = job.session.policy.find(job.request.volume)
     said = volume.bin_dir if isinstance(volume, PostgresVolume) else None
     return job.session.world.file(said)
-
-
-def refuse_wal_after_head(as_of: str | None, at: datetime | None) -> None:
-    """Return when no WAL can be replayed that a head did not know. Raises UsageError."""
-    if as_of is not None and at is None:
-        raise UsageError(
-            "--as-of leaves out points, but not the WAL that came after the head",
-            hint="Name a moment before the head as well: --at TIME.",
-        )
-
-
-def choose(job: Job) -> RecoveryChoice:
-    """Return the base, the path and the WAL that lead to what was asked for. Raises NoRecoveryPoint, Refused."""
-    refuse_wal_after_head(job.request.as_of, job.request.at)
-    held = job.inventory.held
-    choice = choose_recovery(
-        job.inventory.bases, {lineage: each.wal for lineage, each in held.items()}, target=job.request.at
-    )
-    _check_witness(job, choice)
-    return choice
-
-
-def _check_witness(job: Job, choice: RecoveryChoice) -> None:
-    """Refuse when somebody saw more durable WAL than the store shows now, unless that loss is accepted."""
-    if job.request.at is not None or job.request.accept_loss:
-        return
-    volume, held = job.request.volume, job.inventory.held[choice.base.lineage]
-    loss = lost_wal(job.session, held, choice, volume)
-    if loss is not None:
-        raise Refused(loss.message, hint=loss.hint)
 
 
 def _restore(job: Job, prepared: Prepared) -> RestoreResult:
@@ -193,7 +163,6 @@ def _write(job: Job, prepared: Prepared) -> list[Proof]:
 
     try:
         writer.begin()
-        job.unfinished.wrote()
         job.reader.read(prepared.snapshot, prepared.contents, take)
         writer.finish()
     except BaseException:

@@ -8,7 +8,17 @@ from drtool.errors import DrtoolError
 from drtool.sources.base import Look, Proof
 
 Outcome = Literal["done", "not due", "failed", "would run"]
-PointState = Literal["listed", "late", "void", "suspect", "waiting for WAL", "without WAL", "unreadable"]
+PointState = Literal[
+    "listed",
+    "late",
+    "void",
+    "suspect",
+    "waiting for WAL",
+    "without WAL",
+    "unreadable",
+    "writer ended",
+    "not whole",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,8 +67,8 @@ class Unfinished:
     def begin(self, writing: Writing) -> None:
         """Note what is about to be written. Raises Refused where another restore is at work, or left something."""
         made = [each for root in writing.roots for each in (root, *root.parents) if not each.exists()]
-        with suppress(OSError):  # what cannot be made there is told by who writes the data
-            writing.directory.parent.mkdir(parents=True, exist_ok=True)
+        modes = {root: root.stat() for root in writing.roots if root.is_dir()}
+        _make([writing.directory.parent])
         note = Note.take(writing.directory, make=True)
         if note is not None:
             try:
@@ -78,15 +78,10 @@ class Unfinished:
             except BaseException:
                 note.close()
                 raise
+            _make(writing.roots, mode=0o700)
             if not note.begin(_told(writing)):
                 note = None
-        self._note, self._writing, self._made = note, writing, made
-        self._modes = {root: root.stat() for root in writing.roots if root.is_dir()}
-
-    def wrote(self) -> None:
-        """Note which directories are written into, now that they are there: another one of that name is not ours."""
-        if self._note is not None and self._writing is not None:
-            self._note.add({"roots": _identities(self._writing.roots)})
+        self._note, self._writing, self._made, self._modes = note, writing, made, modes
 
     def end(self) -> None:
         """Say that all is written and proven: from now on it stays, whatever comes."""
@@ -255,6 +250,17 @@ def _told(writing: Writing) -> dict[str, Any]:
         "places": [str(each) for each in writing.places],
         "roots": _identities(writing.roots),
     }
+
+
+def _make(directories: Iterable[Path], mode: int = 0o777) -> None:
+    """Make directories. What cannot be made is told by who writes the data.
+
+    Those that are written into are there before the note: it says which they are, for another one of that name is not
+    ours.
+    """
+    for each in directories:
+        with suppress(OSError):
+            each.mkdir(mode, parents=True, exist_ok=True)
 
 
 def _identities(roots: Sequence[Path]) -> dict[str, list[int]]:

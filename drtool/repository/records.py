@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final, Protocol
 
-from drtool.errors import Corrupt, ObjectMissing, WrongKey
+from drtool.errors import Corrupt, ObjectMissing, SignerEnded, WrongKey
 from drtool.policy.moments import exact
 from drtool.repository.config import MAY_SIGN, Config
 from drtool.repository.format.crypto import SigningKey, sha256
@@ -191,7 +191,7 @@ class Records:
         ended = self.config.ended_signer(signed.signer, signed.role)
         if ended is None:
             return Corrupt(f"{name}: signed by a key that may not sign as {signed.role}")
-        return Corrupt(
+        return SignerEnded(
             f"{name}: signed by {ended.name}, which ended at {ended.until}, and received at {exact(received)}",
             hint="If the repository was copied, copy it again with the times of its objects, as `cp --archive` does: "
             "they say when each was received. Else its signer's machine still writes, and may be somebody else's.",

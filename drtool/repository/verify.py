@@ -3,7 +3,7 @@
 A fault names its object. One damaged object does not stop the rest from being looked at.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -78,10 +78,19 @@ def _check_points(repository: Repository, volume: str, found: Found) -> None:
         points.append(each)
         for name in each.streams.names:
             found.look(name)
-        for name, message in _missing(repository, each, listed):
+        missing = dict(_missing(repository, each, listed))
+        for name, message in missing.items():
             found.fault(name, message)
+        _tell_not_whole(each, sorted(missing.keys() - {each.name, *each.streams.stats}), found)
     found.points += len(points)
     _check_chain(repository, points, found)
+
+
+def _tell_not_whole(snapshot: Snapshot, missing: Sequence[str], found: Found) -> None:
+    """Name the point itself, too, that something is missing of: no restore can bring it back."""
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        found.fault(snapshot.name, f"is not whole: it needs {missing[0]}{more}")
 
 
 def _check_rewraps(repository: Repository, found: Found) -> None:

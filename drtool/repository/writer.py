@@ -48,7 +48,16 @@ class Pace:
     in_flight: int = 6 * 1024 * 1024
     pack_size: int = PACK_SIZE
     part_bytes: int = 1024 * 1024 * 1024
-    part_seconds: float = 300.0
+    part_seconds: float = 300.0  # at most
+    first_part_seconds: float = 60.0
+
+    def part_due(self, age: float) -> float:
+        """Return how long after a part the next one is due, in seconds, for a run that was of that age then.
+
+        As long as it has run already: who is killed early keeps half of it, and who runs long leaves few parts, which
+        every later run reads.
+        """
+        return min(self.part_seconds, max(self.first_part_seconds, age))
 
 
 @dataclass(slots=True)
@@ -110,7 +119,8 @@ class Writer:
         self._entry_bytes = 0
         self._entry_offset = 0
         self._since_cut = 0
-        self._part_at = (0, time.monotonic())
+        self._begun = time.monotonic()
+        self._part_at = (0, self._begun)
         self.totals = Totals()
 
     def __enter__(self) -> "Writer":
@@ -298,12 +308,12 @@ class Writer:
         self._entry_lines, self._entry_bytes = [], 0
 
     def _keep_part(self) -> None:
-        """Every GB or five minutes, keep the lists so far, for the run that follows if this one dies."""
+        """Every GB, and from the first minute on, keep the lists so far, for the run that follows if this one dies."""
         if not self._earlier.refers:
             return  # nor will the next run refer to anything
         sent, since = self._part_at
-        new = self._sender.bytes_sent - sent >= self._pace.part_bytes
-        if not new and time.monotonic() - since < self._pace.part_seconds:
+        now, new = time.monotonic(), self._sender.bytes_sent - sent
+        if new < self._pace.part_bytes and now - since < self._pace.part_due(since - self._begun):
             return
         self._drain()
         self._flush(self._content)

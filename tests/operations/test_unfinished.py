@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,7 +45,6 @@ class Restore:
             for each in (self.directory, *self.places):
                 each.mkdir(exist_ok=True)
                 (each / "data").write_text(self.point)
-            unfinished.wrote()
             yield unfinished
 
     def fail(self, fault: BaseException, *, ended: bool = False) -> None:
@@ -228,6 +228,36 @@ def test_the_statement_that_removes_enters_no_other_file_system(directory: Path)
     )
     assert ran.stdout == "precious\n", ran.stderr
     assert not (directory / "data").exists()
+
+
+def test_a_restore_that_was_killed_as_it_began_to_write_is_told_with_what_removes_it(directory: Path) -> None:
+    """A new directory and a new one of a tablespace: something is in both, and not a byte of data yet."""
+    place = directory.with_name("space") / "new"
+    child = os.fork()
+    if not child:
+        with Unfinished() as unfinished:
+            unfinished.begin(Writing(POINT, directory, BEGUN, lambda: None, (place,)))
+            for each in (directory, place):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (each / "base").mkdir()
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    refused = refusal(directory)
+    assert refused.message.startswith(f"{directory} holds a restore of {POINT} that did not end: begun ")
+    do(refused.hint)
+    assert [*directory.iterdir(), *place.iterdir()] == []
+    refuse_unfinished(directory)
+
+
+def test_what_a_killed_restore_made_and_did_not_write_into_stops_nobody(directory: Path) -> None:
+    child = os.fork()
+    if not child:
+        with Unfinished() as unfinished:
+            unfinished.begin(Writing(POINT, directory, BEGUN, lambda: None))
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert list(directory.iterdir()) == []
+    refuse_unfinished(directory)
 
 
 def test_another_directory_of_that_name_is_not_offered_to_be_removed(directory: Path) -> None:

@@ -77,6 +77,19 @@ def test_a_pack_that_is_not_listed_is_named_with_the_point_that_needs_it(stage: 
     stage.store.delete(pack)
     faults = references(stage)
     assert point.name in faults[pack]
+    assert faults[point.name] == f"is not whole: it needs {pack}"
+
+
+def test_every_point_that_something_is_gone_of_is_named_and_no_other(stage: Stage) -> None:
+    first = back_up(stage.writer(), FILES)
+    packs = {found.name for found in stage.store.list("packs/")}
+    second = back_up(stage.writer(), FILES, first)
+    whole = back_up(stage.writer(), {"other": text("other", 100_000)})
+    for pack in packs:
+        stage.store.delete(pack)
+    faults = references(stage)
+    assert {name for name in faults if name.startswith("snap/")} == {first.name, second.name}
+    assert whole.name not in faults
 
 
 def test_two_segments_of_one_name_with_other_bytes_are_reported(stage: Stage) -> None:

@@ -284,6 +284,20 @@ def test_time_alone_brings_a_part(stage: Stage) -> None:
     assert read_parts(stage.writer().records, "files", None)
 
 
+def test_the_first_parts_come_early_and_then_as_far_apart_as_the_run_is_long(stage: Stage) -> None:
+    """A run of half an hour that is killed loses five minutes, and one of four minutes at most two."""
+    pace, now, kept = Pace(), 0.0, []
+    while now < 1800:
+        now += pace.part_due(now)
+        kept.append(now)
+    assert kept == [60, 120, 240, 480, 780, 1080, 1380, 1680, 1980]
+    back_up(stage.writer(), FILES, pace=Pace(first_part_seconds=0))
+    early = read_parts(stage.writer().records, "files", None)
+    assert early
+    back_up(stage.writer(), FILES, pace=Pace())
+    assert read_parts(stage.writer().records, "files", None) == early
+
+
 def failing(kind: str, fault: Exception) -> Noting:
     stage = make_stage()
 

@@ -24,6 +24,7 @@ from drtool.errors import DrtoolError
 from drtool.sources.postgres import pinned
 from drtool.sources.postgres.binaries import Account, Binaries, popen_options
 from drtool.sources.postgres.configuration import setting_lines
+from drtool.sources.postgres.raw_names import open_raw, with_dbname
 
 MAXIMA = {  # by the label of pg_controldata
     "max_connections": "max_connections setting",
@@ -144,18 +145,20 @@ class Instance:
                 time.sleep(PAUSE_S)
 
     def connect(
-        self, *, user: str, dbname: str = "postgres", more: Mapping[str, str] = NOTHING
+        self, *, user: str, dbname: str | bytes = "postgres", more: Mapping[str, str] = NOTHING
     ) -> psycopg.Connection[TupleRow]:
         """Return a connection in autocommit over the socket, which pins what drtool relies on, and more.
 
-        Nothing of our environment reaches it, and of role and database nothing of what is pinned.
+        A name in bytes is taken as it is. Nothing of our environment reaches it, and of role and database nothing of
+        what is pinned.
         """
         pinned.forget_environment()
         words = {**pinned.KEYWORDS, "client_encoding": "SQL_ASCII", "connect_timeout": str(CONNECT_S)}
-        where = {"host": str(self.sockets), "hostaddr": "", "port": PORT, "user": user, "dbname": dbname}
+        where = {"host": str(self.sockets), "hostaddr": "", "port": PORT, "user": user}
+        name = dbname.encode() if isinstance(dbname, str) else dbname
         try:
             info = make_conninfo(**where, **words, options=self.options(more))
-            connection = psycopg.connect(info, autocommit=True)
+            connection = open_raw(with_dbname(info, name))
             pinned.settle_encoding(connection)
         except psycopg.Error as cause:
             raise DrtoolError(f"cannot connect to the restored server: {str(cause).strip()}") from cause

@@ -12,6 +12,7 @@ from psycopg.adapt import Loader
 from psycopg.rows import TupleRow
 
 from drtool.sources.postgres.pinned import COMMON, KEYWORDS, SINCE_17, forget_environment, options
+from drtool.sources.postgres.raw_names import AnyText
 
 _TEXT: Final = ("text", "name", "varchar", "bpchar", '"char"')
 _NEVER: Final = (
@@ -40,7 +41,7 @@ def neutral_parameters(*, replication: bool) -> dict[str, str]:
 def pin_session(connection: psycopg.Connection[TupleRow]) -> None:
     """Set what would change how answers look, or how long they may take. Raises psycopg.Error."""
     for kind in _TEXT:
-        connection.adapters.register_loader(kind, _AnyText)
+        connection.adapters.register_loader(kind, AnyText)
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
         connection.execute("set client_encoding = 'SQL_ASCII'")  # else the server refuses what is no UTF-8
     pins = (list(_PINS), list(_PINS.values()))
@@ -55,13 +56,6 @@ def as_bytes(connection: psycopg.Connection[TupleRow]) -> None:
     """Hand text out as the bytes that came: a path may be any."""
     for kind in _TEXT:
         connection.adapters.register_loader(kind, _Bytes)
-
-
-class _AnyText(Loader):
-    """Text as text. Names in SQL_ASCII, or of a database with another encoding, may be any bytes: shown by number."""
-
-    def load(self, data: Buffer) -> str:
-        return bytes(data).decode("utf-8", "backslashreplace")
 
 
 class _Bytes(Loader):

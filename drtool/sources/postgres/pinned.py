@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import pq
-from psycopg.abc import Buffer
-from psycopg.adapt import Loader
+
+from drtool.sources.postgres.raw_names import AnyText
 
 # What a role without rights may set, in every version from 15 on.
 COMMON: Final[Mapping[str, str]] = {
@@ -78,20 +78,13 @@ def forget_environment() -> None:
         os.unsetenv(name)
 
 
-class _Utf8Loader(Loader):
-    """Text in an encoding that nobody knows: UTF-8 most often, and what is not is shown as such."""
-
-    def load(self, data: Buffer) -> str:
-        return bytes(data).decode(errors="replace")
-
-
 def settle_encoding(connection: psycopg.Connection[Any]) -> None:
     """Have text come as str, whatever the encoding of the database; connection came about with SQL_ASCII.
 
-    So it comes about always: that with UTF8 is refused where the server has no conversion.
+    So it comes about always: that with UTF8 is refused where the server has no conversion. A name that another database
+    gave may be of any bytes everywhere.
     """
+    for kind in _TEXT:
+        connection.adapters.register_loader(kind, AnyText)
     if connection.info.parameter_status("server_encoding") not in _RAW:
         connection.execute("set client_encoding to 'UTF8'")
-        return
-    for kind in _TEXT:
-        connection.adapters.register_loader(kind, _Utf8Loader)

@@ -1,6 +1,7 @@
 """Proofs on a restored PostgreSQL: files before the recovery, data on the running server, pages after its stop."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +19,8 @@ from drtool.sources.postgres.authid import BOOTSTRAP_ROLE
 from drtool.sources.postgres.binaries import Binaries
 from drtool.sources.postgres.instance import NOTHING, PORT, Instance, read_control
 from drtool.sources.postgres.layout import TABLESPACE_MAP
-from drtool.sources.postgres.pinned import CATALOGUE, SUPERUSER
+from drtool.sources.postgres.pinned import CATALOGUE, SUPERUSER, settle_encoding
+from drtool.sources.postgres.raw_names import with_dbname
 
 SHOWN = 2_000  # characters of a tool's complaint that a proof repeats
 NEVER_CONNECTED = "template0"
@@ -26,6 +28,7 @@ NEVER_CONNECTED = "template0"
 _DATABASES: LiteralString = """
     select oid::int8, datname, pg_database_collation_actual_version(oid), datallowconn and datconnlimit <> -2
     from pg_database order by datname"""
+_CALLED: LiteralString = "select oid::int8, textsend(datname::text) from pg_database"
 _UNLOGGED: LiteralString = """
     select oid::regclass::text from pg_class where relpersistence = 'u' and relkind in ('r', 'p', 'm', 'S')"""
 # Indexes whose order was made by another version of their collation; that of the database is collation 100.
@@ -40,12 +43,16 @@ _STALE_INDEXES: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class _Database:
-    """A row of _DATABASES. One is not open where it says so, as template0, and where its drop broke off."""
+    """A row of _DATABASES. One is not open where it says so, as template0, and where its drop broke off.
+
+    called is the name in the bytes that the server compares; name is that as text, to be shown.
+    """
 
     oid: int
     name: str
     collation_version: str | None
     is_open: bool
+    called: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,7 @@ def prove_server(
     names = [str(database["name"]) for database in captured.values()]
     try:
         with _connect_somewhere(instance, user, CATALOGUE) as connection:
-            found = [_Database(*row) for row in connection.execute(_DATABASES).fetchall()]
+            found = _read_databases(connection)
     except (DrtoolError, psycopg.Error) as fault:
         yield _failed_proof("databases", ", ".join(names) or "can be read", fault)
         return
@@ -133,12 +140,27 @@ def prove_server(
     for database in within:
         known = captured.get(database.oid, {})
         try:
-            with instance.connect(user=user, dbname=database.name, more=CATALOGUE) as connection:
+            with instance.connect(user=user, dbname=database.called, more=CATALOGUE) as connection:
                 proofs = list(_prove_database(connection, database, known, is_changed=is_changed))
         except (DrtoolError, psycopg.Error) as fault:
             proofs = [_failed_proof(f"catalogue of {database.name}", "can be read", fault)]
         yield from proofs
-    yield from _amcheck(instance, binaries, user, [database.name for database in within])
+    yield from _amcheck(instance, binaries, user, within)
+
+
+def _read_databases(connection: psycopg.Connection[TupleRow]) -> list[_Database]:
+    """Return the databases. Their names as they are come while nothing is converted; as text afterwards."""
+    rows = connection.execute(_DATABASES).fetchall()
+    connection.execute("set client_encoding to 'SQL_ASCII'")
+    try:
+        called: dict[int, bytes] = dict(connection.execute(_CALLED).fetchall())
+    finally:
+        settle_encoding(connection)
+    return [
+        _Database(oid, name, version, is_open, called[oid])
+        for oid, name, version, is_open in rows
+        if oid in called
+    ]
 
 
 def _compare_databases(
@@ -206,16 +228,18 @@ def _is_met(proof: SqlProof, value: object) -> bool:
     return isinstance(value, int | float | Decimal) and value >= proof.at_least
 
 
-def _amcheck(instance: Instance, binaries: Binaries, user: str, names: Iterable[str]) -> Iterator[Proof]:
+def _amcheck(
+    instance: Instance, binaries: Binaries, user: str, databases: Iterable[_Database]
+) -> Iterator[Proof]:
     """Run pg_amcheck on each database; the extension that it needs is made for it, and dropped again."""
     if binaries.find("pg_amcheck") is None or instance.sockets is None:
         return
     expected = "every index agrees with its table"
-    for name in names:
+    for database in databases:
         # -d would read the name as a pattern; options reach every connection that pg_amcheck makes.
-        info = make_conninfo(dbname=name, options=instance.options(CATALOGUE))
+        name, info = database.name, make_conninfo(options=instance.options(CATALOGUE))
         try:
-            with instance.connect(user=user, dbname=name, more=CATALOGUE) as connection:
+            with instance.connect(user=user, dbname=database.called, more=CATALOGUE) as connection:
                 state = connection.execute(
                     "select installed_version from pg_available_extensions where name = 'amcheck'"
                 ).fetchone()
@@ -224,7 +248,9 @@ def _amcheck(instance: Instance, binaries: Binaries, user: str, names: Iterable[
                 if state[0] is None:
                     connection.execute("create extension amcheck schema pg_catalog")
                 where = ["-h", str(instance.sockets), "-p", PORT, "-U", user]
-                done = binaries.run("pg_amcheck", "--heapallindexed", *where, info)
+                done = binaries.run(
+                    "pg_amcheck", "--heapallindexed", *where, os.fsdecode(with_dbname(info, database.called))
+                )
                 if state[0] is None:
                     connection.execute("drop extension amcheck")
         except (DrtoolError, psycopg.Error) as fault:

@@ -235,4 +235,26 @@ def test_a_name_in_bytes_of_no_known_encoding_is_proven() -> None:
             connection.execute(b'alter table "caf\xc3\xa9" rename to "caf\xe9"')
         proofs = server.proofs()
         assert all(proof.ok for proof in proofs.values()), proofs
-        assert proofs["unlogged tables of postgres"].actual == '1, all empty: "caf\N{REPLACEMENT CHARACTER}"'
+        assert proofs["unlogged tables of postgres"].actual == '1, all empty: "caf\\xe9"'
+
+
+@pytest.mark.parametrize(
+    ("major", "encoding", "name"),
+    [(15, "SQL_ASCII", "caf\\xe9"), (18, "SQL_ASCII", "caf\\xe9"), (17, "LATIN1", "café")],
+)
+def test_a_database_whose_name_is_no_utf_8_is_proven(major: int, encoding: str, name: str) -> None:
+    """In SQL_ASCII it is shown as a backup tells it. Two such names are two databases."""
+    with running(major, encoding) as server:
+        for made, renamed in (("one", b"caf\xe9"), ("two", b"caf\xe8 'a\\b'")):
+            server.sql(f"create database {made}")
+            server.sql("create table t (n int primary key)", "insert into t values (1)", dbname=made)
+            server.sql("create unlogged table cache (n int)", dbname=made)
+            with server.instance.connect(user="postgres") as connection:
+                connection.execute("set client_encoding to 'SQL_ASCII'")
+                connection.execute(b"alter database " + made.encode() + b' rename to "' + renamed + b'"')
+        captured = [{"name": each} for each in (name, "postgres", "template0", "template1")]
+        found = list(prove_server(server.instance, server.binaries, user="postgres", databases=captured))
+    assert all(proof.ok for proof in found), found
+    proofs = {proof.name: proof.actual for proof in found}
+    assert proofs[f"unlogged tables of {name}"] == "1, all empty: cache"
+    assert len([each for each in proofs if each.startswith("pg_amcheck of caf")]) == 2
