@@ -104,11 +104,17 @@ def _row(volume: VolumeStatus, now: datetime) -> tuple[str, ...]:
         brief_duration(volume.rpo),
         to_second(volume.newest) if volume.newest else NONE,
         str(volume.points),
-        relative(volume.next_run, now) if volume.next_run else NONE,
+        _next_run(volume, now),
         f"{volume.verified_by} {relative(volume.last_verified, now)}" if volume.last_verified else "never",
         volume.history,
         "ok" if volume.inside else "RED",
     )
+
+
+def _next_run(volume: VolumeStatus, now: datetime) -> str:
+    if volume.next_run is None:
+        return NONE
+    return "due now" if volume.next_run == now else relative(volume.next_run, now)
 
 
 def _policy(status: Status) -> str:

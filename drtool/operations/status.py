@@ -143,7 +143,9 @@ def _last_received(session: Session, volume: str) -> datetime:
 def _next_run(policy: Policy, volume: Volume, points: list[Point], now: datetime) -> datetime | None:
     if not isinstance(volume, PostgresVolume | RedisVolume | FilesVolume | ManifestsVolume):
         return None
-    return cadence(policy, volume).schedule.next(max((point.begin for point in points), default=now))
+    if not points:  # as `drtool backup --due` has it
+        return now
+    return cadence(policy, volume).schedule.next(max(point.begin for point in points))
 
 
 def _last(runs: list[Record], volume: str, kinds: tuple[str, ...], outcome: str) -> Record | None:

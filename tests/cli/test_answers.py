@@ -157,6 +157,7 @@ def test_a_status_says_each_cause_once_and_each_volume_on_a_line_of_a_narrow_ter
     empty = replace(a_volume(inside=False), newest=None, exposure=None, overdue=("look at cron",))
     faults = (no_point("redis"), "look at cron")
     red = status.answer(a_status(volumes=(empty,), faults=faults))
+    assert "due now" in shown(red)
     assert red.advice == "Run `drtool backup redis`."
     assert shown(red).count("drtool backup redis") == 0
     assert shown(red).count("fault: look at cron") == 1
