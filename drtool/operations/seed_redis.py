@@ -9,9 +9,10 @@ from drtool.operations.results import RestoreResult
 from drtool.operations.session import World
 from drtool.operations.settings import redis_settings
 from drtool.policy.volumes import RedisVolume
+from drtool.sources.redis.beside import ACL_PATH, CONFIG_PATH
 from drtool.sources.redis.seed import Seeding, seed
 
-_BESIDE: Final = frozenset({"acl.txt", "config.txt"})  # what a capture keeps beside the RDB
+_BESIDE: Final = frozenset({ACL_PATH, CONFIG_PATH})  # what a capture keeps beside the RDB
 
 
 def run_seed(volume: RedisVolume, result: RestoreResult, port: int, world: World) -> RestoreResult:
