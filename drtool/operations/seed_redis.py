@@ -34,4 +34,5 @@ def run_seed(volume: RedisVolume, result: RestoreResult, port: int, world: World
             hint="It takes no writes. Delete its pod, and restore an earlier point: `drtool points` lists them.",
         )
     running = tuple(replace(each, name=f"{each.name}, in the server that runs") for each in proofs)
-    return replace(result, proofs=(*result.proofs, *running))
+    # Its notes are of files that lie beside the restored data, which ends with the mover.
+    return replace(result, proofs=(*result.proofs, *running), notes=())
