@@ -84,7 +84,9 @@ def answer(status: Status, *, check: bool = False) -> Answer:
 def _advice(status: Status, outside: list[str]) -> str:
     if outside:
         is_known = any(volume.overdue for volume in status.volumes if not volume.inside)
-        return f"Run `drtool backup {' '.join(outside)}`{'' if is_known else '; look at why it did not run'}."
+        is_new = not any(volume.points for volume in status.volumes)
+        why = "" if is_known or is_new else "; look at why it did not run"
+        return f"Run `drtool backup {' '.join(outside)}`{why}."
     if status.faults or status.warnings:
         return (status.faults or status.warnings)[0]
     return "There is nothing to do."

@@ -132,6 +132,9 @@ def test_a_status_says_what_to_do() -> None:
     assert status.answer(a_status(warnings=("prove a key",))).advice == "prove a key"
     red = status.answer(a_status(volumes=(a_volume(inside=False),)))
     assert red.advice.startswith("Run `drtool backup redis`")
+    assert red.advice.endswith("; look at why it did not run.")
+    new = status.answer(a_status(volumes=(replace(a_volume(inside=False), points=0, newest=None),)))
+    assert new.advice == "Run `drtool backup redis`."
     assert "redis: the last run failed: x" in red.lines
     assert encode(red.facts)["status"]["volumes"][0]["exposure_seconds"] == 1500
 
