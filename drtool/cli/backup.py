@@ -33,6 +33,7 @@ def command(invocation: Invocation, volumes: tuple[str, ...], *, due: bool, dry_
     all fail, it is that of their fault. With --dry-run the sources are asked all the same, and refuse what they would
     refuse; they are left as they are.
     """
+    invocation.policy_file()
     results = run_backup(invocation.session(), volumes, due=due, dry_run=dry_run)
     return invocation.say(answer(results, invocation.now, dry_run=dry_run))
 

@@ -84,7 +84,9 @@ def answer(status: Status, *, check: bool = False) -> Answer:
 def _advice(status: Status, outside: list[str]) -> str:
     if outside:
         is_known = any(volume.overdue for volume in status.volumes if not volume.inside)
-        return f"Run `drtool backup {' '.join(outside)}`{'' if is_known else '; look at why it did not run'}."
+        is_new = not any(volume.points for volume in status.volumes)
+        why = "" if is_known or is_new else "; look at why it did not run"
+        return f"Run `drtool backup {' '.join(outside)}`{why}."
     if status.faults or status.warnings:
         return (status.faults or status.warnings)[0]
     return "There is nothing to do."
@@ -104,11 +106,17 @@ def _row(volume: VolumeStatus, now: datetime) -> tuple[str, ...]:
         brief_duration(volume.rpo),
         to_second(volume.newest) if volume.newest else NONE,
         str(volume.points),
-        relative(volume.next_run, now) if volume.next_run else NONE,
+        _next_run(volume, now),
         f"{volume.verified_by} {relative(volume.last_verified, now)}" if volume.last_verified else "never",
         volume.history,
         "ok" if volume.inside else "RED",
     )
+
+
+def _next_run(volume: VolumeStatus, now: datetime) -> str:
+    if volume.next_run is None:
+        return NONE
+    return "due now" if volume.next_run == now else relative(volume.next_run, now)
 
 
 def _policy(status: Status) -> str:

@@ -33,12 +33,11 @@ def catch_up(invocation: Invocation, volume: str | None, *, dry_run: bool) -> in
 
     VOLUME may be left out where the policy has only one of PostgreSQL.
     """
+    policy = load_policy(invocation.policy_file())
+    name = volume or only_postgres(policy)
     if dry_run:
-        session = invocation.session()
-        result = run_catch_up(session, volume or only_postgres(session.need_policy()), dry_run=True)
+        result = run_catch_up(invocation.session(), name, dry_run=True)
     else:
-        policy = load_policy(invocation.policy_file())
-        name = volume or only_postgres(policy)
         with SlotWatch(policy, name, invocation.keys, invocation.world):
             result = run_catch_up(invocation.session(), name)
     return invocation.say(answer(result, invocation.now, dry_run=dry_run))

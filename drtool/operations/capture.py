@@ -30,6 +30,7 @@ from drtool.sources.kubernetes.manifests_notes import manifests_notes
 from drtool.sources.postgres.base_backup import BackupOptions, BaseBackup
 from drtool.sources.postgres.coverage import Base, Reach, find_reach
 from drtool.sources.postgres.faults import SlotInUse
+from drtool.sources.redis.beside import beside_notes
 from drtool.sources.redis.capture import RedisSource
 
 _WAIT_FOR_OTHER_S = 120.0  # a live follower holds the slot: it brings the WAL, or ends and leaves it to us
@@ -252,6 +253,7 @@ def _notes(captured: Captured) -> list[str]:
         notes.append(f"DEGRADED: {captured.facts['degraded']}")
     if captured.facts.get("crc") == "none":
         notes.append("the server writes no checksum into its RDB (rdbchecksum no): it could not be checked")
+    notes.extend(beside_notes(captured.facts))
     notes.extend(files_notes(captured.facts))
     notes.extend(manifests_notes(captured.facts))
     return notes

@@ -63,8 +63,9 @@ class Following:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What a receiver brought: how far it came, what it stored, and what it had to leave out."""
+    """What a receiver brought: from which LSN, how far it came, what it stored, and what it had to leave out."""
 
+    begin: int
     received: Received
     kept: Kept
     gap: str | None = None
@@ -173,7 +174,8 @@ def _mark_gap(session: Session, instance: Instance) -> None:
 
 def _nothing_yet(session: Session, instance: Instance, gap: str) -> Brought:
     state = ServerState(instance.identity.flush_lsn, session.world.clock())
-    return Brought(Received(instance.identity.timeline, instance.identity.flush_lsn, state), Kept(), gap)
+    end = instance.identity.flush_lsn
+    return Brought(end, Received(instance.identity.timeline, end, state), Kept(), gap)
 
 
 def declare_gap(session: Session, instance: Instance, why: str, to: int = 0) -> Instance:
@@ -214,9 +216,9 @@ def receive(session: Session, instance: Instance, following: Following | None, s
     sink = StoreSink(store, size, pulse.last, hooks)
     receiver = Receiver(instance.settings, instance.slot.name, start, sink)
     if following is None:
-        return Brought(receiver.catch_up(), sink.kept)
+        return Brought(start.lsn, receiver.catch_up(), sink.kept)
     every = tail_interval(session.need_policy(), instance.volume)
-    return Brought(receiver.follow(every.total_seconds(), following.stop), sink.kept)
+    return Brought(start.lsn, receiver.follow(every.total_seconds(), following.stop), sink.kept)
 
 
 class _Pulse:

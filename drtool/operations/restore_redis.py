@@ -17,6 +17,7 @@ from drtool.operations.restore_job import (
 from drtool.operations.results import RestoreResult
 from drtool.repository.snapshot import Snapshot
 from drtool.sources.base import Target
+from drtool.sources.redis.beside import ACL_PATH, CONFIG_PATH, secrets_in
 from drtool.sources.redis.prove import find_prover, prove
 from drtool.sources.redis.restore import check, restore, undo
 
@@ -75,6 +76,20 @@ def _owner_notes(job: Job) -> Iterator[str]:
         )
 
 
+def _beside_notes(job: Job) -> Iterator[str]:
+    """Yield what lies beside the data and no server reads; passwords in it are named, and not shown."""
+    told = [job.request.directory / name for name in (CONFIG_PATH, ACL_PATH)]
+    there = [path.name for path in told if path.exists()]
+    if not there:
+        return
+    secrets = secrets_in(told[0].read_bytes()) if told[0].exists() else []
+    clear = f"; {CONFIG_PATH} holds in the clear: {', '.join(secrets)}" if secrets else ""
+    yield (
+        f"{' and '.join(there)} tell how the captured server was set up: no server reads them, only their owner may "
+        f"(mode 0600){clear}: delete them once yours is set up"
+    )
+
+
 def _result(job: Job, snapshot: Snapshot, proofs: tuple[Any, ...]) -> RestoreResult:
     seconds = job.watch.stop()
     return RestoreResult(
@@ -89,6 +104,6 @@ def _result(job: Job, snapshot: Snapshot, proofs: tuple[Any, ...]) -> RestoreRes
         phases=job.watch.phases,
         proofs=proofs,
         facts={**snapshot.facts, "owner": _owner(job)},
-        notes=tuple(_owner_notes(job)),
+        notes=(*_owner_notes(job), *_beside_notes(job)),
         dry_run=job.dry_run,
     )

@@ -9,9 +9,10 @@ from drtool.operations.results import RestoreResult
 from drtool.operations.session import World
 from drtool.operations.settings import redis_settings
 from drtool.policy.volumes import RedisVolume
+from drtool.sources.redis.beside import ACL_PATH, CONFIG_PATH
 from drtool.sources.redis.seed import Seeding, seed
 
-_BESIDE: Final = frozenset({"acl.txt", "config.txt"})  # what a capture keeps beside the RDB
+_BESIDE: Final = frozenset({ACL_PATH, CONFIG_PATH})  # what a capture keeps beside the RDB
 
 
 def run_seed(volume: RedisVolume, result: RestoreResult, port: int, world: World) -> RestoreResult:
@@ -33,4 +34,5 @@ def run_seed(volume: RedisVolume, result: RestoreResult, port: int, world: World
             hint="It takes no writes. Delete its pod, and restore an earlier point: `drtool points` lists them.",
         )
     running = tuple(replace(each, name=f"{each.name}, in the server that runs") for each in proofs)
-    return replace(result, proofs=(*result.proofs, *running))
+    # Its notes are of files that lie beside the restored data, which ends with the mover.
+    return replace(result, proofs=(*result.proofs, *running), notes=())

@@ -230,7 +230,8 @@ def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, 
     if settings is None:
         raise UsageError(
             "there is neither a policy nor a repository's URL",
-            hint="Give --policy FILE, or --repository URL with --recovery-key-file FILE.",
+            hint="Give --policy FILE, or set DRTOOL_POLICY; or --repository URL with --bundle FILE or "
+            "--recovery-key-file FILE.",
         )
     repository, grant = _open(connect(settings, world), keys, policy, world)
     if policy is not None and repository.config.policy != policy.name:

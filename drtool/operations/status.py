@@ -57,7 +57,7 @@ def run_status(session: Session) -> Status:
         faults=(
             *_unseen_writers(session),
             *_without_points(volumes, config),
-            *_faults(volumes, runs, proven, parse_json_time(config.made), now),
+            *_faults(runs, proven, parse_json_time(config.made), now),
             *(each.text for each in late if each.red),
         ),
         warnings=(
@@ -156,7 +156,9 @@ def _last_received(session: Session, volume: str) -> datetime:
 def _next_run(policy: Policy, volume: Volume, points: list[Point], now: datetime) -> datetime | None:
     if not isinstance(volume, PostgresVolume | RedisVolume | FilesVolume | ManifestsVolume):
         return None
-    return cadence(policy, volume).schedule.next(max((point.begin for point in points), default=now))
+    if not points:  # as `drtool backup --due` has it
+        return now
+    return cadence(policy, volume).schedule.next(max(point.begin for point in points))
 
 
 def _last(runs: list[Record], volume: str, kinds: tuple[str, ...], outcome: str) -> Record | None:
@@ -214,13 +216,7 @@ def _without_points(volumes: tuple[VolumeStatus, ...], config: Config) -> Iterat
             yield no_point(volume.volume)
 
 
-def _faults(
-    volumes: tuple[VolumeStatus, ...],
-    runs: list[Record],
-    proven: datetime | None,
-    made: datetime,
-    now: datetime,
-) -> Iterator[str]:
+def _faults(runs: list[Record], proven: datetime | None, made: datetime, now: datetime) -> Iterator[str]:
     if now - (proven or made) > _PROVEN_WITHIN:
         yield "no recovery key was proven for 180 days: type one into `drtool keys prove`"
     for run in _failed_verifications(runs):

@@ -93,7 +93,7 @@ def _result(session: Session, instance: Instance, brought: Brought, seconds: flo
         volume=instance.volume.name,
         lineage=instance.lineage.label,
         timeline=received.timeline,
-        begin=format_lsn(instance.slot.restart_lsn or 0),
+        begin=format_lsn(brought.begin),
         end=format_lsn(received.lsn),
         moment=received.server.time,
         segments=kept.segments,

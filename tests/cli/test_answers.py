@@ -132,6 +132,9 @@ def test_a_status_says_what_to_do() -> None:
     assert status.answer(a_status(warnings=("prove a key",))).advice == "prove a key"
     red = status.answer(a_status(volumes=(a_volume(inside=False),)))
     assert red.advice.startswith("Run `drtool backup redis`")
+    assert red.advice.endswith("; look at why it did not run.")
+    new = status.answer(a_status(volumes=(replace(a_volume(inside=False), points=0, newest=None),)))
+    assert new.advice == "Run `drtool backup redis`."
     assert "redis: the last run failed: x" in red.lines
     assert encode(red.facts)["status"]["volumes"][0]["exposure_seconds"] == 1500
 
@@ -157,6 +160,7 @@ def test_a_status_says_each_cause_once_and_each_volume_on_a_line_of_a_narrow_ter
     empty = replace(a_volume(inside=False), newest=None, exposure=None, overdue=("look at cron",))
     faults = (no_point("redis"), "look at cron")
     red = status.answer(a_status(volumes=(empty,), faults=faults))
+    assert "due now" in shown(red)
     assert red.advice == "Run `drtool backup redis`."
     assert shown(red).count("drtool backup redis") == 0
     assert shown(red).count("fault: look at cron") == 1

@@ -151,3 +151,44 @@ def test_a_server_that_is_away_ends_with_6_and_a_store_that_is_away_with_7(run: 
     assert "error: redis: " in failed.stdout
     made.store.rename(made.root / "elsewhere")
     assert run("status", *writer).exit_code == 7
+
+
+def test_what_lies_beside_a_restored_redis_is_the_owners_alone_and_its_passwords_are_named(
+    run: Run, server: RedisServer, place: Place
+) -> None:
+    with server.connect() as connection:
+        connection.call("CONFIG", "SET", "masterauth", "s3cret of the master")
+    place.write_policy(port=server.port)
+    place.policy.write_text(
+        place.policy.read_text().replace("source: redis", "source: redis, allow_master: true")
+    )
+    run("init", "--policy", place.policy, "--bundle", place.bundle, "--kit-file", place.kit)
+    assert run("backup", "--policy", place.policy, "--bundle", place.bundle).exit_code == 0
+    kit = ("--policy", place.policy, "--recovery-key-file", place.kit)
+    target = place.root / "restored"
+    result = run("restore", "redis", "--to-dir", target, *kit)
+    assert result.exit_code == 0, result.output
+    [told] = [line for line in result.stdout.splitlines() if line.startswith("note: config.txt and acl.txt")]
+    assert "config.txt holds in the clear: masterauth:" in told
+    assert "s3cret" not in result.output
+    assert {(target / name).stat().st_mode & 0o777 for name in ("config.txt", "acl.txt")} == {0o600}
+
+
+def test_a_backup_says_what_a_redis_did_not_let_it_read(
+    run: Run, server: RedisServer, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BK_PASSWORD", "pw")
+    with server.connect() as connection:
+        connection.call("ACL", "SETUSER", "bk", "on", ">pw", "-@all", "+psync", "+replconf", "+ping", "+info")
+    place.write_policy(port=server.port)
+    user = "allow_master: true, username: bk, password: {env: BK_PASSWORD}"
+    place.policy.write_text(place.policy.read_text().replace("source: redis", f"source: redis, {user}"))
+    run("init", "--policy", place.policy, "--bundle", place.bundle, "--kit-file", place.kit)
+    backup = ("backup", "--policy", place.policy, "--bundle", place.bundle)
+    told = "note: redis: not captured, for drtool may not read it: its configuration and its users;"
+    result = run(*backup)
+    assert result.exit_code == 0, result.output
+    assert told in result.stdout
+    with server.connect() as connection:
+        connection.call("ACL", "SETUSER", "bk", "+config|get", "+acl|list")
+    assert told not in run(*backup).stdout

@@ -92,7 +92,16 @@ def test_no_color_is_heeded_where_colour_is_left_to_drtool(run: Run) -> None:
 def test_neither_policy_nor_repository_is_wrong_usage(run: Run) -> None:
     result = run("points")
     assert result.exit_code == 2
-    assert "hint: Give --policy FILE" in result.stderr
+    assert "hint: Give --policy FILE, or set DRTOOL_POLICY; or --repository URL with" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["backup"], ["backup", "--due"], ["wal", "catch-up", "--dry-run"]])
+def test_what_works_on_servers_asks_for_a_policy_and_for_nothing_that_would_not_do(
+    run: Run, command: list[str]
+) -> None:
+    result = run(*command, "--repository", "file:///nowhere")
+    assert result.exit_code == 2
+    assert result.stderr == "error: this needs a policy\nhint: Give --policy FILE, or set DRTOOL_POLICY.\n"
 
 
 def test_a_time_without_a_zone_is_wrong_usage(run: Run, made: Place) -> None:

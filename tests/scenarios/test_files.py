@@ -122,6 +122,11 @@ def test_exposure_is_counted_from_the_beginning_of_the_walk(kept: Files) -> None
     assert status["next_run"]
 
 
+def test_a_volume_without_a_point_is_due_now(kept: Files) -> None:
+    status = kept.drtool("status").value["status"]
+    assert [volume["next_run"] for volume in status["volumes"]] == [status["at"]]
+
+
 def test_nothing_that_the_list_key_opens_holds_a_name_or_content_of_the_tree(kept: Files) -> None:
     (kept.tree / SECRET_NAME).chmod(0o600)
     kept.backup()

@@ -15,6 +15,7 @@ from drtool.operations.status import run_status
 from drtool.operations.verify import run_verify
 from drtool.operations.wal import run_catch_up
 from drtool.sources.postgres.slot import inspect_slot, slot_name
+from drtool.sources.postgres.wal import parse_lsn
 from tests.conftest import S3Server
 from tests.scenarios.scene import Scene, play
 
@@ -55,6 +56,7 @@ def test_a_lost_slot_is_a_recorded_gap_and_red_until_there_is_a_new_base(scene: 
     lose_the_slot(scene)
     caught = run_catch_up(writer, "postgres")
     assert caught.gap is not None
+    assert parse_lsn("0/1000000") < parse_lsn(caught.begin) <= parse_lsn(caught.end)
     assert not caught.restorable
     again = run_catch_up(writer, "postgres")
     assert again.gap is None

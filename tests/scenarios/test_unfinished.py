@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from drtool.demo.servers.process import wait_until
@@ -152,7 +153,8 @@ def test_a_recovery_that_was_killed_is_told_by_its_point_and_the_way_on_is_true(
     assert at_work["message"].startswith(f"another restore is at work in {target}: of {point}, since ")
     assert "`" not in at_work["hint"]
 
-    server = int((target / "postmaster.pid").read_text().splitlines()[0])
+    lines = (target / "postmaster.pid").read_text().splitlines()
+    server, sockets = int(lines[0]), Path(lines[4])
     runs = system.drtool.restore("postgres", target, code=5).error
     assert runs["message"].startswith(f"{target} holds a restore of {point} that did not end: begun ")
     assert f"process {server}" in runs["hint"]
@@ -162,8 +164,34 @@ def test_a_recovery_that_was_killed_is_told_by_its_point_and_the_way_on_is_true(
     left = system.drtool.restore("postgres", target, code=5).error
     assert left["message"].startswith(f"{target} holds a restore of {point} that did not end: begun ")
     do(left["hint"])
+    assert sockets.exists()
     system.drtool.restore("postgres", target, "--bin-dir", system.scene.postgres.bin_dir)
     assert names(parent) == ["data"]
+    assert not sockets.exists()
+
+
+def test_a_restore_that_is_told_to_end_amid_a_query_tells_that_alone(system: System, parent: Path) -> None:
+    """psycopg would say above it what it could not roll back."""
+    target, database = parent / "data", system.scene.postgres
+    proof = {"name": "takes its time", "sql": "select pg_sleep(600)::text", "equals": ""}
+    drtool = system.drtool.but("postgres", proofs=[proof])
+
+    def is_asked() -> bool:
+        lines = target / "postmaster.pid"
+        if not lines.exists() or len(told := lines.read_text().splitlines()) < 8 or "ready" not in told[7]:
+            return False
+        query = "select from pg_stat_activity where query like 'select pg_sleep%'"
+        with psycopg.connect(host=told[4], user="postgres", dbname="postgres") as connection:
+            return connection.execute(query).rowcount == 1
+
+    with restoring(
+        drtool, "postgres", target, "--bin-dir", database.bin_dir, "--progress", "none"
+    ) as process:
+        wait_until(is_asked, "the proof's query runs", deadline_s=END_S)
+        process.send_signal(signal.SIGTERM)
+        said = drtool.end(process)
+    assert (said.code, said.error["message"]) == (143, "terminated")
+    assert said.err.splitlines() == ["error: terminated", f"hint: {said.error['hint']}"]
 
 
 @pytest.fixture

@@ -49,6 +49,9 @@ def setting_lines(settings: Mapping[str, str]) -> str:
     return "".join(f"{name} = '{value}'\n" for name, value in escaped.items())
 
 
+_OURS = {_WHY.strip(), *setting_lines(_HARMLESS).splitlines()}
+
+
 def set_aside(directory: Path) -> None:
     """Hide postgresql.auto.conf from the server that recovers. Safe to run twice."""
     if (directory / AUTO_CONF).exists():
@@ -68,12 +71,11 @@ def put_back(directory: Path, settings: Mapping[str, str]) -> list[str]:
     ]
     aside = directory / _ASIDE
     lines = aside.read_text(errors="surrogateescape").splitlines(keepends=True) if aside.exists() else []
+    lines = [line for line in lines if line.strip() not in _OURS]  # of an earlier restore: written anew below
     kept = [f"# by drtool: {line}" if _DISARMED.match(line) else line for line in lines]
-    notes += [
-        f"commented out in {AUTO_CONF}: {line.split('=')[0].strip()}"
-        for line in lines
-        if _DISARMED.match(line)
-    ]
+    gone = [line.split("=")[0].strip() for line in lines if _DISARMED.match(line)]
+    if gone:
+        notes.append(f"commented out in {AUTO_CONF}: {', '.join(dict.fromkeys(gone))}")
     if kept and not kept[-1].endswith("\n"):
         kept.append("\n")
     _write(directory, AUTO_CONF, "".join([*kept, _WHY, setting_lines(_HARMLESS)]))
@@ -84,12 +86,13 @@ def put_back(directory: Path, settings: Mapping[str, str]) -> list[str]:
         "pg_hba.conf": _HBA,
         "pg_ident.conf": _IDENT,
     }
-    for name, content in defaults.items():
-        if not (directory / name).exists():
-            _write(directory, name, content)
-            notes.append(
-                f"{name} was not in the data directory: a minimal one was written, put yours in its place"
-            )
+    missing = [name for name in defaults if not (directory / name).exists()]
+    for name in missing:
+        _write(directory, name, defaults[name])
+    if missing:
+        notes.append(
+            f"not in the data directory, and written as minimal ones, put yours there: {', '.join(missing)}"
+        )
     return notes
 
 

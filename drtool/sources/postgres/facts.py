@@ -102,9 +102,11 @@ def _read_database(settings: PostgresSettings, database: Json, not_read: dict[st
         return
     with connection:
         reader = _Reader(connection, not_read)
-        unlogged = reader.rows(f"unlogged tables of {database['name']}", _UNLOGGED, NAMES_KEPT)
-        database["unlogged_tables"] = unlogged[0]["total"] if unlogged else 0
-        database["unlogged_names"] = [row["name"] for row in unlogged]
+        what = f"unlogged tables of {database['name']}"
+        unlogged = reader.rows(what, _UNLOGGED, NAMES_KEPT)
+        if what not in not_read:
+            database["unlogged_tables"] = unlogged[0]["total"] if unlogged else 0
+            database["unlogged_names"] = [row["name"] for row in unlogged]
         database["extensions"] = reader.rows(f"extensions of {database['name']}", _EXTENSIONS)
 
 

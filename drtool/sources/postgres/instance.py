@@ -6,10 +6,8 @@ The data directory's own configuration is left alone and not read: its paths, ar
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +23,7 @@ from drtool.sources.postgres import pinned
 from drtool.sources.postgres.binaries import Account, Binaries, popen_options
 from drtool.sources.postgres.configuration import setting_lines
 from drtool.sources.postgres.raw_names import open_raw, with_dbname
+from drtool.sources.postgres.sockets import SocketFolder, clear_left
 
 MAXIMA = {  # by the label of pg_controldata
     "max_connections": "max_connections setting",
@@ -85,6 +84,7 @@ class Instance:
         self._binaries = binaries
         self._work = work
         self._child: subprocess.Popen[bytes] | None = None
+        self._folder: SocketFolder | None = None
         self.sockets: Path | None = None
 
     @property
@@ -93,7 +93,10 @@ class Instance:
 
     def start(self, settings: Mapping[str, str]) -> None:
         """Write the configuration and start the server; it is not ready yet."""
-        self.sockets = Path(tempfile.mkdtemp(prefix="drtool-pg-"))
+        account = self._binaries.account
+        clear_left({os.geteuid(), *([account.uid] if account is not None else [])})
+        self._folder = SocketFolder()
+        self.sockets = self._folder.path
         own = {
             "listen_addresses": "",
             "port": PORT,
@@ -113,7 +116,7 @@ class Instance:
         (self._work / "postgresql.conf").write_text(setting_lines({**own, **settings}))
         (self._work / "pg_hba.conf").write_text("local all all trust\n")
         (self._work / "pg_ident.conf").write_text("")
-        _give(self._binaries.account, self._work, self.sockets)
+        _give(account, self._work, self.sockets)
         argv = [str(self._binaries.program("postgres")), "-D", str(self.directory)]
         with self.log.open("ab") as output:
             self._child = subprocess.Popen(
@@ -125,7 +128,7 @@ class Instance:
                 env={"LC_ALL": "C", "PATH": os.defpath},
                 start_new_session=True,
                 text=False,
-                **popen_options(self._binaries.account),
+                **popen_options(account),
             )
 
     def wait_ready(self, *, deadline_s: float) -> Iterator[str]:
@@ -174,8 +177,8 @@ class Instance:
             if self._child is not None:
                 self._end(self._child)
         finally:
-            if self.sockets is not None:
-                shutil.rmtree(self.sockets, ignore_errors=True)
+            if self._folder is not None:
+                self._folder.remove()
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         try:

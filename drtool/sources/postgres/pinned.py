@@ -3,6 +3,7 @@
 A setting that a connection brings along outranks those of ALTER ROLE, ALTER DATABASE and ALTER ROLE IN DATABASE.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,6 +12,9 @@ import psycopg
 from psycopg import pq
 
 from drtool.sources.postgres.raw_names import AnyText
+
+# While an error goes up, psycopg logs what else failed, as a rollback; logging would print that above our own words.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 # What a role without rights may set, in every version from 15 on.
 COMMON: Final[Mapping[str, str]] = {

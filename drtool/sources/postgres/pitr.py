@@ -4,7 +4,7 @@ choose_recovery decides from what is stored. Where only the records themselves c
 "survey": walk the last segments, and ask decide_stop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -82,27 +82,31 @@ def choose_recovery(
     reaches = _reaches(bases, wal)
     if not reaches:
         raise NoRecoveryPoint(_why_none(bases, wal), hint="Take a base backup and let the WAL catch up.")
-    newest_base = {
-        reach.base.lineage: reach.base.end for reach in sorted(reaches, key=lambda one: one.base.end)
-    }
-
-    def lineage_order(reach: Reach) -> tuple[int, datetime]:
-        return reach.base.lineage.epoch, newest_base[reach.base.lineage]
-
+    lineage_order = _lineage_order(reaches)
+    last = max(
+        reaches,
+        key=lambda one: (lineage_order(one), one.timeline, one.end, not one.base.degraded, one.base.end),
+    )
     if target is None:
-        best = max(
-            reaches,
-            key=lambda one: (lineage_order(one), one.timeline, one.end, not one.base.degraded, one.base.end),
-        )
-        return _to_end(best, wal[best.base.lineage])
+        return _to_end(last, wal[last.base.lineage])
+    hint = _hint(_spans(reaches, wal), target, last)
     before = [reach for reach in reaches if reach.base.end < target]
     if not before:
         first = min(reaches, key=lambda one: one.base.end).base
         raise NoRecoveryPoint(
             f"no base backup ended before {exact(target)}: the first one, {first.id}, ended {exact(first.end)}",
-            hint=f"The oldest reachable moment is just after {exact(first.end)}.",
+            hint=hint,
         )
     best = max(before, key=lambda one: (lineage_order(one), _covers(one, wal, target), *_nearest(one)))
+    if not _covers(best, wal, target):
+        newest, missing = (
+            _newest(best, wal[best.base.lineage]),
+            "".join(f"; {each}" for each in best.faults()),
+        )
+        raise NoRecoveryPoint(
+            f"the store proves what was committed until {exact(newest)}, not until {exact(target)}{missing}",
+            hint=hint,
+        )
     return _to_time(best, wal[best.base.lineage], target)
 
 
@@ -123,6 +127,42 @@ def decide_stop(choice: RecoveryChoice, *, newest_end: datetime | None, later_en
 def _reaches(bases: Sequence[Base], wal: Mapping[Lineage, StoredWal]) -> list[Reach]:
     found = [find_reach(base, wal[base.lineage]) for base in bases if base.lineage in wal]
     return [reach for reach in found if reach.is_restorable]
+
+
+def _lineage_order(reaches: Sequence[Reach]) -> Callable[[Reach], tuple[int, datetime]]:
+    """Return what orders reaches by their lineage: by its epoch, then by its newest base."""
+    newest: dict[Lineage, datetime] = {}
+    for base in (reach.base for reach in reaches):
+        newest[base.lineage] = max(base.end, newest.get(base.lineage, base.end))
+    return lambda reach: (reach.base.lineage.epoch, newest[reach.base.lineage])
+
+
+def _spans(reaches: Sequence[Reach], wal: Mapping[Lineage, StoredWal]) -> list[tuple[datetime, datetime]]:
+    """Return what can be restored as spans of moments, oldest first: all that is after the one, up to the other.
+
+    Where a newer lineage has a base, no moment behind that is of an older one, as choose_recovery has it.
+    """
+    order = _lineage_order(reaches)
+    spans: list[tuple[datetime, datetime]] = []
+    for reach in sorted(reaches, key=lambda one: one.base.end):
+        newer = [one.base.end for one in reaches if order(one) > order(reach)]
+        begin, end = reach.base.end, min([_newest(reach, wal[reach.base.lineage]), *newer])
+        if spans and begin <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
+        elif begin < end:
+            spans.append((begin, end))
+    return spans
+
+
+def _hint(spans: Sequence[tuple[datetime, datetime]], target: datetime, last: Reach) -> str:
+    """Return what can be restored instead of target: what is nearest to it on either side, or what is newest."""
+    around = [
+        *[span for span in spans if span[1] < target][-1:],
+        *[each for each in spans if each[0] >= target][:1],
+    ]
+    told = ", or ".join(f"after {exact(begin)} and not after {exact(end)}" for begin, end in around)
+    all_of_it = f"eave the moment out to get all up to {format_lsn(last.end)}."
+    return f"Give a moment {told}; or l{all_of_it}" if told else f"L{all_of_it}"
 
 
 def _interval(reach: Reach, wal: StoredWal) -> Interval:
@@ -156,13 +196,6 @@ def _to_end(reach: Reach, wal: StoredWal) -> RecoveryChoice:
 
 
 def _to_time(reach: Reach, wal: StoredWal, target: datetime) -> RecoveryChoice:
-    newest = _newest(reach, wal)
-    if target > newest:
-        missing = "".join(f"; {fault}" for fault in reach.faults())
-        raise NoRecoveryPoint(
-            f"the store proves what was committed until {exact(newest)}, not until {exact(target)}{missing}",
-            hint=f"Restore to {exact(newest)}, or leave the moment out to get all up to {format_lsn(reach.end)}.",
-        )
     held = _held(reach, wal)
     until = [mark for mark in held if mark.time <= target]
     behind = [

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.sources.base import Artifact, Captured, Entry, Json, Look, Piece, Previous, Proof, Target
+from drtool.sources.redis.beside import ACL_PATH, CONFIG_PATH
 from drtool.sources.redis.connection import Access, Endpoint
 from drtool.sources.redis.layout import DEFAULT_NAMES, RDB_PATH
 from drtool.sources.redis.nodes import Chosen, Limits, open_master, open_named, open_replica
@@ -95,10 +96,10 @@ class RedisCapture:
         acl = self._optional("acl", "ACL", "LIST")
         self._server = self._describe(config)
         if acl:
-            yield _text("acl.txt", acl)
+            yield _text(ACL_PATH, acl)
         if config:
             pairs = zip(config[::2], config[1::2], strict=True)
-            yield _text("config.txt", sorted(f"{name} {value}" for name, value in pairs))
+            yield _text(CONFIG_PATH, sorted(f"{name} {value}" for name, value in pairs))
         settings = self._settings
         self._transfer = Transfer(
             self._chosen.connection, read_timeout_s=settings.read_timeout_s, deadline_s=settings.deadline_s

@@ -12,14 +12,12 @@ from drtool.sources.redis.capture import RedisSettings
 from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.info import Info
 from drtool.sources.redis.nodes import open_master, open_named, open_replica
-from drtool.sources.redis.refusals import CommandRefused
+from drtool.sources.redis.refusals import KEEP_IT, CommandRefused
 from drtool.sources.redis.rights import OPTIONAL, REQUIRED, Words, refusal_of
 from drtool.sources.redis.sentinels import Sentinel, ask, endpoint_of, is_tilted, pairs, ranked
 
 OLDEST_VERSION = (6, 2)
 CLI = "redis-cli"
-KEEP_IT = "Keep it with ACL SAVE, or in the server's configuration; ACLs are not replicated."
-
 SENTINEL_RIGHTS = ("sentinel|master", "sentinel|replicas", "sentinel|sentinels", "sentinel|ckquorum", "info")
 
 

@@ -52,6 +52,7 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, access: Access, *, timeout_s: float = 10.0) -> None:
         self.endpoint = endpoint
+        self._user = access.username or "default"
         self._buffer = bytearray()
         with _reached(endpoint):
             self._socket = _connect(endpoint, access.tls, timeout_s)
@@ -110,7 +111,7 @@ class Connection:
 
     def refusal(self, line: bytes, command: str) -> DrtoolError:
         """Return the error that an error reply to command stands for."""
-        return translate(line[1:].decode("utf-8", "replace"), command, str(self.endpoint))
+        return translate(line[1:].decode("utf-8", "replace"), command, str(self.endpoint), self._user)
 
     def line(self, before_each_read: Callable[[], None] = lambda: None) -> bytes:
         """Return the next line without its end. Empty lines, which keep a waiting connection alive, are skipped."""

@@ -14,6 +14,8 @@ class CommandRefused(SourceUnavailable):
         return "does not let" in self.message
 
 
+CAPTURE_NEEDS = ("psync", "replconf", "ping", "info")
+KEEP_IT = "Keep it with ACL SAVE, or in the server's configuration; ACLs are not replicated."
 WAITING_HELPS = {
     "LOADING": "is still loading its data",
     "NOMASTERLINK": "is a replica that has lost its master",
@@ -23,8 +25,8 @@ WAITING_HELPS = {
 PERMISSION = re.compile(r"'([a-z0-9_|-]+)' (?:command|subcommand)", re.IGNORECASE)
 
 
-def translate(text: str, command: str, server: str) -> DrtoolError:
-    """Return the error that says what the server's reply to command means.
+def translate(text: str, command: str, server: str, user: str = "default") -> DrtoolError:
+    """Return the error that says what the server's reply to user's command means.
 
     Its text is quoted only where it repeats none of our words, for they may hold a password.
     """
@@ -36,7 +38,7 @@ def translate(text: str, command: str, server: str) -> DrtoolError:
             f"redis at {server} has no connection left", hint="Raise maxclients, or try again."
         )
     if word in ("NOPERM", "NOAUTH", "WRONGPASS", "DENIED") or command.upper() == "AUTH":
-        return _not_allowed(word, text, command, server)
+        return _no_right(text, command, server, user) if word == "NOPERM" else _not_let_in(word, text, server)
     if "unknown command" in text or "unknown subcommand" in text.lower():
         return CommandRefused(
             f"redis at {server} does not know the command {command.upper()}",
@@ -47,14 +49,18 @@ def translate(text: str, command: str, server: str) -> DrtoolError:
     )
 
 
-def _not_allowed(word: str, text: str, command: str, server: str) -> SourceUnavailable:
-    if word == "NOPERM":
-        found = PERMISSION.search(text)
-        missing = f"+{(found[1] if found else command).lower()}"
-        return CommandRefused(
-            f"redis at {server} does not let this user run {missing[1:].upper()}",
-            hint=f"Grant it with ACL SETUSER USER {missing}; a capture needs +psync +replconf +ping +info.",
-        )
+def _no_right(text: str, command: str, server: str, user: str) -> CommandRefused:
+    """Return the error with the statement that grants what is missing: all that a capture needs, if that is of it."""
+    found = PERMISSION.search(text)
+    missing = (found[1] if found else command).lower()
+    grants = " ".join(f"+{right}" for right in (CAPTURE_NEEDS if missing in CAPTURE_NEEDS else (missing,)))
+    return CommandRefused(
+        f"redis at {server} does not let user {user} run {missing.upper()}",
+        hint=f"Say there: `ACL SETUSER {user} {grants}`. {KEEP_IT}",
+    )
+
+
+def _not_let_in(word: str, text: str, server: str) -> SourceUnavailable:
     if word == "NOAUTH":
         return SourceUnavailable(
             f"redis at {server} asks for a password", hint="Give password in the policy."

@@ -266,6 +266,51 @@ def test_a_hole_before_the_moment_is_named() -> None:
         choose(BASES[:1], replace(FULL, complete=whole(1, [1, 2, 4, 5])), 14)
 
 
+AFTER_A_GAP = "; or leave the moment out to get all up to 0/6800000."
+
+
+@pytest.mark.parametrize(
+    ("at", "hint"),
+    [
+        (
+            14,
+            (
+                "Give a moment after 2026-03-01T12:00:00Z and not after 2026-03-01T12:04:00Z, or after "
+                "2026-03-01T12:20:00Z and not after 2026-03-01T12:24:00Z"
+            ),
+        ),
+        (24.1, "Give a moment after 2026-03-01T12:20:00Z and not after 2026-03-01T12:24:00Z"),
+        (-3, "Give a moment after 2026-03-01T12:00:00Z and not after 2026-03-01T12:04:00Z"),
+    ],
+    ids=["within a gap", "behind all", "before all"],
+)
+def test_a_moment_that_cannot_be_had_is_told_which_can(at: float, hint: str) -> None:
+    gap = replace(FULL, complete=whole(1, [1, 2, 5]))
+    with pytest.raises(NoRecoveryPoint) as caught:
+        choose(BASES, gap, at)
+    assert caught.value.hint == hint + AFTER_A_GAP
+    lines = [word.rstrip(",;") for word in hint.split() if word.startswith("2026")]
+    for told in map(datetime.fromisoformat, lines[1::2]):
+        assert choose_recovery(BASES, {LINEAGE: gap}, target=told).target == told
+
+
+def test_a_base_behind_which_nothing_was_seen_is_no_moment_to_give() -> None:
+    stored = StoredWal(S, whole(1, [1]))
+    with pytest.raises(NoRecoveryPoint) as caught:
+        choose(BASES[:1], stored, 1)
+    assert caught.value.hint == "Leave the moment out to get all up to 0/2000000."
+
+
+def test_moments_behind_the_first_base_of_a_newer_epoch_are_of_that_one_alone() -> None:
+    new = Lineage(7, 18, 2)
+    bases = [*BASES, replace(BASES[0], id="new", lineage=new, end=minute(22))]
+    wal = {LINEAGE: FULL, new: StoredWal(S, whole(1, [1]))}
+    with pytest.raises(NoRecoveryPoint) as caught:
+        choose_recovery(bases, wal, target=minute(23))
+    assert "not after 2026-03-01T12:22:00Z; or leave" in caught.value.hint
+    assert choose_recovery(bases, wal, target=minute(22)).base.id == "b20"
+
+
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1))])
 def test_a_moment_that_is_not_in_utc_is_refused(zone: timezone | None) -> None:
     with pytest.raises(UsageError, match="not in UTC"):

@@ -132,6 +132,22 @@ def test_another_number_of_unlogged_tables_than_in_the_base_fails_its_proof(prov
         assert (proof.ok, proof.expected, proof.actual) == (False, "2", actual)
 
 
+@pytest.mark.parametrize(("is_changed", "expected"), [(True, "unknown in the base"), (False, "unknown")])
+def test_how_many_unlogged_tables_the_base_had_is_not_guessed(
+    proven: Proven,
+    *,
+    is_changed: bool,
+    expected: str,
+) -> None:
+    """It is unknown of a database that let nobody in, and of one that was made behind the base."""
+    unknown = ("unlogged_tables", "unlogged_names")
+    captured = [
+        {key: value for key, value in each.items() if key not in unknown} for each in proven.databases
+    ]
+    proof = proven.proofs(captured, is_changed=is_changed)["unlogged tables of forum"]
+    assert (proof.ok, proof.expected, proof.actual) == (True, expected, "1, all empty: cache")
+
+
 def test_a_database_made_anew_under_an_old_name_is_not_held_against_the_old_one(proven: Proven) -> None:
     changed = [each | {"oid": 1, "actual_collation_version": "2.31"} for each in proven.databases]
     assert "collations of forum" not in proven.proofs(changed, is_changed=True)

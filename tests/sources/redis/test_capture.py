@@ -82,13 +82,20 @@ def test_a_user_with_three_commands_suffices_and_what_it_may_not_read_is_named(
 
 
 @pytest.mark.parametrize("missing", ["psync", "replconf", "info"])
-def test_a_missing_right_is_named(launch: Launch, client: Connect, missing: str) -> None:
+def test_a_missing_right_is_named_with_the_statement_that_grants_it(
+    launch: Launch, client: Connect, missing: str
+) -> None:
     server = launch()
     rights = [f"+{name}" for name in ("psync", "replconf", "info") if name != missing]
     allow(client(server), *rights)
-    with pytest.raises(CommandRefused, match=missing.upper()) as raised:
-        take(settings_of(server, access=Access("bk", lambda: "pw")))
-    assert f"+{missing}" in raised.value.hint
+    settings = settings_of(server, access=Access("bk", lambda: "pw"))
+    with pytest.raises(CommandRefused, match=f"user bk run {missing.upper()}") as raised:
+        take(settings)
+    statement = raised.value.hint.split("`")[1]
+    assert f"+{missing}" in statement
+    with server.connect() as connection:
+        connection.call(*statement.split(" "))
+    assert take(settings).rdb
 
 
 @pytest.mark.parametrize(
