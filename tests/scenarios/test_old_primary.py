@@ -257,6 +257,10 @@ def test_a_snapshot_whose_wal_was_not_there_when_the_system_was_restored_is_no_d
     [name] = [name for name, state in family.states().items() if state == "waiting for WAL"]
     assert name in [each["name"] for each in family.verified(code=4)["faults"]], "its WAL may come yet"
 
+    newest = max(found.modified for found in family.store.list("runs/"))
+    wait_until(
+        lambda: family.store.now() > newest, "what writer-1 wrote is of an earlier second", deadline_s=10
+    )
     bundle = tmp_path / "second.json"
     enrol(family.drtool, bundle)
     family.drtool.bundle.write_bytes(bundle.read_bytes())
