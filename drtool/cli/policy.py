@@ -24,7 +24,7 @@ from drtool.policy.sizes import size
 from drtool.policy.take_over import TAKE_OVER
 from drtool.policy.volumes import PostgresVolume
 
-_LATER: Final = f"One that is there takes over what the policy got later by `{TAKE_OVER}`."
+_LATER: Final = f"A repository that is there takes over what the policy got later by `{TAKE_OVER}`."
 _FILE = click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -80,7 +80,7 @@ def answer(report: PolicyReport) -> Answer:
         verdict=f"policy check: {report.policy} {_word(report)}{with_counts}",
         advice=_advice(report),
         facts=report.to_json(),
-        lines=[_findings(report), _arithmetic(report), *_promises(report), _costs(report)],
+        lines=[_findings(report), _arithmetic(report), *_promises(report), _costs(report), "", _LATER],
         exit_code=0 if report.ok else PolicyInvalid.exit_code,
         alarm=bool(report.promises_that(Standing.BROKEN)),
     )
@@ -107,10 +107,8 @@ def _advice(report: PolicyReport) -> str:
         if finding.hint:
             return f"{_subject(finding)}{finding.hint}"
     if report.promises_that(Standing.BROKEN):
-        return (
-            f"The lines below the promises say why; `drtool init` makes its repository all the same. {_LATER}"
-        )
-    return f"`drtool init` makes its repository. {_LATER}"
+        return "The lines below the promises say why; `drtool init` makes its repository all the same."
+    return "`drtool init` makes its repository."
 
 
 def _subject(finding: Finding) -> str:

@@ -8,6 +8,7 @@ import pytest
 from drtool.policy.check import PolicyReport, check_policy
 from drtool.policy.load import load_policy
 from drtool.policy.promises import Standing
+from drtool.policy.take_over import TAKE_OVER
 from tests.policy.conftest import MakePolicy
 
 POLICIES = sorted((Path(__file__).parents[2] / "policies").glob("*.yaml"))
@@ -74,6 +75,14 @@ def test_what_a_volume_cannot_keep_is_found(
 ) -> None:
     findings = found(check_policy(make_policy(volumes=[volume])))
     assert any(line.startswith(finding) for line in findings), findings
+
+
+def test_a_max_run_that_is_too_short_names_what_has_a_repository_take_a_longer_one(
+    make_policy: MakePolicy,
+) -> None:
+    findings = check_policy(make_policy(volumes=[{**REDIS, "max_run": "1m"}])).findings
+    [hint] = [each.hint for each in findings if "longer than its max_run" in each.message]
+    assert hint.endswith(f"a repository that is there: `{TAKE_OVER}`.")
 
 
 def test_shipping_within_the_rpo_leaves_nothing_to_say(make_policy: MakePolicy) -> None:

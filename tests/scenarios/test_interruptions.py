@@ -11,6 +11,7 @@ import pytest
 from drtool.demo.servers.postgres import PostgresServer
 from drtool.demo.servers.process import wait_until
 from drtool.demo.servers.redis import RedisServer
+from drtool.policy.take_over import TAKE_OVER
 from drtool.repository.kit import parse_bundle
 from drtool.sources.postgres.connection import Replication
 from drtool.sources.postgres.slot import slot_name
@@ -137,6 +138,24 @@ def test_a_point_that_came_after_its_deadline_is_shown_and_taken_only_where_that
     assert drtool("status").value["status"]["volumes"][1]["newest"] is None
     drtool.restore("redis", directory / "data", "--accept-late")
     assert keys_of(system, directory) == count_keys(system.scene.redis) > 0
+
+
+def test_a_longer_max_run_counts_once_the_repository_has_taken_it_over(system: System) -> None:
+    repository = s3_repository(system.s3, system.proxy.endpoint) | {"url": "s3://plain/longer"}
+    drtool = Commands.over(system.scene, repository, "longer", **system.drtool.environment)
+    drtool = drtool.but("redis", password={"env": "REDIS_PASSWORD"}, max_run=f"{MAX_RUN_S}s")
+    drtool.init()
+    longer = drtool.but("redis", max_run="1h")
+
+    system.proxy.inject(Stall(MAX_RUN_S + 1.5), when="longer/snap/")
+    said = longer("backup", "redis", code=1)
+    assert f"later than max_run ({MAX_RUN_S} s)" in said.error["message"]
+    assert f"`{TAKE_OVER}` takes it over" in said.error["hint"]
+    longer("keys", "volumes", "--admin-key-file", drtool.kit.with_name(f"{drtool.kit.name}.admin"))
+
+    system.proxy.inject(Stall(MAX_RUN_S + 1.5), when="longer/snap/")
+    assert longer("backup", "redis").value["volumes"][0]["notes"] == []
+    assert {point["state"] for point in longer("points").value["points"]} == {"listed"}
 
 
 def keys_of(system: System, directory: Path) -> int:
