@@ -30,6 +30,12 @@ class ScratchFolder:
                 return
             os.close(self._handle)  # somebody cleared it away before it was locked
 
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
     def remove(self) -> None:
         """Remove it with all that is in it. Safe to repeat."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -52,6 +58,12 @@ def left_folders(
                 yield path, handle
         finally:
             os.close(handle)
+
+
+def clear_left_trees(prefix: str, parent: Path | None = None) -> None:
+    """Remove our own folders whose drtool has ended without removing them, with all that is in them."""
+    for path, _ in left_folders(prefix, {os.geteuid()}, parent):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _has_ended(handle: int) -> bool:

@@ -5,7 +5,6 @@ can be counted. Then as the target will start it, log on and log off, and again 
 """
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from drtool.sources.redis.rdb.census import Census
 from drtool.sources.redis.rdb.checksum import Checksum
 from drtool.sources.redis.rdb.parser import Rdb
 from drtool.sources.redis.server import ScratchServer, copy_tree, end_left, find_server
-from drtool.sources.scratch import ScratchFolder, left_folders
+from drtool.sources.scratch import ScratchFolder, clear_left_trees
 
 DEFAULT_DATABASES = 16
 EXPIRE_S = 60.0  # the expired keys of a log are loaded, and then removed, some 100,000 a second
@@ -129,17 +128,13 @@ def _copy_of(target: Target, layout: Layout) -> Iterator[Path]:
     """Give a copy of the target's directory, beside it where we may write there: most of it is then hard links."""
     parent = target.directory.absolute().parent
     beside = parent if os.access(parent, os.W_OK) else None
-    folder = ScratchFolder(_COPY, beside)
-    try:
-        copy_tree(target.directory, folder.path, layout.log if layout.log_is_written_in_place else None)
-        yield folder.path
-    finally:
-        folder.remove()
+    with ScratchFolder(_COPY, beside) as copy:
+        copy_tree(target.directory, copy, layout.log if layout.log_is_written_in_place else None)
+        yield copy
 
 
 def _clear_left(target: Target) -> None:
     """End what a killed proof left running, and remove its copies of the data."""
     end_left()
     for parent in (target.directory.absolute().parent, None):
-        for path, _ in left_folders(_COPY, {os.geteuid()}, parent):
-            shutil.rmtree(path, ignore_errors=True)
+        clear_left_trees(_COPY, parent)
