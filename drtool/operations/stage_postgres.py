@@ -5,7 +5,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from drtool.errors import Corrupt, NoRecoveryPoint, ObjectMissing, Refused
 from drtool.operations.restore_job import Job
@@ -16,7 +15,9 @@ from drtool.sources.postgres.recovery import Expected
 from drtool.sources.postgres.staging import WAL, clear_staging, stage_history, stage_segment
 from drtool.sources.postgres.survey import Survey, survey
 from drtool.sources.postgres.wal import format_lsn
+from drtool.sources.scratch import ScratchFolder, clear_left_trees
 
+LOOKED_AT = "drtool-read-wal-"  # not the name that versions use whose folders have no lock
 _MOST_LOOKED_AT = 256 << 20  # bytes of WAL that a dry run reads, to say what it makes
 
 
@@ -77,8 +78,9 @@ def look_at_wal(job: Job, choice: RecoveryChoice) -> Staged | None:
     if sum(plan.until - plan.start for plan in choice.segments) > _MOST_LOOKED_AT:
         return None
     try:
-        with TemporaryDirectory(prefix="drtool-wal-") as work:
-            return stage_wal(job, choice, Path(work) / "staged")
+        clear_left_trees(LOOKED_AT)
+        with ScratchFolder(LOOKED_AT) as work:
+            return stage_wal(job, choice, work / "staged")
     except OSError:  # a pod may have nowhere to write, and a dry run does without
         return None
 

@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 
 from drtool.demo.servers.process import wait_until
+from drtool.operations.stage_postgres import LOOKED_AT
 from tests.faults.proxy import Answer, FaultProxy, error
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.conftest import System
@@ -168,6 +171,23 @@ def test_a_recovery_that_was_killed_is_told_by_its_point_and_the_way_on_is_true(
     system.drtool.restore("postgres", target, "--bin-dir", system.scene.postgres.bin_dir)
     assert names(parent) == ["data"]
     assert not sockets.exists()
+
+
+def test_the_wal_that_a_killed_dry_run_read_is_cleared_away(
+    system: System, parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(parent))
+    killed = (
+        "import os, sys, tempfile; from drtool.sources.scratch import ScratchFolder\n"
+        "tempfile.tempdir, prefix = sys.argv[1:]\n"
+        "folder = ScratchFolder(prefix)\n"
+        "(folder.path / 'staged').mkdir()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", killed, parent, LOOKED_AT], check=False)
+    assert len(names(parent)) == 1
+    system.drtool.restore("postgres", parent / "data", "--dry-run")
+    assert names(parent) == []
 
 
 def test_a_restore_that_is_told_to_end_amid_a_query_tells_that_alone(system: System, parent: Path) -> None:

@@ -23,7 +23,8 @@ from drtool.sources.postgres import pinned
 from drtool.sources.postgres.binaries import Account, Binaries, popen_options
 from drtool.sources.postgres.configuration import setting_lines
 from drtool.sources.postgres.raw_names import open_raw, with_dbname
-from drtool.sources.postgres.sockets import SocketFolder, clear_left
+from drtool.sources.postgres.sockets import PREFIX, clear_left
+from drtool.sources.scratch import ScratchFolder
 
 MAXIMA = {  # by the label of pg_controldata
     "max_connections": "max_connections setting",
@@ -84,7 +85,7 @@ class Instance:
         self._binaries = binaries
         self._work = work
         self._child: subprocess.Popen[bytes] | None = None
-        self._folder: SocketFolder | None = None
+        self._folder: ScratchFolder | None = None
         self.sockets: Path | None = None
 
     @property
@@ -95,7 +96,7 @@ class Instance:
         """Write the configuration and start the server; it is not ready yet."""
         account = self._binaries.account
         clear_left({os.geteuid(), *([account.uid] if account is not None else [])})
-        self._folder = SocketFolder()
+        self._folder = ScratchFolder(PREFIX)
         self.sockets = self._folder.path
         own = {
             "listen_addresses": "",

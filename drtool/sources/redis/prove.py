@@ -5,8 +5,6 @@ can be counted. Then as the target will start it, log on and log off, and again 
 """
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,11 +20,13 @@ from drtool.sources.redis.layout import Layout, is_multi_part
 from drtool.sources.redis.rdb.census import Census
 from drtool.sources.redis.rdb.checksum import Checksum
 from drtool.sources.redis.rdb.parser import Rdb
-from drtool.sources.redis.server import ScratchServer, copy_tree, find_server
+from drtool.sources.redis.server import ScratchServer, copy_tree, end_left, find_server
+from drtool.sources.scratch import ScratchFolder, clear_left_trees
 
 DEFAULT_DATABASES = 16
 EXPIRE_S = 60.0  # the expired keys of a log are loaded, and then removed, some 100,000 a second
 PAUSE_S = 0.05
+_COPY = ".drtool-copy-"  # not that of versions whose folders have no lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def prove(target: Target, facts: Mapping[str, Any]) -> Iterator[Proof]:
     seed (of the sample; the replication id and offset if it is not given). Raises NotProven where no server starts,
     Corrupt where the RDB cannot be read.
     """
+    _clear_left(target)
     layout = Layout.of(facts["server"], target.options)
     rdb = target.directory / layout.dbfilename
     yield _checksum(rdb, str(facts["crc"]))
@@ -127,9 +128,13 @@ def _copy_of(target: Target, layout: Layout) -> Iterator[Path]:
     """Give a copy of the target's directory, beside it where we may write there: most of it is then hard links."""
     parent = target.directory.absolute().parent
     beside = parent if os.access(parent, os.W_OK) else None
-    copy = Path(tempfile.mkdtemp(prefix=".drtool-proof-", dir=beside))
-    try:
+    with ScratchFolder(_COPY, beside) as copy:
         copy_tree(target.directory, copy, layout.log if layout.log_is_written_in_place else None)
         yield copy
-    finally:
-        shutil.rmtree(copy)
+
+
+def _clear_left(target: Target) -> None:
+    """End what a killed proof left running, and remove its copies of the data."""
+    end_left()
+    for parent in (target.directory.absolute().parent, None):
+        clear_left_trees(_COPY, parent)

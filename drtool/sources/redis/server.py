@@ -4,8 +4,8 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
@@ -13,10 +13,14 @@ from typing import Self
 from drtool.errors import NotProven, SourceUnavailable, TemporaryFailure
 from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.layout import Layout, is_multi_part, newest_rdb
+from drtool.sources.scratch import ScratchFolder, left_folders, remove_files, within
 
 PROGRAMS = ("redis-server", "valkey-server")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.5
 START_S = 600.0  # loading 1 GB takes some 4 s
+END_S = 10.0  # it saves nothing, so that it is gone at once
+PREFIX = "drtool-scratch-"  # not that of versions whose folders have no lock
+SOCKET, LOG, CONFIGURATION = "socket", "log", "redis.conf"
 LOG_TAIL = 500  # characters
 
 
@@ -65,6 +69,35 @@ def _programs() -> list[Path]:
     ]
 
 
+def end_left() -> None:
+    """End the servers that a killed drtool left, each with all of the data in its memory, and remove their folders."""
+    for path, handle in left_folders(PREFIX, {os.geteuid()}):
+        endpoint, end = Endpoint(within(handle, SOCKET)), time.monotonic() + END_S
+        while (is_there := _shut_down(endpoint)) and time.monotonic() < end:
+            time.sleep(FIRST_PAUSE_S)
+        if not is_there:
+            with suppress(OSError):  # where something else is in it
+                remove_files(path, handle, (SOCKET, LOG, CONFIGURATION))
+
+
+def _shut_down(endpoint: Endpoint) -> bool:
+    """Tell a server to end without saving; return whether there was one."""
+    try:
+        with Connection(endpoint, Access()) as connection:
+            connection.call("SHUTDOWN", "NOSAVE")
+    except (SourceUnavailable, TemporaryFailure):
+        return _answers(endpoint)
+    return True
+
+
+def _answers(endpoint: Endpoint) -> bool:
+    try:
+        Connection(endpoint, Access()).close()
+    except (SourceUnavailable, TemporaryFailure):
+        return False
+    return True
+
+
 class ScratchServer:
     """A server on a Unix socket, over directory, which it may change. Use as a context; it ends with it."""
 
@@ -75,18 +108,19 @@ class ScratchServer:
 
     def __enter__(self) -> Self:
         # A socket's path may have 107 bytes; the target's directory may be deeper than that.
-        self._run = Path(tempfile.mkdtemp(prefix="drtool-redis-"))
-        self._log = self._run / "log"
+        self._folder = ScratchFolder(PREFIX)
+        self._run = self._folder.path
+        self._log = self._run / LOG
         try:
             self._start()
         except BaseException:
-            shutil.rmtree(self._run)
+            self._folder.remove()
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._end()
-        shutil.rmtree(self._run)
+        self._folder.remove()
 
     def kill_and_restart(self) -> None:
         """End the server as a power cut would, and start it on what it left."""
@@ -94,10 +128,10 @@ class ScratchServer:
         self._start()
 
     def _start(self) -> None:
-        socket = self._run / "socket"
+        socket = self._run / SOCKET
         socket.unlink(missing_ok=True)
         settings = {"port": "0", "unixsocket": f'"{socket}"', "dir": f'"{self._directory}"', "save": '""'}
-        configuration = self._run / "redis.conf"
+        configuration = self._run / CONFIGURATION
         configuration.write_text(
             "".join(f"{name} {value}\n" for name, value in (settings | self._settings).items())
         )

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from drtool.demo.servers.postgres import private_directory
-from drtool.sources.postgres.sockets import PREFIX, SocketFolder, clear_left
+from drtool.sources.postgres.sockets import PREFIX, clear_left
+from drtool.sources.scratch import ScratchFolder
 from tests.conftest import NOBODY
 
 SOCKET = ".s.PGSQL.5432"
@@ -31,8 +32,8 @@ def left_by_a_killed_run(room: Path) -> Path:
     code = (
         "import os, socket, tempfile\n"
         f"tempfile.tempdir = {str(room)!r}\n"
-        "from drtool.sources.postgres.sockets import SocketFolder\n"
-        "folder = SocketFolder()\n"
+        "from drtool.sources.scratch import ScratchFolder\n"
+        f"folder = ScratchFolder({PREFIX!r})\n"
         f"socket.socket(socket.AF_UNIX).bind(str(folder.path / {SOCKET!r}))\n"
         f"(folder.path / {SOCKET + '.lock'!r}).write_text('1')\n"
         "print(folder.path, flush=True)\n"
@@ -56,7 +57,7 @@ def test_what_a_killed_run_left_is_cleared_away(room: Path) -> None:
 
 
 def test_the_folder_of_a_run_at_work_stays_until_that_removes_it(room: Path) -> None:
-    folder = SocketFolder()
+    folder = ScratchFolder(PREFIX)
     clear()
     assert list(room.iterdir()) == [folder.path]
     for _ in range(2):

@@ -1,7 +1,12 @@
 """Proofs of restored directories: they hold for good data, and fail for each thing that can be wrong."""
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,13 +14,28 @@ from typing import Any
 import pytest
 
 from drtool.demo.servers.redis import RedisServer
-from drtool.errors import Corrupt, NotProven
+from drtool.errors import Corrupt, NotProven, SourceUnavailable
 from drtool.sources.base import Target
 from drtool.sources.redis import compare
 from drtool.sources.redis.capture import RedisSource
+from drtool.sources.redis.connection import Access, Connection, Endpoint
 from drtool.sources.redis.prove import prove, take_census
 from tests.sources.redis.support import Connect, Launch, Point, fill, settings_of, take
 
+_HELD = """
+import signal, sys, tempfile
+from pathlib import Path
+from drtool.sources.base import Target
+from drtool.sources.redis.layout import Layout, parse_version
+from drtool.sources.redis.prove import Rehearsal
+
+tempfile.tempdir, directory, program, version = sys.argv[1:]
+layout = Layout.of({"version": version}, {"appendonly": "no"})
+rehearsal = Rehearsal(Target(Path(directory)), layout, Path(program), parse_version(version), 16)
+with rehearsal.server(appendonly="no"):
+    print("ready", flush=True)
+    signal.pause()
+"""
 LIBRARY = "#!lua name=greet\nredis.register_function('hello', function() return 'hi' end)"
 
 
@@ -182,3 +202,42 @@ def test_a_server_of_another_age_proves_nothing(launch: Launch, tmp_path: Path) 
     target, point = restored(launch(), tmp_path / "target", server=old)
     with pytest.raises(NotProven, match=r"is 6\.2"):
         list(prove(target, point.captured.facts))
+
+
+@contextmanager
+def held(target: Target, room: Path, program: Path, version: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Prove target in a process of its own, which stops amid that; room is its folder of temporary files."""
+    arguments = list(map(str, (room, target.directory, program, version)))
+    with subprocess.Popen([sys.executable, "-c", _HELD, *arguments], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_what_a_killed_proof_left_is_ended_and_cleared_away(
+    filled: RedisServer, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is a server with all of the data in its memory, and a copy of the data beside the target."""
+    room = tmp_path / "t"
+    room.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    target, point = restored(filled, tmp_path / "target")
+
+    def ours() -> set[Path]:
+        return {path for path in (*room.iterdir(), *tmp_path.iterdir()) if "drtool" in path.name}
+
+    with held(target, room, filled.program, version) as process:
+        [endpoint], at_work = [Endpoint(str(path / "socket")) for path in room.iterdir()], ours()
+        assert len(at_work) == 2
+        assert all(proof.ok for proof in prove(target, point.captured.facts))
+        assert ours() == at_work
+        process.kill()
+        process.wait()
+        Connection(endpoint, Access()).close()
+        assert all(proof.ok for proof in prove(target, point.captured.facts))
+        assert ours() == set()
+        with pytest.raises(SourceUnavailable):
+            Connection(endpoint, Access())

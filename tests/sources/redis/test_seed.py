@@ -237,7 +237,7 @@ def test_the_rights_that_it_takes_are_named_before_anything_is_changed(
     exact = () if client(server).info("server")["redis_version"].startswith("6") else ("+pexpiretime",)
     allow(client(server), *few)
     access = replace(server.access, username="bk", password=lambda: "pw")
-    with pytest.raises(CommandRefused, match="does not let this user run REPLICAOF"):
+    with pytest.raises(CommandRefused, match="does not let user bk run REPLICAOF"):
         kept.into(seeding_of(server, access=access))
     assert role(client, server) == "master"
 
