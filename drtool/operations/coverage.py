@@ -164,6 +164,8 @@ def held_lineages(
 
 def read_held(store: WalStore, segment_size: int, at: datetime | None = None) -> Held:
     """Return what store holds, from one listing and the facts of a few objects; at sharpens the marks around it."""
+    # Before the segments: a follower that stores one and a tail behind it meanwhile would else leave a hole here.
+    tails = list_tails(store, segment_size)
     segments: dict[tuple[int, int], list[WalEntry]] = {}
     histories: dict[int, list[WalEntry]] = {}
     for entry in sorted(store.segments(), key=arrival):
@@ -174,7 +176,6 @@ def read_held(store: WalStore, segment_size: int, at: datetime | None = None) ->
             histories.setdefault(entry.timeline, []).append(entry)
     witnesses = Witnesses(store)
     unsigned = _drop_unsigned(segments, witnesses)
-    tails = list_tails(store, segment_size)
     _ask(witnesses, tails, segments, segment_size, at)
     unsigned += [entry for entry in tails if witnesses.refused(entry)]
     by_tail: dict[Tail, list[WalEntry]] = {}

@@ -98,7 +98,7 @@ def _volume_status(
     next_run = _next_run(policy, volume, points, now)
     late = [*_since_restored(session, volume, points, now)]
     if inventory is not None:
-        late += [*_lost(session, inventory), *_gap(inventory, runs)]
+        late += [*_lost(session, inventory), *_gap(inventory, points, runs)]
     if next_run is not None and newest is not None:
         late += lateness(policy, volume, Seen(next_run, _spent(runs, volume.name), wal), now)
     verified = _last(runs, volume.name, _VERIFIED, "done")
@@ -134,9 +134,9 @@ def _lost(session: Session, inventory: Inventory) -> Iterator[Late]:
         yield Late(f"{lost[1]}: {mend}", red=True)
 
 
-def _gap(inventory: Inventory, runs: list[Record]) -> Iterator[Late]:
+def _gap(inventory: Inventory, points: list[Point], runs: list[Record]) -> Iterator[Late]:
     """Yield a gap in the WAL that no base backup has been taken behind."""
-    gap = standing_gap(inventory, runs)
+    gap = standing_gap(inventory, {point.name for point in points}, runs)
     if gap is not None:
         yield Late(gap, red=True)
 

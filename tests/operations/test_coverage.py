@@ -101,6 +101,26 @@ def test_the_newest_wal_counts_only_when_it_is_signed(stage: Stage) -> None:
     assert find_reach(base(2 * MB), held_of(stage).wal).end == 3 * MB + 50
 
 
+def test_what_a_follower_stores_while_it_is_listed_leaves_no_hole(stage: Stage) -> None:
+    put_segment(stage, 2)
+    put_tail(stage, 3 * MB, 3 * MB + 50)
+    listed: list[str] = []
+
+    def go_on(verb: str, name: str) -> None:
+        if verb == "versions" and name.startswith(("wal/", "tail/")):
+            listed.append(name)
+        if len(listed) == 2:
+            listed.append("")
+            put_segment(stage, 3)
+            put_tail(stage, 4 * MB, 4 * MB + 10)
+
+    store = Noting(stage.store, go_on)
+    held = read_held(WalStore(stage.writer(store).records, LINEAGE), MB)
+
+    assert len(listed) > 2
+    assert find_reach(base(2 * MB), held.wal).faults() == ()
+
+
 def test_a_history_that_was_squatted_first_hides_nothing(stage: Stage) -> None:
     squat(stage, "wal", 2, "00000002.history")
     writing(stage).put(2, "00000002.history", HISTORY, {"ancestors": [[1, "0/300000"]]})
