@@ -53,10 +53,11 @@ def not_now(info: Info, limits: Limits) -> str:
 def too_little_memory(info: Info, limits: Limits) -> str:
     """Return why a fork of this instance could end in an out-of-memory kill, or nothing. Pure.
 
-    maxmemory says nothing here: what a fork writes twice does not count against it.
+    maxmemory says nothing here: what a fork writes twice does not count against it. A server that has just started
+    says 0 of its resident memory, until it has looked.
     """
-    limit = limits.memory_bytes or info.number("total_system_memory")
-    used, needed = info.number("used_memory_rss"), int(limits.cow_factor * info.number("used_memory"))
+    limit, data = limits.memory_bytes or info.number("total_system_memory"), info.number("used_memory")
+    used, needed = max(info.number("used_memory_rss"), data), int(limits.cow_factor * data)
     if limit and used + needed > limit:
         return (
             f"saving may need {needed // MIB} MiB beside the {used // MIB} MiB in use, of {limit // MIB} MiB"

@@ -55,6 +55,12 @@ def test_memory_must_hold_what_is_written_while_it_saves(limits: Limits, *, too_
     assert bool(too_little_memory(info, limits)) == too_little
 
 
+def test_a_server_that_has_not_looked_at_its_memory_yet_has_as_much_as_its_data() -> None:
+    info = Info({"used_memory": "1000", "used_memory_rss": "0", "total_system_memory": "2000"})
+    assert too_little_memory(info, Limits(memory_bytes=1400))
+    assert not too_little_memory(info, Limits(memory_bytes=1500))
+
+
 def test_info_is_read_as_pairs() -> None:
     info = Info.parse(
         "# Server\r\nredis_version:7.0.15\r\nmodule:name=a\r\nmodule:name=b\r\ndb0:keys=5,expires=1\r\n"
