@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,12 @@ LONGEST = (  # files that begin first, so that no worker is left alone with one 
     "scenarios/test_slot_limit.py",
     "demo/test_demo.py",
 )
+
+
+def pytest_configure() -> None:
+    """Let SIGINT end what the tests start, where a shell has it ignored: it does for what runs in its background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
