@@ -35,11 +35,11 @@ class Sound:
         return self.names(family)[-1]
 
     def names(self, family: str) -> list[str]:
-        """Return the names of a family's objects, by age."""
+        """Return the names of a family's objects, by age: what was stored within a tick, as its name goes on."""
         files = [path for path in self.store.glob(f"{family}/**/*") if path.is_file()]
         return [
             str(path.relative_to(self.store))
-            for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)
+            for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path))
         ]
 
 

@@ -51,7 +51,7 @@ class Stage:
     def newest(self, family: str) -> Path:
         """Return the newest object of a family, which may go on: snap/media."""
         found = [path for path in self.store.glob(f"{family}/**/*") if path.is_file()]
-        return max(found, key=lambda path: path.stat().st_mtime_ns)
+        return max(found, key=lambda path: (path.stat().st_mtime_ns, path))
 
     def lose(self, family: str) -> None:
         for path in [path for path in self.store.glob(f"{family}/**/*") if path.is_file()]:
