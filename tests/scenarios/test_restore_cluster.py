@@ -344,9 +344,13 @@ class Overtaken(Silent):
 
     def step(self, name: str, total: int | None = None) -> AbstractContextManager[Progress]:
         if name == "apply apps/Deployment":
-            found = self.way.target.find(LEASES, lease.NAME)
-            assert found is not None
-            found["spec"]["holderIdentity"] = "run other on laptop"
+            with self.way.target._writing:
+                found = self.way.target.find(LEASES, lease.NAME)
+                assert found is not None
+                found["spec"]["holderIdentity"] = "run other on laptop"
+                found["metadata"]["resourceVersion"] = (
+                    "theirs"  # or a renewal that is under way takes it back
+                )
             assert self.ending.wait(60)
         return super().step(name, total)
 
