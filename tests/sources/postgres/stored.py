@@ -120,10 +120,13 @@ class Wal:
     segment_size: int = 16 << 20
     segments: dict[tuple[int, int], bytes] = field(default_factory=dict)
     histories: dict[int, bytes] = field(default_factory=dict)
+    flush: int = (
+        0  # of the server when it was collected: an idle one writes a snapshot of what runs every 15 s
+    )
 
     def collect(self, server: PostgresServer) -> None:
         """Copy what the server has flushed; of the segment it writes, only the flushed bytes."""
-        flush = flush_of(server)
+        self.flush = flush = flush_of(server)
         for path in sorted((server.data / "pg_wal").iterdir()):
             if path.suffix == ".history":
                 self.histories[int(path.stem, 16)] = path.read_bytes()
