@@ -13,8 +13,16 @@ from drtool.operations.follow import run_follow
 from drtool.operations.session import KeyFiles, Silent, World, open_session
 from drtool.operations.slot_watch import SlotWatch
 from drtool.policy.load import load_policy
+from drtool.sources.postgres.wal import parse_lsn
 from tests.conftest import S3Server
-from tests.scenarios.following import Load, follower, is_streaming, status_of, wait_until_durable
+from tests.scenarios.following import (
+    Load,
+    durable_end,
+    follower,
+    is_streaming,
+    status_of,
+    wait_until_durable,
+)
 from tests.scenarios.stage import Stage, rows_of
 from tests.scenarios.test_follow import stage_of
 from tests.sources.postgres.standins import in_background
@@ -39,7 +47,7 @@ def test_what_a_follower_told_at_its_end_is_missed_until_a_backup_begins_anew(
         assert stage.drtool.end(process).code == 0
     assert told(stage, tmp_path / "whole") == []
 
-    lose_newest_tail(stage)
+    lose_tails(stage, durable_end(stage.store))
 
     told_by = told(stage, tmp_path / "lost")
     assert len(told_by) == 3, told_by
@@ -67,16 +75,17 @@ def test_what_a_follower_tells_while_it_is_at_work_is_missed_though_it_never_cam
             with Load(stage.server) as load:
                 wait_until(lambda: len(stage.runs()) >= len(known) + 4, "it tells marks", deadline_s=60)
                 load.wait_for_more()
-            wait_until_durable(stage.server, stage.store)
+            end = parse_lsn(wait_until_durable(stage.server, stage.store))
             wait_until(lambda: is_quiet(stage), "it has told the last one", deadline_s=60)
             marks = stage.runs()
+            stage.server.sql("select pg_log_standby_snapshot()")  # as it does by itself at any moment
         finally:
             world.ending.set()
             run.result(60)
     for name in set(stage.runs()) - set(marks):
         stage.store.delete(name)  # as if it had been killed
 
-    lose_newest_tail(stage)
+    lose_tails(stage, end)
 
     assert len(told(stage, tmp_path / "lost")) == 3
 
@@ -88,12 +97,11 @@ def is_quiet(stage: Stage) -> bool:
     return stage.runs() == runs
 
 
-def lose_newest_tail(stage: Stage) -> None:
-    """Delete all that tells of the newest bytes of WAL: the tails that end with them, and the marks behind them."""
-    ends = {found.name: int(found.name.rsplit("-", 2)[1], 16) for found in stage.store.list("tail/")}
-    for name, end in ends.items():
-        if end == max(ends.values()):
-            stage.store.delete(name)
+def lose_tails(stage: Stage, end: int) -> None:
+    """Delete all that tells of WAL up to an LSN: the tails that end there or later, and the marks behind them."""
+    for found in list(stage.store.list("tail/")):
+        if int(found.name.rsplit("-", 2)[1], 16) >= end:
+            stage.store.delete(found.name)
 
 
 def told(stage: Stage, target: Path) -> list[str]:
