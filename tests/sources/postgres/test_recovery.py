@@ -51,6 +51,7 @@ class Stage:
         self.server.sql("create table ledger (n int primary key, at timestamptz default clock_timestamp())")
         self.stored: StoredBase = take_base(self.server, major)
         self.wal = Wal()
+        self.mark: Mark | None = None  # of a moment up to which the WAL has been collected
         self.rows = 0
         self.restored: list[Path] = []
 
@@ -86,7 +87,9 @@ def set_up(major: int) -> Iterator[Stage]:
             stage.commit(10)
             stage.switch()
         stage.commit(5)
+        stage.mark = Mark(now_of(stage.server), 1, flush_of(stage.server))
         stage.wal.collect(stage.server)
+        stage.server.sql("checkpoint")  # a server goes on to write WAL, by itself
         yield stage
     finally:
         stage.server.stop("immediate")
@@ -139,9 +142,8 @@ def test_a_recovery_to_a_moment_holds_exactly_the_commits_up_to_it(stage: Stage,
         )
     )
     target = (at + (then - at) / 2).astimezone(tz=stage.stored.base.end.tzinfo)
-    mark = Mark(now_of(stage.server), 1, flush_of(stage.server))
     bases = [stage.stored.base]
-    choice = choose_recovery(bases, {bases[0].lineage: stage.wal.stored(marks=[mark])}, target=target)
+    choice = choose_recovery(bases, {bases[0].lineage: stage.wal.stored(marks=[stage.mark])}, target=target)
     assert choice.stop == "survey"
     found = stage.wal.survey(choice)
     stop = decide_stop(choice, newest_end=found.newest_end, later_end=found.later_end)
