@@ -10,9 +10,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from drtool.demo.servers.seaweedfs import Identity, SeaweedFS
 from drtool.repository.storage.settings import S3Credentials, S3Settings
+
+# How long an example takes says how busy the machine is: one that others hold up for 200 ms is no failure.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 ADMIN = Identity("test-access-key", "test-secret-key")
 NOBODY = 65534
