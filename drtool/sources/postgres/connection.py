@@ -6,6 +6,7 @@ Both leave in drtool's own errors. A role with nothing but LOGIN and REPLICATION
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
@@ -17,11 +18,12 @@ from psycopg.rows import TupleRow
 from drtool.errors import Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.faults import command_fault, connection_fault
 from drtool.sources.postgres.opening import neutral_parameters, pin_session
-from drtool.sources.postgres.results import Row, rows_of
+from drtool.sources.postgres.results import Row, parse_size, rows_of
 from drtool.sources.postgres.wal import parse_lsn
 
 APPLICATION_NAME = "drtool"  # what synchronous_standby_names would match
 OLDEST_VERSION = 150000  # BASE_BACKUP with one typed COPY stream came with 15
+END_OF_REFUSAL_S = 5  # it comes with the refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class Replication:
             timeline=int(timeline or 0),
             flush_lsn=parse_lsn(lsn or ""),
             server_version=self._pgconn.server_version,
-            wal_segment_size=_size(self.show("wal_segment_size")),
+            wal_segment_size=parse_size(self.show("wal_segment_size")),
         )
 
     def timeline_history(self, timeline: int) -> bytes:
@@ -209,8 +211,20 @@ class Replication:
         except psycopg.OperationalError as cause:
             self.raise_lost(cause)
         if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+            self._take_the_rest()
             raise self._refusal(result)
         return result
+
+    def _take_the_rest(self) -> None:
+        """Take what comes behind a refusal, which is its end: until then the next command cannot be sent."""
+        with suppress(psycopg.OperationalError):  # a connection that is gone has no next command
+            while self._pgconn.status == pq.ConnStatus.OK:
+                while self._pgconn.is_busy():
+                    if not self._readable.poll(END_OF_REFUSAL_S * 1000):
+                        return
+                    self._pgconn.consume_input()
+                if self._pgconn.get_result() is None:
+                    return
 
     @property
     def is_encrypted(self) -> bool:
@@ -281,9 +295,3 @@ class Replication:
     def refusal(self, sqlstate: str | None, text: str) -> Exception:
         """Return the error for a command that the server refused with sqlstate, and these words."""
         return command_fault(self._settings.who, self._command, sqlstate, text)
-
-
-def _size(text: str) -> int:
-    """Return bytes from what SHOW wal_segment_size prints: `16MB`, `1GB`."""
-    units = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-    return int(text[:-2]) * units[text[-2:]]

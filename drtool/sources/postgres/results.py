@@ -48,3 +48,9 @@ def rows_of(result: Result) -> list[Row]:
         )
         for row in range(result.ntuples)
     ]
+
+
+def parse_size(text: str) -> int:
+    """Return bytes from what SHOW prints of a size: `16MB`, `1GB`."""
+    units = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+    return int(text[:-2]) * units[text[-2:]]

@@ -158,3 +158,11 @@ def test_the_socket_of_a_lost_connection_is_an_error_of_drtool(server: PostgresS
         assert replication.fileno() > 0
     with pytest.raises(SourceUnavailable, match="ended the connection"):
         replication.fileno()
+
+
+def test_a_refused_command_leaves_a_connection_that_serves(server: PostgresServer) -> None:
+    with Replication(server.settings) as replication:
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable, match="could not open file"):
+                replication.timeline_history(7)
+            assert replication.identify().timeline == 1

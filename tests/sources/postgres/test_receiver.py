@@ -274,6 +274,25 @@ def test_a_promotion_before_the_run_is_followed_with_its_history_first(
     assert_promotion_is_whole(sink, standby)
 
 
+def test_a_server_that_lacks_the_history_of_an_older_timeline_is_received_from(
+    small: PostgresServer, sink: MemorySink
+) -> None:
+    """A restored server has those of the timelines that its replay needed, and no older ones."""
+    for _ in range(2):
+        small.stop()
+        (small.data / "standby.signal").touch()
+        small.start()
+        small.sql("select pg_promote()")
+        write(small, 1)
+    (small.data / "pg_wal" / history_name(2)).unlink()
+
+    received = catch_up(small, sink)
+
+    assert received.timeline == 3
+    assert sink.histories.keys() == {3}
+    assert_equals_pg_wal(sink, small, MIB)
+
+
 def test_a_promotion_during_the_run_is_followed_with_its_history_first(
     pair: tuple[PostgresServer, PostgresServer], sink: MemorySink
 ) -> None:
