@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drtool.errors import Refused, WrongKey
-from drtool.operations.limits import limits_of
+from drtool.operations.limits import limits_given
 from drtool.operations.points import take_inventory
 from drtool.operations.session import Session
 from drtool.repository.config import CLOCK_GRAIN, Epoch, config_prefix, encode_config
@@ -39,7 +39,7 @@ def run_enrol(
     """
     check_admin(session, admin)
     before = session.repository.config
-    volumes = limits_of(session.policy) if session.policy is not None else {}
+    volumes = limits_given(session.policy)
     config, bundle = enrol_writer(session.repository, admin, [*_lineages(session)], volumes)
     if not dry_run:
         keep(bundle)
