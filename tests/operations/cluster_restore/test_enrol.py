@@ -17,6 +17,7 @@ from drtool.operations.cluster_restore.enrolling import (
 from drtool.operations.cluster_restore.protect import enrol_new_writer
 from drtool.operations.cluster_restore.replay import Enrolment
 from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest
+from drtool.operations.points import points_of, take_inventory
 from drtool.operations.session import Where
 from drtool.policy.load import parse_policy
 from drtool.policy.schema import Policy
@@ -27,6 +28,7 @@ from drtool.recovery.plan import Plan
 from drtool.recovery.steps import Phase, Step
 from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
+from drtool.repository.format.names import parse_json_time
 from drtool.repository.kit import parse_bundle
 from tests.operations.cluster_restore.runs import Kept
 from tests.operations.cluster_restore.unprotected import (
@@ -80,6 +82,19 @@ def test_a_new_writer_takes_the_place_of_the_one_before_and_each_postgres_gets_a
         assert (epoch.volume, epoch.system, epoch.major, epoch.parent_lsn) == ("postgres", *FACTS.values())
         [bundle] = back.bundles()
         assert parse_bundle(bundle).name == "writer-2"
+
+
+def test_what_the_writer_before_stored_up_to_the_enrolment_still_counts(back: Back) -> None:
+    back.drtool("backup")
+    session = back.session()
+    back.enrol(session=session)
+    points = [
+        each for name in ("objects", "media") for each in points_of(take_inventory(back.session(), name))
+    ]
+    assert {each.state for each in points} == {"listed"}
+    [ended] = [each.until for each in back.config().signers if each.role == "writer" and each.until]
+    newest = max(found.modified for found in session.repository.store.list("runs/"))
+    assert newest < parse_json_time(ended)
 
 
 def longer(back: Back) -> Policy:
