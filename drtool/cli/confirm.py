@@ -74,6 +74,8 @@ def _told(challenge: Challenge, undo: str) -> Iterator[str]:
     if undo:
         yield "  what the run made there will be deleted, and what it changed be given back"
         return
+    for each in challenge.taken_over:
+        yield f"  the new writer's config takes over, for good: {each}"
     if challenge.switched:
         yield f"  claims get another volume, of an earlier moment: {', '.join(challenge.switched)}"
         yield f"  what runs stops for it: {', '.join(challenge.stopped) or 'nothing'}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drtool.errors import Refused, WrongKey
-from drtool.operations.limits import limits_of
+from drtool.operations.limits import limits_given
 from drtool.operations.points import take_inventory
 from drtool.operations.session import Session
 from drtool.repository.config import CLOCK_GRAIN, Epoch, config_prefix, encode_config
@@ -39,7 +39,9 @@ def run_enrol(
     """
     check_admin(session, admin)
     before = session.repository.config
-    volumes = limits_of(session.policy) if session.policy is not None else {}
+    volumes = limits_given(session.policy)
+    if not dry_run:
+        pass_second(session)
     config, bundle = enrol_writer(session.repository, admin, [*_lineages(session)], volumes)
     if not dry_run:
         keep(bundle)
@@ -52,6 +54,14 @@ def run_enrol(
         epochs=tuple(config.epochs[len(before.epochs) :]),
         added=tuple(name for name in config.volumes if name not in before.volumes),
     )
+
+
+def pass_second(session: Session) -> None:
+    """Return once the store's clock, cut to seconds, is past what it showed: what a writer stored counts when it ends.
+
+    A writer ends with the beginning of a second.
+    """
+    session.world.ending.wait(CLOCK_GRAIN.total_seconds())
 
 
 def check_admin(session: Session, admin: SigningKey) -> None:

@@ -45,6 +45,23 @@ def not_in_force(config: Config, volume: Volume) -> Iterator[str]:
             yield f"{each.limit} is {have} in the repository, not the policy's {want}: `{TAKE_OVER}` takes it over"
 
 
+def limits_given(policy: Policy | None) -> dict[str, VolumeLimits]:
+    """Return the limits of a policy that a person gave, None where none was: the admin signs no others.
+
+    The policy that a run told is any writer's word, an intruder's perhaps; a run without end would be signed for good.
+    """
+    return limits_of(policy) if policy is not None else {}
+
+
+def taken_over(config: Config, policy: Policy | None) -> Iterator[str]:
+    """Yield, for who confirms it, what a config takes over of a policy that a person gave."""
+    for volume in policy.volumes if policy is not None else ():
+        if volume.name not in config.volumes:
+            lasts = brief_duration(_seconds(limits_of_volume(volume).max_run))
+            yield f"volume {volume.name}, whose runs may last {lasts}"
+        yield from (str(each) for each in limit_changes(config, volume) if each.wanted > each.before)
+
+
 def limits_of(policy: Policy) -> dict[str, VolumeLimits]:
     """Return the limits of each volume, as a config has them."""
     return {volume.name: limits_of_volume(volume) for volume in policy.volumes}

@@ -14,7 +14,7 @@ from drtool.operations.points import Inventory, lost_of, points_of, take_invento
 from drtool.operations.protection import protection_of
 from drtool.operations.results import Point, Protection, Status, VolumeStatus
 from drtool.operations.session import Session
-from drtool.operations.told_policy import policy_in_force
+from drtool.operations.told_policy import policy_in_force, tells_policy
 from drtool.policy.cadence import cadence
 from drtool.policy.moments import to_second
 from drtool.policy.schema import Policy
@@ -73,12 +73,17 @@ def run_status(session: Session) -> Status:
 
 def _all_backed_up(session: Session) -> Callable[[Record], bool]:
     """Return what tells, newest run first, whether a backup of each volume was among those that it was shown."""
-    missing = set(session.repository.config.volumes)
+    known, found, policy = set(session.repository.config.volumes), set[str](), session.policy
 
     def is_enough(run: Record) -> bool:
+        nonlocal policy
+        if policy is None and tells_policy(
+            run
+        ):  # the newest: it is in force, and what left it is backed up no more
+            policy = policy_in_force(session, [run])[0]
         if run_kind(run) == "backup" and run.value.get("outcome") == "done":
-            missing.discard(str(run.value.get("volume")))
-        return not missing
+            found.add(str(run.value.get("volume")))
+        return known.intersection(each.name for each in policy.volumes) <= found if policy else known <= found
 
     return is_enough
 

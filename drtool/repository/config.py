@@ -82,6 +82,20 @@ class VolumeLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How long a run of one volume may last, by when the store received what came of it: what was late stays late.
+
+    steps are max_run with the moment from which it counts, oldest first; the first counts before its moment, too.
+    """
+
+    steps: Sequence[tuple[datetime, timedelta]]
+
+    def at(self, received: datetime) -> timedelta:
+        """Return what counted at that moment of the store's clock."""
+        return next((limit for since, limit in self.steps[::-1] if received >= since), self.steps[0][1])
+
+
+@dataclass(frozen=True, slots=True)
 class Epoch:
     """One life of a PostgreSQL lineage: opened by a restore into production, with the LSN it began at."""
 
@@ -214,10 +228,28 @@ def _from_json(value: Json) -> Config:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The newest config, and the SHA-256 of every config's object by number."""
+    """The newest config; every config, and the SHA-256 of its object, by number."""
 
     config: Config
     digests: Sequence[bytes]
+    configs: Sequence[Config]
+
+
+def run_limits(configs: Sequence[Config], volume: str) -> RunLimits:
+    """Return how long a run of volume may last, as configs, oldest first, say. Raises Refused as `Config.limits`.
+
+    A longer max_run counts from the config's `made` and the grain of the store's clock on: what came before stays as it
+    was judged, so that no point which somebody dated back becomes choosable, and no void comes into force.
+    """
+    steps: list[tuple[datetime, timedelta]] = []
+    for config in configs:
+        if volume in config.volumes:
+            limit = timedelta(seconds=config.volumes[volume].max_run)
+            if not steps or limit != steps[-1][1]:
+                steps.append((parse_json_time(config.made) + CLOCK_GRAIN, limit))
+    if not steps:
+        configs[-1].limits(volume)
+    return RunLimits(steps)
 
 
 def check_chain(configs: Mapping[int, tuple[bytes, Config]]) -> Chain:
@@ -229,5 +261,19 @@ def check_chain(configs: Mapping[int, tuple[bytes, Config]]) -> Chain:
         value, config = configs[number]
         if config.previous != (digests[-1].hex() if digests else None):
             raise Corrupt(f"config {number} does not follow the one before it")
+        if number:
+            _check_volumes(configs[number - 1][1], config)
         digests.append(sha256(value))
-    return Chain(configs[max(configs)][1], digests)
+    return Chain(configs[max(configs)][1], digests, [configs[number][1] for number in range(len(digests))])
+
+
+def _check_volumes(before: Config, config: Config) -> None:
+    """Return when config has every volume of the one before, with limits as long: points stand on them."""
+    for name, had in before.volumes.items():
+        limits = config.volumes.get(name)
+        if limits is None or limits.window < had.window or limits.max_run < had.max_run:
+            what = "lacks" if limits is None else "has shorter limits for"
+            raise Corrupt(
+                f"config {config.number} {what} volume {name}, which the config before it had",
+                hint="drtool signs no such config: find out who used the admin's key.",
+            )

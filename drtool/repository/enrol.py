@@ -94,14 +94,15 @@ def enrol_writer(
     """Return the config in which a new writer follows those before, and its bundle. Writes nothing: `put_config` does.
 
     repository is opened with a recovery key. The earlier writers end now, by the store's clock: what they wrote stays,
-    what a cluster that still lives writes from now on does not count. The new one has keys of its own, and the list
+    what a cluster that still lives writes from now on does not count; nor does what is received in this same second,
+    for a store may cut off what is less. The new one has keys of its own, and the list
     keys of those before, to see how their points stand. Each lineage that was restored gets a new epoch; volumes of the
     policy that came later are taken over.
 
     Raises WrongKey without a recovery key, or when admin is not the repository's.
     """
     repository.run_keys()
-    config, now = repository.config, repository.store.now()
+    config, now = repository.config, repository.store.now().replace(microsecond=0)
     if admin.public.hex() != config.admin:
         raise WrongKey(
             "the admin key is not that of this repository",

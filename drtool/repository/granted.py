@@ -132,5 +132,5 @@ def open_with_grant(
             hint="Make another with the kit of this repository: `drtool keys grant`.",
         )
     held = Keys([keys.record_key], [_key(each) for each in opened.grant.id_keys])
-    records = Records(seen, chain.config, held)
+    records = Records(seen, chain.config, held, chain.configs)
     return Repository(seen, chain.config, chain.digests[-1], records, keys), opened

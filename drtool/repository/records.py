@@ -91,9 +91,13 @@ class Unreadable:
 class Records:
     """The signed records of one repository, as one holder of keys sees them."""
 
-    def __init__(self, store: ObjectStore, config: Config, keys: Keys) -> None:
+    def __init__(
+        self, store: ObjectStore, config: Config, keys: Keys, configs: Sequence[Config] = ()
+    ) -> None:
+        """Configs are all of the chain, oldest first, where there is more than config: each judges what it received."""
         self.store = store
         self.config = config
+        self.configs = configs or (config,)
         self.keys = keys
         self._remembered: dict[Stored, Record] = {}
 

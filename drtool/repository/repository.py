@@ -177,7 +177,7 @@ def open_with_bundle(store: ObjectStore, bundle: Bundle) -> Repository:
         signing=signing,
         role=bundle.role,
     )
-    return Repository(store, config, chain.digests[-1], Records(store, config, keys))
+    return Repository(store, config, chain.digests[-1], Records(store, config, keys, chain.configs))
 
 
 def _check_may_sign(store: ObjectStore, config: Config, signing: SigningKey, bundle: Bundle) -> None:
@@ -220,7 +220,7 @@ def open_with_recovery(
         signing=operator,
         role="operator" if operator else "reader",
     )
-    records = Records(store, config, keys)
+    records = Records(store, config, keys, chain.configs)
     return Repository(store, config, chain.digests[-1], records, RunKeys(records, key))
 
 

@@ -2,7 +2,8 @@
 
 A record counts when a writer signed it and its claims agree: start ≤ from ≤ to ≤ received ≤ start + max_run.
 What arrived later than that is late: shown, not chosen; what the newest head calls live is never late. A void by the
-same run hides a point from choice. What is dated well before a head that does not know it is suspect.
+same run hides a point from choice. What is dated well before a head that does not know it is suspect. For all of these
+max_run is that of the config that was in force when the store received the point: a longer one changes nothing before.
 """
 
 from collections import defaultdict
@@ -13,7 +14,7 @@ from types import UnionType
 from typing import Final
 
 from drtool.errors import Corrupt
-from drtool.repository.config import CLOCK_GRAIN
+from drtool.repository.config import CLOCK_GRAIN, RunLimits, run_limits
 from drtool.repository.format.names import json_time, parse_json_time, timed_prefix
 from drtool.repository.format.record import Json
 from drtool.repository.heads import Head, pick_head
@@ -127,7 +128,7 @@ def put_snapshot(records: Records, draft: Draft) -> str:
 
 
 def parse_snapshot(record: Record, limits: timedelta) -> Snapshot:
-    """Return the snapshot that record holds; limits is the config's max_run. Raises Corrupt on claims that differ."""
+    """Return the snapshot that record holds; limits is what max_run was. Raises Corrupt on claims that differ."""
     value = record.value
     _check_types(record)
     try:
@@ -187,7 +188,7 @@ def read_snapshots(
 
     as_of names a head: what it did not know does not exist. That is the way back after an intrusion.
     """
-    limits = timedelta(seconds=records.config.limits(volume).max_run)
+    limits = run_limits(records.configs, volume)
     voids = _voids(records, volume)
     head = pick_head(records, as_of)
     for record in records.all(f"{KIND}/{volume}/"):
@@ -195,7 +196,7 @@ def read_snapshots(
             yield record
             continue
         try:
-            snapshot = parse_snapshot(record, limits)
+            snapshot = parse_snapshot(record, limits.at(record.received))
         except Corrupt as fault:
             yield Unreadable(record.name, fault)
             continue
@@ -204,13 +205,13 @@ def read_snapshots(
         yield _apply_head(_apply_voids(snapshot, voids[snapshot.name], limits), head, limits)
 
 
-def _apply_head(snapshot: Snapshot, head: Head | None, limits: timedelta) -> Snapshot:
+def _apply_head(snapshot: Snapshot, head: Head | None, limits: RunLimits) -> Snapshot:
     """Return snapshot as the newest head sees it: live whatever its date, or suspect."""
     if head is None:
         return snapshot
     if snapshot.name in head.live:
         return replace(snapshot, late=False)
-    return replace(snapshot, suspect=snapshot.received < head.received - limits)
+    return replace(snapshot, suspect=snapshot.received < head.received - limits.at(snapshot.received))
 
 
 def _voids(records: Records, volume: str) -> Mapping[str, list[Record]]:
@@ -221,11 +222,12 @@ def _voids(records: Records, volume: str) -> Mapping[str, list[Record]]:
     return found
 
 
-def _apply_voids(snapshot: Snapshot, voids: Sequence[Record], limits: timedelta) -> Snapshot:
+def _apply_voids(snapshot: Snapshot, voids: Sequence[Record], limits: RunLimits) -> Snapshot:
     """Return snapshot, voided if one of voids is by the same writer and run, and came in time."""
+    until = snapshot.received + limits.at(snapshot.received)
     for void in voids:
         same = void.value.get("run") == snapshot.run and void.signer == snapshot.signer
-        if same and void.received <= snapshot.received + limits:
+        if same and void.received <= until:
             return replace(snapshot, void=str(void.value.get("reason", "its writer found it incomplete")))
     return snapshot
 

@@ -48,6 +48,12 @@ def test_what_stops_in_place_is_named_and_typed(capsys: pytest.CaptureFixture[st
         confirm(challenge, None, lambda _question: f"gic-forum {uid}")
 
 
+def test_longer_limits_that_the_admin_signs_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    challenge = replace(CHALLENGE, taken_over=("max_run of files: 10 d instead of 1 d",))
+    confirm(challenge, None, lambda _question: CHALLENGE.phrase)
+    assert "takes over, for good: max_run of files: 10 d instead of 1 d" in capsys.readouterr().err
+
+
 def test_the_line_that_is_typed_lets_the_run_begin(capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[str] = []
 

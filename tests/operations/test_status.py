@@ -6,10 +6,12 @@ import pytest
 
 from drtool.operations.results import Protection
 from drtool.operations.session import Session, Silent, World
-from drtool.operations.status import _failed_verifications, _last, _weaknesses
+from drtool.operations.status import _failed_verifications, _last, _weaknesses, run_status
 from drtool.operations.told_policy import policy_in_force
+from drtool.policy.load import parse_policy
 from drtool.repository.records import Record
 from drtool.repository.runs import put_run, read_runs
+from tests.repository.counting import Noting
 from tests.repository.stage import Stage, WholeSeconds, make_stage
 
 FAILED_L1 = {"level": "L1", "outcome": "failed", "share": 1.0}
@@ -60,6 +62,24 @@ def test_of_two_runs_within_a_second_the_later_one_is_the_last_and_tells_the_pol
     assert last is not None
     assert last.value["seconds"] == "30m"
     assert policy.objectives.rpo == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("is_given", [False, True], ids=["the newest run tells it", "given"])
+def test_a_volume_that_left_the_policy_has_no_month_of_runs_read_for_its_sake(*, is_given: bool) -> None:
+    stage = make_stage()  # it knows another volume, too
+    text = """{version: 1, name: shop, repository: {url: "file:///srv/shop"}, objectives: {rpo: 15m, rto: 1h},
+ volumes: [{name: files, source: files, path: /srv/files}]}"""
+    for _ in range(20):
+        value = {"volume": "files", "outcome": "done", "seconds": 1, "policy": text}
+        put_run(stage.writer().records, "backup", stage.clock(), value)
+        stage.clock.leap(minutes=10)
+    noting = Noting(stage.store)
+    policy = parse_policy(text, "shop") if is_given else None
+    session = Session(policy, "", stage.writer(noting), World(stage.clock, {}, Silent()))
+
+    run_status(session)
+
+    assert len([name for name in noting.of("get") if name.startswith("runs/")]) == 1
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,38 @@ def test_a_chain_with_a_gap_or_a_wrong_link_is_corrupt() -> None:
 
 
 @pytest.mark.parametrize(
+    ("volumes", "fault"),
+    [
+        ({}, "config 1 lacks volume files"),
+        ({"files": VolumeLimits(59, 30)}, "config 1 has shorter limits for volume files"),
+        ({"files": VolumeLimits(60, 29)}, "config 1 has shorter limits for volume files"),
+    ],
+    ids=["no volume", "a shorter window", "a shorter max_run"],
+)
+def test_a_config_that_takes_away_what_points_stand_on_is_corrupt(
+    volumes: dict[str, VolumeLimits], fault: str
+) -> None:
+    one = follow(ZERO, volumes=volumes)
+    with pytest.raises(Corrupt, match=fault):
+        chain(ZERO, one)
+    with pytest.raises(Corrupt, match=fault):
+        chain(ZERO, one, follow(one, volumes=ZERO.volumes))
+
+
+def test_each_max_run_counts_from_its_config_on_and_the_first_one_before_it() -> None:
+    one = replace(follow(ZERO, volumes={"files": VolumeLimits(60, 90)}), made=json_time(NOW + HOUR))
+    two = replace(
+        follow(one, volumes={**one.volumes, "redis": VolumeLimits(0, 5)}), made=json_time(NOW + 2 * HOUR)
+    )
+    limits = configs.run_limits(chain(ZERO, one, two).configs, "files")
+    moments = (NOW - HOUR, NOW, NOW + HOUR, NOW + HOUR + configs.CLOCK_GRAIN, NOW + 3 * HOUR)
+    assert [limits.at(each).total_seconds() for each in moments] == [30, 30, 30, 90, 90]
+    assert configs.run_limits([ZERO, one, two], "redis").at(NOW).total_seconds() == 5
+    with pytest.raises(Refused, match="volume other"):
+        configs.run_limits([ZERO, one, two], "other")
+
+
+@pytest.mark.parametrize(
     ("received", "until", "valid"),
     [
         (NOW - HOUR, None, False),

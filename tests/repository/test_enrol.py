@@ -15,6 +15,7 @@ from drtool.repository.runs import put_run, read_runs
 from drtool.repository.verify import Found, check_references
 from tests.repository.stage import (
     Stage,
+    WholeSeconds,
     back_up,
     make_stage,
     message,
@@ -33,6 +34,7 @@ def stage() -> Stage:
 
 
 def enrol(stage: Stage, *recovered: Recovered) -> Bundle:
+    stage.clock.leap(seconds=1)  # a writer ends with the beginning of a second
     config, bundle = enrol_writer(stage.recovered(), stage.admin, recovered)
     put_config(stage.store, config, stage.admin)
     return bundle
@@ -88,7 +90,7 @@ def test_the_writer_before_is_refused_and_told_why(stage: Stage) -> None:
     enrol(stage)
 
     with pytest.raises(
-        Refused, match="writer-1 ended at 2026-03-02T08:00:00Z: nothing that it writes"
+        Refused, match="writer-1 ended at 2026-03-02T08:00:01Z: nothing that it writes"
     ) as refused:
         stage.writer()
     assert "a new writer enrolled" in refused.value.hint
@@ -111,6 +113,20 @@ def test_what_the_writer_before_still_writes_does_not_count(stage: Stage) -> Non
         assert isinstance(fault, Corrupt)
         assert "with the times of its objects" in fault.hint
         assert not [each for each in read_runs(repository.records) if isinstance(each, Record)]
+
+
+def test_what_is_received_in_the_second_of_its_writers_end_does_not_count() -> None:
+    stage = make_stage(kind=WholeSeconds)
+    old = stage.writer()
+    before = back_up(old, FILES)
+    stage.clock.leap(seconds=0.7)
+    new = opened(stage, enrol(stage))
+    after = back_up(old, FILES, before)  # as the store tells it, at the beginning of the second
+
+    assert [each.name for each in snapshots(new)] == [before.name]
+    assert [each.name for each in unreadable(new)] == [after.name]
+    [ended] = [each.until for each in new.config.signers if each.name == "writer-1"]
+    assert ended == new.config.made == "2026-03-02T08:00:01.000000Z"
 
 
 def test_a_bundle_ends_when_its_signer_does_and_not_before(stage: Stage) -> None:

@@ -6,11 +6,22 @@ from typing import Any
 import pytest
 
 from drtool.errors import Corrupt, UsageError
+from drtool.repository.config import VolumeLimits
 from drtool.repository.format.crypto import sha256
 from drtool.repository.format.names import json_time, name_time
 from drtool.repository.heads import put_head
+from drtool.repository.repository import put_config
 from drtool.repository.snapshot import PART, Void, put_part, put_void, read_parts, read_snapshots
-from tests.repository.stage import Stage, WholeSeconds, back_up, make_stage, snapshot, snapshots, unreadable
+from tests.repository.stage import (
+    DAY,
+    Stage,
+    WholeSeconds,
+    back_up,
+    make_stage,
+    snapshot,
+    snapshots,
+    unreadable,
+)
 
 MAINTAINER = b"m" * 32
 
@@ -179,6 +190,53 @@ def test_a_void_that_came_in_time_stays_whatever_voids_come_later(stage: Stage) 
     assert snapshot(stage.writer(), name).void == "torn"
 
 
+def allow(stage: Stage, **max_run: int) -> None:
+    """Have the admin take over a longer max_run, and let the grain of the store's clock pass."""
+    repository = stage.recovered()
+    volumes = repository.config.with_volumes({name: VolumeLimits(0, each) for name, each in max_run.items()})
+    config = repository.config.next(stage.clock(), repository.config_sha256, volumes=volumes)
+    put_config(stage.store, config, stage.admin)
+    stage.clock.leap(seconds=3)
+
+
+def test_a_longer_max_run_counts_for_what_comes_later_and_what_was_late_stays_late(stage: Stage) -> None:
+    value = claims(stage)
+    stage.clock.leap(days=2)
+    before = put(stage, value)
+    allow(stage, files=10 * DAY)
+    allow(stage, redis=10 * DAY)
+    after = put(stage, {**value, "run": "other"})
+    for repository in (stage.writer(), stage.recovered()):
+        assert snapshot(repository, before).late
+        assert snapshot(repository, after).chosen
+    stage.clock.leap(days=9)
+    assert snapshot(stage.writer(), put(stage, {**value, "run": "too late"})).late
+
+
+def test_what_the_store_dates_into_the_grain_of_a_longer_max_run_is_judged_by_the_shorter_one() -> None:
+    stage = make_stage(kind=WholeSeconds)
+    value = claims(stage)
+    stage.clock.leap(days=2)
+    allow(stage, files=10 * DAY)
+    stage.clock.leap(seconds=-2)
+    assert snapshot(stage.writer(), put(stage, value)).late
+
+
+def test_a_void_that_came_too_late_stays_so_under_a_longer_max_run(stage: Stage) -> None:
+    name = put(stage, claims(stage))
+    stage.clock.leap(days=2)
+    void(stage, name, "ab" * 16)
+    allow(stage, files=10 * DAY)
+    assert snapshot(stage.writer(), name).chosen
+    void(stage, name, "ab" * 16, "by a run that could not last as long")
+    assert snapshot(stage.writer(), name).chosen
+
+    later = put(stage, claims(stage))
+    stage.clock.leap(days=2)
+    void(stage, later, "ab" * 16)
+    assert snapshot(stage.writer(), later).void == "torn"
+
+
 def test_a_void_of_another_role_does_not_count(stage: Stage) -> None:
     name = put(stage, claims(stage))
     records = stage.records_of("operator", stage.created.operator_seed)
@@ -211,6 +269,15 @@ def test_what_is_dated_before_a_head_that_does_not_know_it_is_suspect(stage: Sta
     say_live(stage)
     assert snapshot(stage.writer(), name).suspect
     assert not snapshot(stage.writer(), name).chosen
+
+
+def test_who_is_suspect_stays_so_under_a_longer_max_run(stage: Stage) -> None:
+    stage.enrol_signer("maintainer", MAINTAINER)
+    name = put(stage, claims(stage))
+    stage.clock.leap(days=2)
+    say_live(stage)
+    allow(stage, files=10 * DAY)
+    assert snapshot(stage.writer(), name).suspect
 
 
 def test_as_of_a_head_what_it_did_not_know_does_not_exist(stage: Stage) -> None:

@@ -9,8 +9,9 @@ from drtool.deploy.overlay import objects_of
 from drtool.deploy.secrets import own_keys
 from drtool.errors import Refused, UsageError
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
-from drtool.operations.cluster_restore.results import ClusterRestoreRequest
+from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest
 from drtool.operations.enrol import check_admin
+from drtool.operations.limits import taken_over
 from drtool.operations.session import Session, store_ca
 from drtool.policy.schema import Policy
 from drtool.policy.secret import KubernetesReference
@@ -100,6 +101,17 @@ def policy_there(policy: Policy, namespace: str) -> Policy:
     if kubernetes is None or kubernetes.namespace == namespace:
         return policy
     return policy.model_copy(update={"kubernetes": kubernetes.model_copy(update={"namespace": namespace})})
+
+
+def with_taken_over(
+    challenge: Challenge, session: Session, plan: Plan, done: Collection[str] = ()
+) -> Challenge:
+    """Return challenge with what the new writer's config, where one is yet to come, takes over of the given policy."""
+    is_to_come = any(step.kind == "enrol" and step.id not in done for step in plan.steps)
+    return replace(
+        challenge,
+        taken_over=tuple(taken_over(session.repository.config, session.policy)) if is_to_come else (),
+    )
 
 
 def put_off(replay: Replay) -> Replay:

@@ -15,8 +15,8 @@ from drtool.operations.cluster_restore.apply import marked, put
 from drtool.operations.cluster_restore.backup_jobs import run_backup, wait_for_own
 from drtool.operations.cluster_restore.enrolling import is_bundle, policy_there
 from drtool.operations.cluster_restore.replay import Enrolment, Replay
-from drtool.operations.enrol import standing, store_config
-from drtool.operations.limits import limits_of
+from drtool.operations.enrol import pass_second, standing, store_config
+from drtool.operations.limits import limits_given
 from drtool.operations.points import points_of, take_inventory
 from drtool.operations.session import Session
 from drtool.policy.load import policy_text
@@ -36,7 +36,10 @@ def enrol_new_writer(replay: Replay, step: Step) -> Json:
         enrolment = _need(replay)
         repository = replay.session.repository
         admin = enrolment.admin()
-        config, bundle = enrol_writer(repository, admin, [*_recovered(replay)], limits_of(replay.policy))
+        pass_second(replay.session)
+        config, bundle = enrol_writer(
+            repository, admin, [*_recovered(replay)], limits_given(replay.session.policy)
+        )
         value = encode_config(config, admin)
         noted = {
             "writer": bundle.name,

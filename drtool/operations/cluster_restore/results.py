@@ -62,6 +62,7 @@ class Challenge:
 
     replaced counts those of them that are deleted first. switched are the claims that get another volume, in place,
     and stopped what is stopped for it. began is the cluster that the run began in, where a CA tells it from this one.
+    taken_over are volumes and longer limits that the admin signs, of the policy that was given.
     """
 
     policy: str
@@ -72,6 +73,7 @@ class Challenge:
     switched: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     began: TargetCluster | None = None
+    taken_over: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:

@@ -10,7 +10,7 @@ from drtool.errors import DrtoolError, Refused, TemporaryFailure, UsageError
 from drtool.operations.cluster_restore.abort import abort_run, refuse_once_started
 from drtool.operations.cluster_restore.apply import apply_objects, link_owners, put_namespace
 from drtool.operations.cluster_restore.deployment import compare_deployment
-from drtool.operations.cluster_restore.enrolling import enrolment_for, put_off
+from drtool.operations.cluster_restore.enrolling import enrolment_for, put_off, with_taken_over
 from drtool.operations.cluster_restore.hooks import run_hook
 from drtool.operations.cluster_restore.images import check_images
 from drtool.operations.cluster_restore.journal import (
@@ -105,7 +105,7 @@ def run_cluster_restore(
             replay = replay if request.wishes.enrol else put_off(replay)
             enrolment = enrolment_for(session, replay.plan, replay.policy, request, replay.results)
             replay = replace(replay, enrolment=enrolment)
-            confirm(_challenge(replay.plan, began))
+            confirm(with_taken_over(_challenge(replay.plan, began), session, replay.plan, replay.results))
         else:
             made = plan_for(session, cluster, request.context, request.wishes)
             if made.result.plan is None:
@@ -116,7 +116,7 @@ def run_cluster_restore(
             for note in (*made.untried, *map(str, unended)):
                 session.world.progress.note(note)
             tell_left(session, cluster, request.context, made.result.plan.namespace[1])
-            confirm(_challenge(made.result.plan))
+            confirm(with_taken_over(_challenge(made.result.plan), session, made.result.plan))
             replay = _begin(session, cluster, made, request)
         try:
             _execute(replay, request.machine)

@@ -8,18 +8,27 @@ from pathlib import Path
 import pytest
 
 from drtool.errors import DrtoolError, Refused, UsageError, WrongKey
-from drtool.operations.cluster_restore.enrolling import command_left, enrolment_for, refuse_unready
+from drtool.operations.cluster_restore.enrolling import (
+    command_left,
+    enrolment_for,
+    refuse_unready,
+    with_taken_over,
+)
 from drtool.operations.cluster_restore.protect import enrol_new_writer
 from drtool.operations.cluster_restore.replay import Enrolment
-from drtool.operations.cluster_restore.results import ClusterRestoreRequest
+from drtool.operations.cluster_restore.results import Challenge, ClusterRestoreRequest
+from drtool.operations.points import points_of, take_inventory
 from drtool.operations.session import Where
 from drtool.policy.load import parse_policy
+from drtool.policy.schema import Policy
 from drtool.policy.schema import Repository as RepositorySettings
 from drtool.recovery.in_place import Switch
 from drtool.recovery.journal import State
 from drtool.recovery.plan import Plan
 from drtool.recovery.steps import Phase, Step
+from drtool.recovery.target import TargetCluster
 from drtool.recovery.wishes import Wishes
+from drtool.repository.format.names import parse_json_time
 from drtool.repository.kit import parse_bundle
 from tests.operations.cluster_restore.runs import Kept
 from tests.operations.cluster_restore.unprotected import (
@@ -73,6 +82,56 @@ def test_a_new_writer_takes_the_place_of_the_one_before_and_each_postgres_gets_a
         assert (epoch.volume, epoch.system, epoch.major, epoch.parent_lsn) == ("postgres", *FACTS.values())
         [bundle] = back.bundles()
         assert parse_bundle(bundle).name == "writer-2"
+
+
+def test_what_the_writer_before_stored_up_to_the_enrolment_still_counts(back: Back) -> None:
+    back.drtool("backup")
+    session = back.session()
+    back.enrol(session=session)
+    points = [
+        each for name in ("objects", "media") for each in points_of(take_inventory(back.session(), name))
+    ]
+    assert {each.state for each in points} == {"listed"}
+    [ended] = [each.until for each in back.config().signers if each.role == "writer" and each.until]
+    newest = max(found.modified for found in session.repository.store.list("runs/"))
+    assert newest < parse_json_time(ended)
+
+
+def longer(back: Back) -> Policy:
+    """Return the policy of the system, with runs of its files that may last a hundred years, and one volume more."""
+    content = json.loads(back.drtool.policy.read_text())
+    content["volumes"][1]["max_run"] = "36500d"
+    content["volumes"].append({"name": "later", "source": "files", "path": "/later"})
+    return parse_policy(json.dumps(content), "shop")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_limits_that_only_a_run_or_the_journal_told_are_not_signed(back: Back, *, goes_on: bool) -> None:
+    before = back.config().volumes
+    journal = _Interrupted(lambda: back.enrol_elsewhere("theirs")) if goes_on else Kept()
+    if goes_on:
+        with pytest.raises(Refused):
+            back.enrol(journal=journal, policy=longer(back))
+    back.enrol(journal=Kept(journal.kept), policy=longer(back))
+
+    assert back.config().volumes == before
+
+
+def test_limits_of_the_policy_that_was_given_are_named_before_they_are_signed(back: Back) -> None:
+    given, plan = replace(back.session(), policy=longer(back)), back.replay.plan
+    target = TargetCluster("dr", "https://dr.example", "v1.34.1", "uid")
+    challenge = Challenge("shop", target, "shop", 1, 0)
+
+    assert with_taken_over(challenge, given, plan).taken_over == (
+        "max_run of media: 36500 d instead of 1 d",
+        "volume later, whose runs may last 1 d",
+    )
+    assert with_taken_over(challenge, back.session(), plan).taken_over == ()
+    assert with_taken_over(challenge, given, plan, ["enrol writer"]).taken_over == ()
+
+    back.enrol(session=given)
+    assert back.config().volumes["media"].max_run == 36500 * 86400
+    assert "later" in back.config().volumes
 
 
 def test_a_postgres_whose_recovery_ended_nobody_knows_where_is_not_mingled_with_its_life_before(
