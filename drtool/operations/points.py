@@ -13,7 +13,8 @@ from drtool.policy.moments import to_second
 from drtool.repository.format.names import parse_name_time
 from drtool.repository.records import Unreadable
 from drtool.repository.snapshot import Snapshot, read_snapshots
-from drtool.sources.postgres.coverage import Base, Lineage, find_reach, left_behind
+from drtool.sources.postgres.branches import left_behind
+from drtool.sources.postgres.coverage import Base, Lineage, find_reach
 from drtool.sources.postgres.pitr import restorable_intervals
 
 _ID_DIGITS = 8

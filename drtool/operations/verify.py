@@ -16,7 +16,8 @@ from drtool.repository.reader import Reader
 from drtool.repository.records import Record
 from drtool.repository.runs import read_runs, run_kind
 from drtool.repository.wal import WalStore
-from drtool.sources.postgres.coverage import Base, find_reach, left_behind
+from drtool.sources.postgres.branches import left_behind
+from drtool.sources.postgres.coverage import Base, find_reach
 from drtool.sources.postgres.wal import format_lsn
 
 Level = Literal["L0", "L1", "L2"]
