@@ -78,7 +78,7 @@ def answer(result: VerifyResult, *, dry_run: bool = False) -> Answer:
         lines=[
             *(f"{fault.name}: {fault.message}" for fault in result.faults),
             *(
-                f"{each.name} can never be restored, as its backup said: {each.message}"
+                f"{each.name} can never be restored, and nobody called it a point: {each.message}"
                 for each in result.unfinished
             ),
             f"read {looked} in {took(result.seconds)}, {rate(result.bytes, result.seconds)}",

@@ -23,7 +23,8 @@ from drtool.policy.volumes import FilesVolume, ManifestsVolume, PostgresVolume, 
 from drtool.repository.format.record import Json
 from drtool.repository.records import arrival
 from drtool.repository.snapshot import Snapshot
-from drtool.sources.postgres.coverage import find_reach
+from drtool.sources.postgres.branches import left_behind
+from drtool.sources.postgres.coverage import Base, StoredWal, find_reach
 
 _LAST_WORD_S: Final = 3.0  # of the grace that Kubernetes gives, for the record of who is ended
 
@@ -123,7 +124,8 @@ def _newest_listed(inventory: Inventory) -> Snapshot | None:
 def due_reason(session: Session, volume: Volume, inventory: Inventory) -> str | None:
     """Return why a run should begin now, from the repository's state; None when it should not.
 
-    The store's clock decides: it dated the previous run. A hole in the WAL behind the newest base is not waited out.
+    The store's clock decides: it dated the previous run. A hole in the WAL behind the newest base is not waited
+    out, nor a failover that left it behind.
     """
     newest = _newest_listed(inventory)
     now = session.repository.store.now()
@@ -132,8 +134,8 @@ def due_reason(session: Session, volume: Volume, inventory: Inventory) -> str | 
     if session.repository.config.ended(newest.signer, now):
         return f"there is no restorable point since the system was restored: the newest is by {newest.signer}"
     for base in inventory.bases:
-        if base.id == newest.name and (faults := find_reach(base, inventory.held[base.lineage].wal).faults()):
-            return f"the WAL behind the newest base backup has a hole: {'; '.join(faults)}"
+        if base.id == newest.name and (fault := _fault_behind(base, inventory.held[base.lineage].wal)):
+            return fault
     schedule = cadence(session.need_policy(), volume).schedule
     if not schedule.due(newest.start, now):
         return None
@@ -141,6 +143,14 @@ def due_reason(session: Session, volume: Volume, inventory: Inventory) -> str | 
     return (
         f"{missed} runs were missed since {to_second(newest.start)}" if missed > 1 else "the schedule says so"
     )
+
+
+def _fault_behind(base: Base, wal: StoredWal) -> str | None:
+    """Return why the newest base backup does not lead on to what is written now."""
+    if faults := find_reach(base, wal).faults():
+        return f"the WAL behind the newest base backup has a hole: {'; '.join(faults)}"
+    left = left_behind(base, wal)
+    return f"the newest base backup leads along an old timeline: {left}" if left else None
 
 
 def _next(session: Session, volume: Volume, inventory: Inventory) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from drtool import __version__
 from drtool.errors import Corrupt, DrtoolError, TemporaryFailure
-from drtool.operations.coverage import lineage_label, read_held
+from drtool.operations.coverage import Held, lineage_label, read_held
 from drtool.operations.descent import refuse_other_server
 from drtool.operations.limits import not_in_force
 from drtool.operations.marks import bases_of, witness_marks
@@ -84,12 +84,12 @@ def _capture_postgres(session: Session, volume: PostgresVolume, past: Past) -> K
     A slot that was lost is made anew before the base begins: from its start on, all WAL is kept for us. A server whose
     WAL would be refused is refused before that.
     """
-    refuse_other_server(session, volume)
-    instance = reach_instance(session, volume)
+    held = refuse_other_server(session, volume)
+    instance = reach_instance(session, volume, is_asked=True)
     if instance.slot.is_lost:
         instance = declare_gap(session, instance, f"slot {instance.slot.name} was lost")
     options = BackupOptions(label=f"drtool {session.need_policy().name} {volume.name}")
-    with _Beside(session, instance) as receiver:
+    with _Beside(session, instance, held) as receiver:
         capture = BaseBackup(instance.settings, options)
         kept = _save(session, volume, past, capture, {"epoch": instance.lineage.epoch})
     kept.notes.extend(_finish_wal(session, instance, kept, receiver))
@@ -99,9 +99,10 @@ def _capture_postgres(session: Session, volume: PostgresVolume, past: Past) -> K
 class _Beside:
     """The receiver at work in a thread of its own, beside the base backup."""
 
-    def __init__(self, session: Session, instance: Instance) -> None:
+    def __init__(self, session: Session, instance: Instance, held: Held) -> None:
         self._session = session
         self._instance = instance
+        self._held = held
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="drtool-wal", daemon=True)
         self.fault: DrtoolError | None = None
@@ -118,7 +119,8 @@ class _Beside:
 
     def _follow(self) -> None:
         try:
-            self.gap = receive_or_gap(self._session, self._instance, Following(self._stop.is_set)).gap
+            following = Following(self._stop.is_set)
+            self.gap = receive_or_gap(self._session, self._instance, following, self._held).gap
         except DrtoolError as fault:
             self.fault = fault
 

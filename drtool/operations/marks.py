@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -21,7 +22,6 @@ from drtool.sources.postgres.pitr import RecoveryChoice, choose_recovery
 from drtool.sources.postgres.wal import format_lsn, parse_lsn
 
 _BRING: Final[tuple[RunKind, ...]] = ("wal",)
-_ENDED: Final[tuple[RunKind, ...]] = ("backup",)
 _RUNS: Final = 8  # records of who brought a volume's WAL, the newest of them
 _READ: Final = 1000  # of all volumes, to find those: each costs a GET, and their names tell of no volume
 
@@ -163,25 +163,14 @@ def loss_of(
     return f"WAL of {volume} ends at {there}, but {seen.who} saw it durable up to {known}"
 
 
-def was_whole(session: Session, base: Base, volume: str) -> bool:
-    """Tell whether anybody saw the WAL of base durable up to its end: its own backup, which then ended well, or a mark.
-
-    Then WAL that is not there was lost; else nobody ever called the base a point.
-    """
-    with closing(read_runs_of(session.repository.records, _ENDED, base.begin)) as runs:
-        ours = (run.value for run in runs if run.role == "writer")
-        if any((run.get("outcome"), run.get("point")) == ("done", base.id) for run in ours):
-            return True
+def all_witnesses(session: Session, lineage: Lineage, volume: str, since: datetime) -> list[Witness]:
+    """Return all that snapshots, and runs since then, say of a lineage's system: each costs a GET."""
     marks = [
         *((who.name, who.marks.get(volume)) for who in _all(session)),
-        *_told_by_runs(session, base, volume),
+        *_told_by_runs(session, since, volume),
     ]
-    seen = (_witness(who, mark, base.lineage) for who, mark in marks)
-    return any(
-        (each.epoch, each.timeline) == (base.lineage.epoch, base.timeline) and each.lsn >= base.end_lsn
-        for each in seen
-        if each is not None
-    )
+    seen = (_witness(who, mark, lineage) for who, mark in marks)
+    return [witness for witness in seen if witness is not None]
 
 
 def newest_loss(
@@ -245,13 +234,13 @@ def _highest_witness(
     points = (
         (f"{who.volume}'s point of {to_second(who.end)}", who.marks.get(volume)) for who in _all(session)
     )
-    found = [*known(points), *islice(known(_told_by_runs(session, base, volume)), _RUNS)]
+    found = [*known(points), *islice(known(_told_by_runs(session, base.begin, volume)), _RUNS)]
     return max(found, key=lambda witness: (witness.epoch, witness.timeline, witness.lsn), default=None)
 
 
-def _told_by_runs(session: Session, base: Base, volume: str) -> Iterator[tuple[str, Any]]:
-    """Yield what runs since base tell of volume, newest first; the records of others lie among them."""
-    with closing(read_runs_of(session.repository.records, _BRING, base.begin, most=_READ)) as runs:
+def _told_by_runs(session: Session, since: datetime, volume: str) -> Iterator[tuple[str, Any]]:
+    """Yield what runs since then tell of volume, newest first; the records of others lie among them."""
+    with closing(read_runs_of(session.repository.records, _BRING, since, most=_READ)) as runs:
         yield from (
             (f"run {run.name}", run.value)
             for run in runs

@@ -13,7 +13,8 @@ from drtool.policy.moments import to_second
 from drtool.repository.format.names import parse_name_time
 from drtool.repository.records import Unreadable
 from drtool.repository.snapshot import Snapshot, read_snapshots
-from drtool.sources.postgres.coverage import Base, Lineage, find_reach, left_behind
+from drtool.sources.postgres.branches import left_behind
+from drtool.sources.postgres.coverage import Base, Lineage, StoredWal, find_reach
 from drtool.sources.postgres.pitr import restorable_intervals
 
 _ID_DIGITS = 8
@@ -122,7 +123,9 @@ def points_of(inventory: Inventory) -> Iterator[Point]:
         interval = intervals.get(snapshot.name)
         if interval is not None:
             begin = min(base_of(snapshot).end, interval.end)
-            yield _point(snapshot, interval.end, "; ".join(interval.faults) or _detail(snapshot), begin=begin)
+            left = _left(interval.base, wal[interval.base.lineage])
+            details = (*(interval.faults or (_detail(snapshot),)), left)
+            yield _point(snapshot, interval.end, "; ".join(filter(None, details)), begin=begin)
         else:
             yield _waiting(snapshot, inventory)
     for unreadable in inventory.unreadable:
@@ -139,6 +142,11 @@ def points_of(inventory: Inventory) -> Iterator[Point]:
             state="writer ended" if isinstance(unreadable.fault, SignerEnded) else "unreadable",
             detail=why_of(unreadable),
         )
+
+
+def _left(base: Base, wal: StoredWal) -> str:
+    left = left_behind(base, wal)
+    return f"it is restored along the old timeline alone: {left}" if left else ""
 
 
 def why_of(unreadable: Unreadable) -> str:

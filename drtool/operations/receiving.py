@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from drtool.errors import SourceUnavailable, TemporaryFailure
 from drtool.operations.coverage import Held, read_held
-from drtool.operations.descent import line_of, lineage_of
+from drtool.operations.descent import line_of, lineage_of, refuse_other_server
 from drtool.operations.receive import Hooks, Kept, StoreSink, next_start
 from drtool.operations.record import record_run
 from drtool.operations.session import Session
@@ -28,6 +28,7 @@ from drtool.sources.postgres.slot import (
     Slot,
     drop_slot,
     heartbeat,
+    inspect_slot,
     make_slot,
     next_heartbeat,
     slot_name,
@@ -71,25 +72,33 @@ class Brought:
     gap: str | None = None
 
 
-def reach_instance(session: Session, volume: PostgresVolume) -> Instance:
-    """Connect, look who it is, and see that the slot is there, under its guards."""
+def reach_instance(session: Session, volume: PostgresVolume, *, is_asked: bool = False) -> Instance:
+    """Connect, look who it is, and see that the slot is there, under its guards.
+
+    On a server that is refused no slot is made: it would keep its WAL for nobody. is_asked: that was looked at before.
+    """
     policy = session.need_policy()
     settings = postgres_settings(volume, session.world)
     refuse_pooler(settings)
     with Replication(settings) as replication:
         identity = replication.identify()
     name = slot_name(policy.name, volume.name, session.repository.config.repository)
+    if not is_asked and inspect_slot(settings, name) is None:
+        refuse_other_server(session, volume)
     slot = make_slot(settings, name, volume.on_backlog)
     return Instance(volume, settings, identity, slot, lineage_of(session, volume.name, identity))
 
 
-def receive_or_gap(session: Session, instance: Instance, following: Following | None = None) -> Brought:
+def receive_or_gap(
+    session: Session, instance: Instance, following: Following | None = None, held: Held | None = None
+) -> Brought:
     """Receive from where the store ends. Where the server has dropped what is next, record that gap and go on.
 
-    So, too, where what is next was written with wal_level = minimal: nothing can be replayed through it.
+    So, too, where what is next was written with wal_level = minimal: nothing can be replayed through it. held is what
+    is stored, where that was read just before.
     """
     if instance.slot.is_lost:
-        _held_and_line(session, instance)
+        _held_and_line(session, instance, held)
         return _receive_behind_gap(session, instance, f"slot {instance.slot.name} was lost", following)
     if instance.slot.active_pid is not None:  # said before a heartbeat is written for nothing
         raise SlotInUse(
@@ -97,7 +106,7 @@ def receive_or_gap(session: Session, instance: Instance, following: Following | 
             hint="Another receiver is at work; try again when it has ended.",
         )
     try:
-        next_one, durable = _next(session, instance)
+        next_one, durable = _next(session, instance, held)
         minimal = None
         if durable < oldest_of(instance):  # nobody kept for us what lies in between
             session.world.progress.note("reading WAL that no slot kept, before it is received")
@@ -116,21 +125,23 @@ def oldest_of(instance: Instance) -> int:
     return instance.slot.restart_lsn or instance.identity.flush_lsn
 
 
-def _next(session: Session, instance: Instance) -> tuple[Start, int]:
+def _next(session: Session, instance: Instance, known: Held | None) -> tuple[Start, int]:
     """Return where receiving goes on, and up to where what is stored reaches from there without a hole."""
     identity, size = instance.identity, instance.identity.wal_segment_size
-    held, line = _held_and_line(session, instance)
+    held, line = _held_and_line(session, instance, known)
     timeline, lsn = go_on(line, *next_start(held, line.timeline, oldest_of(instance)), size)
     parts = chain(lsn, [tail for tail in held.wal.tails if tail.timeline == timeline])
     is_first = not held.wal.complete and not held.wal.tails  # nothing is stored that would have to go on
     durable = oldest_of(instance) if is_first else parts[-1].end if parts else lsn
+    if known is not None and durable < oldest_of(instance):  # who had the slot has brought more since
+        return _next(session, instance, None)
     return Start(identity.system_identifier, timeline, lsn), durable
 
 
-def _held_and_line(session: Session, instance: Instance) -> tuple[Held, Line]:
+def _held_and_line(session: Session, instance: Instance, known: Held | None) -> tuple[Held, Line]:
     """Return what is stored, and the line of the server. Raises Refused where that does not go on with it."""
     store = WalStore(session.repository.records, instance.lineage)
-    held = read_held(store, instance.identity.wal_segment_size)
+    held = read_held(store, instance.identity.wal_segment_size) if known is None else known
     line = line_of(instance.settings)
     refuse_other_line(line, held.wal)
     return held, line

@@ -6,18 +6,17 @@ from dataclasses import replace
 from typing import Literal
 
 from drtool.operations.coverage import lineage_label, read_held
-from drtool.operations.marks import loss_of, was_whole
+from drtool.operations.marks import loss_of
 from drtool.operations.points import Inventory, never_comes, points_of, take_inventory
 from drtool.operations.record import record_run
 from drtool.operations.results import Fault, VerifyResult
 from drtool.operations.session import Session
+from drtool.operations.told import Told
 from drtool.repository import verify as check
 from drtool.repository.reader import Reader
-from drtool.repository.records import Record
-from drtool.repository.runs import read_runs, run_kind
 from drtool.repository.wal import WalStore
-from drtool.sources.postgres.coverage import Base, find_reach, left_behind
-from drtool.sources.postgres.wal import format_lsn
+from drtool.sources.postgres.branches import left_behind
+from drtool.sources.postgres.coverage import Base, find_reach
 
 Level = Literal["L0", "L1", "L2"]
 
@@ -65,31 +64,32 @@ def _check_chains(session: Session, found: check.Found) -> Iterator[Fault]:
     """
     for volume in session.repository.config.volumes:
         inventory = take_inventory(session, volume)
+        starts = (snapshot.start for snapshot in inventory.snapshots.values())
+        told = Told(session, volume, min(starts, default=session.repository.store.now()))
         for point in points_of(inventory):
             if point.state not in ("waiting for WAL", "without WAL"):
                 continue
             base = next(base for base in inventory.bases if base.id == point.name)
-            never = never_comes(inventory, base) or _in_gap(session, inventory, base)
-            if never is None or was_whole(session, base, volume):
+            never = never_comes(inventory, base) or _in_gap(told, inventory, base)
+            if never is None or told.was_whole(base):
                 found.fault(point.name, f"its WAL is not whole: {point.detail}")
             else:
                 yield Fault(point.name, never)
-        for name, message in _lost_wal(session, inventory):
+        for name, message in _lost_wal(session, inventory, told):
             found.fault(name, message)
 
 
-def _lost_wal(session: Session, inventory: Inventory) -> Iterator[tuple[str, str]]:
+def _lost_wal(session: Session, inventory: Inventory, told: Told) -> Iterator[tuple[str, str]]:
     """Yield each base whose WAL does not reach as far as the store itself, or any point's mark, says it did.
 
     A gap that was recorded when it happened is known, and no damage: the points before it restore to its beginning.
     """
-    known = _recorded_gaps(session, inventory.volume)
     for base in inventory.bases:
         held = inventory.held.get(base.lineage)
         reach = find_reach(base, held.wal) if held else None
         if reach is None or not reach.is_restorable:
             continue
-        if reach.gap is not None and format_lsn(reach.gap.end) in known:
+        if reach.gap is not None and told.is_recorded(base, reach.gap):
             continue
         for fault in reach.faults():
             yield base.id, fault
@@ -106,23 +106,13 @@ def _lost_wal(session: Session, inventory: Inventory) -> Iterator[tuple[str, str
             yield base.id, loss
 
 
-def _in_gap(session: Session, inventory: Inventory, base: Base) -> str | None:
+def _in_gap(told: Told, inventory: Inventory, base: Base) -> str | None:
     """Return that a receiver said the WAL of base is missing when that happened: then it never comes."""
     held = inventory.held.get(base.lineage)
     gap = find_reach(base, held.wal).gap if held else None
-    if gap is None or format_lsn(gap.end) not in _recorded_gaps(session, inventory.volume):
+    if gap is None or not told.is_recorded(base, gap):
         return None
     return f"{gap}: a gap that was recorded when it came about"
-
-
-def _recorded_gaps(session: Session, volume: str) -> set[str]:
-    """Return the LSNs up to which receivers said that WAL is missing."""
-    runs = (run for run in read_runs(session.repository.records) if isinstance(run, Record))
-    return {
-        str(run.value.get("to"))
-        for run in runs
-        if run_kind(run) == "wal" and run.value.get("volume") == volume
-    }
 
 
 def _reread(session: Session, base: Base) -> int:

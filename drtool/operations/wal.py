@@ -130,11 +130,10 @@ def _would_catch_up(session: Session, volume: PostgresVolume) -> CatchUp:
     settings = postgres_settings(volume, session.world)
     slot = slot_name(session.need_policy().name, volume.name, session.repository.config.repository)
     look(settings, slot, volume.on_backlog)
-    refuse_other_server(session, volume)
+    held = refuse_other_server(session, volume)
     with Replication(settings) as replication:
         identity = replication.identify()
     lineage = lineage_of(session, volume.name, identity)
-    held = read_held(WalStore(session.repository.records, lineage), identity.wal_segment_size)
     timeline, begin = next_start(held, identity.timeline, identity.flush_lsn)
     return CatchUp(
         volume.name,

@@ -225,6 +225,13 @@ def test_a_verification_with_faults_ends_with_4_and_names_every_object() -> None
     assert "read 7 objects, 2.0 KiB, 2 points in 1 s, 2.0 KiB/s" in good.lines
 
 
+def test_a_verification_names_a_snapshot_that_never_was_a_point_and_claims_no_word_of_its_backup() -> None:
+    left = (results.Fault("snap/x", "epoch 1 ended"),)
+    answer = verify.answer(results.VerifyResult("L1", 7, 2048, 2, (), 1.0, unfinished=left))
+    assert answer.exit_code == 0
+    assert "snap/x can never be restored, and nobody called it a point: epoch 1 ended" in answer.lines
+
+
 def test_a_verification_of_a_share_does_not_speak_of_all() -> None:
     answer = verify.answer(results.VerifyResult("L2", 7, 2048, 1, (), 1.0, share=0.15))
     assert answer.verdict == "verify L2: all names, and today's 15 % of the objects, are as they were written"

@@ -94,6 +94,21 @@ def test_a_key_is_proven_as_the_finding_says(drtool: Commands) -> None:
     assert not any("ever proven" in each["message"] for each in look(drtool, "warning"))
 
 
+def test_a_server_of_which_no_wal_is_stored_is_not_said_to_go_on_with_any(
+    scene: Scene, s3_server: S3Server
+) -> None:
+    drtool = Commands.over(scene, s3_repository(s3_server.at(s3_server.versioned)), "fresh")
+    drtool.init()
+    assert told_of(drtool, "stored") == ["no WAL of it is stored yet"]
+    drtool("backup", "postgres")
+    assert told_of(drtool, "stored") == ["its timeline goes on with the WAL that is stored"]
+
+
+def told_of(drtool: Commands, words: str) -> list[str]:
+    found = [each["message"] for each in look(drtool, "ok") if each["area"] == "postgres"]
+    return [message for message in found if words in message]
+
+
 def test_a_slot_that_was_lost_is_replaced_and_a_new_base_taken(drtool: Commands, scene: Scene) -> None:
     drtool("backup", "postgres")
     drtool("wal", "catch-up", "postgres")

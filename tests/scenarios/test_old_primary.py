@@ -1,10 +1,12 @@
 """Who answers where the policy's host leads, after a failover: the promoted standby, or a server of its family."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,26 @@ import pytest
 
 from drtool.demo.servers.postgres import PostgresServer, give, private_directory, run
 from drtool.demo.servers.process import wait_until
-from drtool.errors import TemporaryFailure
+from drtool.errors import Refused
+from drtool.operations.descent import refuse_other_server
+from drtool.operations.follow import run_follow
+from drtool.operations.receiving import reach_instance, receive_or_gap
+from drtool.operations.session import KeyFiles, Session, Silent, World, open_session, read_bundle
+from drtool.operations.settings import postgres_volume
+from drtool.operations.slot_watch import SlotWatch
+from drtool.operations.wal import run_catch_up
+from drtool.policy.load import load_policy
+from drtool.repository.dedup import look_back
+from drtool.repository.format.names import json_time
+from drtool.repository.records import arrival
+from drtool.repository.repository import open_with_bundle
 from drtool.repository.storage.base import ObjectStore
 from drtool.repository.storage.s3 import S3Store
-from drtool.sources.postgres.slot import make_slot
+from drtool.repository.writer import Writer
+from drtool.sources.postgres.slot import drop_slot, make_slot
 from tests.conftest import S3Server
+from tests.repository.counting import Noting
+from tests.repository.stage import save, snapshots
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.scene import Scene, play
 from tests.scenarios.test_lives import enrol
@@ -56,6 +73,18 @@ class Family:
         assert self.captured() == before
         return str(message)
 
+    def refused_follower(self, server: PostgresServer) -> None:
+        """Follow server, which is refused; a follower that is asked to end says so at once."""
+        world = World(lambda: datetime.now(UTC), {**os.environ, **self.drtool.environment}, Silent())
+        world.ending.set()
+        drtool = self.over(server)
+        keys = KeyFiles(bundle=drtool.bundle)
+        with (
+            SlotWatch(load_policy(drtool.policy), "postgres", keys, world) as watch,
+            pytest.raises(Refused, match="timeline 2 was received before"),
+        ):
+            run_follow(lambda: open_session(drtool.policy, None, keys, world), world, "postgres", watch)
+
     def captured(self) -> set[str]:
         return {
             found.name for kind in ("packs", "snap", "wal", "tail") for found in self.store.list(f"{kind}/")
@@ -68,10 +97,49 @@ class Family:
     def states(self) -> dict[str, str]:
         return {each["name"]: each["state"] for each in self.drtool("points", "postgres").value["points"]}
 
+    def details(self) -> dict[str, str]:
+        return {each["name"]: each["detail"] for each in self.drtool("points", "postgres").value["points"]}
+
     def follow_up(self) -> None:
         """Wait until the standby has all that the primary wrote."""
         written = self.primary.sql("select pg_current_wal_flush_lsn()::text")[0][0]
         wait_until(lambda: has_replayed(self.standby, written), "the standby has it all", deadline_s=60)
+
+    def session(self) -> Session:
+        world = World(lambda: datetime.now(UTC), {**os.environ, **self.drtool.environment}, Silent())
+        return open_session(self.drtool.policy, None, KeyFiles(bundle=self.drtool.bundle), world)
+
+    def slots(self, server: PostgresServer) -> list[str]:
+        """Return drtool's slots, which keep the server's WAL."""
+        named = "select slot_name::text from pg_replication_slots where slot_name like 'drtool%'"
+        return [name for (name,) in server.sql(named)]
+
+    def refused_without_a_slot(self, server: PostgresServer, code: int = 5) -> None:
+        self.over(server)("wal", "catch-up", code=code)
+        assert self.slots(server) == [], "a slot there would keep its WAL for nobody"
+
+    def drop_slots(self, server: PostgresServer) -> None:
+        for slot in self.slots(server):
+            drop_slot(server.settings, slot)
+
+    def snapshot_alone(self, server: PostgresServer) -> str:
+        """Store a base backup of timeline 1, up to where server writes now, without its WAL; return its name.
+
+        So a backup leaves it that was killed then, or whose receiver was refused, as that of an old primary once was.
+        """
+        session = self.session()
+        with closing(session):
+            like = max(snapshots(session.repository, "postgres"), key=arrival)
+            [(begin,)] = server.sql("select pg_current_wal_flush_lsn()::text")
+            write(server, 1)
+            [(end,)] = server.sql("select pg_current_wal_flush_lsn()::text")
+            earlier = look_back(session.repository.records, "postgres", timedelta(days=1), None)
+            with Writer(session.repository, "postgres", "postgres", earlier) as writer:
+                save(writer, {"base": b"pages"})
+                now = session.repository.store.now()
+                facts = {**like.facts, "timeline": 1, "start_lsn": begin, "end_lsn": end}
+                times = {"server_begin": json_time(now), "server_end": json_time(now)}
+                return writer.commit(now, now, {**facts, **times})
 
     def promoted(self) -> PostgresServer:
         promote(self.standby)
@@ -130,8 +198,10 @@ def test_an_old_primary_that_comes_back_is_refused_before_it_is_captured_and_one
 
     family.primary.start()
     write(family.primary, 1)
+    family.drop_slots(family.primary)  # of the time when it was the primary
     assert "is on timeline 1, and timeline 2 was received before" in family.refused(family.primary)
-    family.over(family.primary)("wal", "catch-up", code=5)
+    family.refused_follower(family.primary)
+    family.refused_without_a_slot(family.primary)
     assert family.verified()["unfinished"] == []
     assert set(family.states().values()) == {"listed"}
 
@@ -142,6 +212,7 @@ def test_an_old_primary_that_comes_back_is_refused_before_it_is_captured_and_one
     run([program, "-D", family.primary.data, "--source-server", source, "-R"], cwd=family.primary.data.parent)
     family.primary.start()
     assert "is a standby" in family.refused(family.primary, code=6)
+    family.refused_without_a_slot(family.primary, code=6)
 
     written = promoted.sql("select pg_current_wal_flush_lsn()::text")[0][0]
     wait_until(lambda: has_replayed(family.primary, written), "the old primary follows", deadline_s=60)
@@ -166,10 +237,17 @@ def test_a_standby_that_lagged_behind_and_is_promoted_is_backed_up_and_wal_lost_
     family.standby.start()
     promoted = family.promoted()
 
-    family.backup(promoted)
+    family.over(promoted)("wal", "catch-up")
+    assert "timeline 1 was left at" in family.details()[ahead]
+    [due] = family.over(promoted)("backup", "--due", "--dry-run", "postgres").value["volumes"]
+    assert (due["outcome"], "timeline 1 was left at" in due["reason"]) == ("would run", True)
+    newest = family.backup(promoted)["point"]
     write(promoted, 1)
     assert family.over(promoted)("wal", "catch-up").value["catch_up"]["restorable"]
+    [due] = family.over(promoted)("backup", "--due", "--dry-run", "postgres").value["volumes"]
+    assert "timeline" not in due["reason"]
     assert set(family.states().values()) == {"listed"}
+    assert {name for name, detail in family.details().items() if detail} == {ahead} - {newest}
     assert family.verified()["unfinished"] == []
 
     for found in [*family.store.list("wal/postgres/"), *family.store.list("tail/postgres/")]:
@@ -220,7 +298,7 @@ def test_a_primary_that_was_put_back_to_an_older_state_is_refused(family: Family
 
 
 def test_a_snapshot_that_was_captured_of_an_old_primary_is_told_as_that_and_is_no_damage(
-    family: Family, monkeypatch: pytest.MonkeyPatch
+    family: Family,
 ) -> None:
     """An earlier drtool captured it whole, and refused it then."""
     family.follow_up()
@@ -228,11 +306,8 @@ def test_a_snapshot_that_was_captured_of_an_old_primary_is_told_as_that_and_is_n
     family.backup(family.promoted())
     family.primary.start()
     write(family.primary, 1)
-    with monkeypatch.context() as earlier:
-        earlier.setattr("drtool.operations.capture.refuse_other_server", lambda _session, _volume: None)
-        family.over(family.primary)("backup", "postgres", code=5)
+    name = family.snapshot_alone(family.primary)
 
-    [name] = [name for name, state in family.states().items() if state != "listed"]
     assert family.states()[name] == "without WAL"
     [told] = family.verified()["unfinished"]
     assert told["name"] == name
@@ -240,21 +315,11 @@ def test_a_snapshot_that_was_captured_of_an_old_primary_is_told_as_that_and_is_n
 
 
 def test_a_snapshot_whose_wal_was_not_there_when_the_system_was_restored_is_no_damage(
-    family: Family, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    family: Family, tmp_path: Path
 ) -> None:
     """Its backup was killed once the snapshot was stored; before the next one, the disaster came."""
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def stopped(*_: object) -> None:
-        raise TemporaryFailure("the WAL is not there yet", hint="Wait.")
-
-    with monkeypatch.context() as then:
-        then.setattr("drtool.operations.capture.receive_or_gap", stopped)
-        then.setattr("drtool.operations.capture._finish_wal", killed)
-        family.drtool("backup", "postgres", code=130)
-    [name] = [name for name, state in family.states().items() if state == "waiting for WAL"]
+    name = family.snapshot_alone(family.primary)
+    assert family.states()[name] == "waiting for WAL"
     assert name in [each["name"] for each in family.verified(code=4)["faults"]], "its WAL may come yet"
 
     newest = max(found.modified for found in family.store.list("runs/"))
@@ -267,6 +332,25 @@ def test_a_snapshot_whose_wal_was_not_there_when_the_system_was_restored_is_no_d
     assert family.states()[name] == "without WAL"
     [told] = family.verified()["unfinished"]
     assert (told["name"], "epoch 1 ended" in told["message"]) == (name, True)
+
+
+def test_the_wal_that_was_listed_to_look_who_a_server_is_is_not_listed_again(family: Family) -> None:
+    with closing(family.session()) as opened:
+        noting = Noting(family.store)
+        bundle = read_bundle(KeyFiles(bundle=family.drtool.bundle), None, opened.world)
+        session = replace(opened, repository=open_with_bundle(noting, bundle))
+        volume = postgres_volume(session.need_policy(), "postgres")
+
+        def listings() -> int:
+            listed = [name for verb in ("list", "versions") for name in noting.of(verb)]
+            return len([name for name in listed if name.startswith("wal/")])
+
+        run_catch_up(session, "postgres", dry_run=True)
+        assert listings() == 1
+        held = refuse_other_server(session, volume)
+        assert listings() == 2
+        receive_or_gap(session, reach_instance(session, volume, is_asked=True), held=held)
+        assert listings() == 2
 
 
 def has_replayed(server: PostgresServer, lsn: str) -> bool:

@@ -12,6 +12,7 @@ from drtool.operations.settings import CLAIMS, files_directory, postgres_setting
 from drtool.policy.volumes import FilesVolume, PostgresVolume, RedisVolume
 from drtool.sources.base import Symptom
 from drtool.sources.postgres import checkup as postgres
+from drtool.sources.postgres.descent import newest_timeline
 from drtool.sources.postgres.slot import slot_name
 from drtool.sources.redis import checkup as redis
 
@@ -56,8 +57,12 @@ def _postgres(patient: Patient, volume: PostgresVolume) -> Iterator[Symptom]:
         is_well = is_well and symptom.level != "error"
         yield symptom
     if patient.session is not None and is_well:
-        refuse_other_server(patient.session, volume)
-        yield Symptom("ok", "its timeline goes on with the WAL that is stored")
+        held = refuse_other_server(patient.session, volume)
+        is_first = newest_timeline(held.wal) == 0
+        told = (
+            "no WAL of it is stored yet" if is_first else "its timeline goes on with the WAL that is stored"
+        )
+        yield Symptom("ok", told)
 
 
 def _redis(patient: Patient, volume: RedisVolume) -> Iterator[Symptom]:

@@ -154,33 +154,12 @@ def find_reach(base: Base, wal: StoredWal) -> Reach:
     return Reach(base, held, segments, end, gap, unnamed)
 
 
-def left_behind(base: Base, wal: StoredWal) -> str | None:
-    """Return that the server left the timeline of base before its end; None where the newest timeline holds all of it.
+def path_of(timeline: int, wal: StoredWal) -> tuple[Stretch, ...]:
+    """Return the stretches that lead to a timeline whose history is stored.
 
-    From then on WAL of that timeline is an old primary's, and refused.
+    One that was left before it began is empty, and left out.
     """
-    newest = max(wal.histories, default=0)
-    if newest <= base.timeline:
-        return None
-    ours = [each for each in _path(newest, wal.histories[newest]) if each.timeline == base.timeline]
-    if ours and (ours[0].leave is None or base.end_lsn <= ours[0].leave):
-        return None
-    where = f"was left at {format_lsn(ours[0].leave or 0)}" if ours else "was left before"
-    return f"timeline {base.timeline} {where} for timeline {newest}, and this ended at {format_lsn(base.end_lsn)}"
-
-
-def _newest_path(base: Base, wal: StoredWal) -> tuple[Stretch, ...]:
-    """Return the path from base to the highest timeline whose history passes base, from base's timeline on."""
-    for timeline in sorted(wal.histories, reverse=True):
-        path = _path(timeline, wal.histories[timeline])
-        ours = [place for place, stretch in enumerate(path) if stretch.timeline == base.timeline]
-        if ours and (path[ours[0]].leave is None or base.end_lsn <= (path[ours[0]].leave or 0)):
-            return path[ours[0] :]
-    return (Stretch(base.timeline, 0, None),)
-
-
-def _path(timeline: int, ancestors: Sequence[Ancestor]) -> tuple[Stretch, ...]:
-    """Return the stretches that lead to timeline. One that was left before it began is empty, and left out."""
+    ancestors = wal.histories[timeline]
     stretches: list[Stretch] = []
     begin = 0
     for place, ancestor in enumerate(ancestors):
@@ -189,6 +168,21 @@ def _path(timeline: int, ancestors: Sequence[Ancestor]) -> tuple[Stretch, ...]:
             stretches.append(Stretch(ancestor.timeline, begin, leave))
         begin = leave
     return (*stretches, Stretch(timeline, begin, None))
+
+
+def leave_of(timeline: int, later: int, wal: StoredWal) -> int | None:
+    """Return the LSN at which the path to later, whose history is stored, leaves timeline; None if it is not on it."""
+    return next((each.leave for each in path_of(later, wal) if each.timeline == timeline), None)
+
+
+def _newest_path(base: Base, wal: StoredWal) -> tuple[Stretch, ...]:
+    """Return the path from base to the highest timeline whose history passes base, from base's timeline on."""
+    for timeline in sorted(wal.histories, reverse=True):
+        path = path_of(timeline, wal)
+        ours = [place for place, stretch in enumerate(path) if stretch.timeline == base.timeline]
+        if ours and (path[ours[0]].leave is None or base.end_lsn <= (path[ours[0]].leave or 0)):
+            return path[ours[0] :]
+    return (Stretch(base.timeline, 0, None),)
 
 
 def _contiguous(base: Base, path: Sequence[Stretch], wal: StoredWal) -> Iterator[SegmentPlan]:

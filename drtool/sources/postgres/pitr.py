@@ -4,13 +4,12 @@ choose_recovery decides from what is stored. Where only the records themselves c
 "survey": walk the last segments, and ask decide_stop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from drtool.errors import NoRecoveryPoint, UsageError
-from drtool.policy.moments import exact
 from drtool.sources.postgres.coverage import (
     Base,
     Lineage,
@@ -21,7 +20,7 @@ from drtool.sources.postgres.coverage import (
     Stretch,
     find_reach,
 )
-from drtool.sources.postgres.wal import format_lsn
+from drtool.sources.postgres.reaches import Reaches, held_marks, newest_moment
 
 Stop = Literal["time", "end", "survey", "earlier"]
 
@@ -64,7 +63,7 @@ class RecoveryChoice:
 
 def restorable_intervals(bases: Sequence[Base], wal: Mapping[Lineage, StoredWal]) -> list[Interval]:
     """Return the interval of each base whose WAL is stored up to its end, in the order of bases."""
-    return [_interval(reach, wal[reach.base.lineage]) for reach in _reaches(bases, wal)]
+    return [_interval(reach, wal[reach.base.lineage]) for reach in Reaches(bases, wal).all]
 
 
 def choose_recovery(
@@ -79,34 +78,15 @@ def choose_recovery(
         raise UsageError(
             f"the moment {target.isoformat()} is not in UTC", hint="Write it as 2026-01-31T12:00:00Z."
         )
-    reaches = _reaches(bases, wal)
-    if not reaches:
+    reaches = Reaches(bases, wal)
+    if not reaches.all:
         raise NoRecoveryPoint(_why_none(bases, wal), hint="Take a base backup and let the WAL catch up.")
-    lineage_order = _lineage_order(reaches)
-    last = max(
-        reaches,
-        key=lambda one: (lineage_order(one), one.timeline, one.end, not one.base.degraded, one.base.end),
-    )
     if target is None:
+        last = reaches.last()
         return _to_end(last, wal[last.base.lineage])
-    hint = _hint(_spans(reaches, wal), target, last)
-    before = [reach for reach in reaches if reach.base.end < target]
-    if not before:
-        first = min(reaches, key=lambda one: one.base.end).base
-        raise NoRecoveryPoint(
-            f"no base backup ended before {exact(target)}: the first one, {first.id}, ended {exact(first.end)}",
-            hint=hint,
-        )
-    best = max(before, key=lambda one: (lineage_order(one), _covers(one, wal, target), *_nearest(one)))
-    if not _covers(best, wal, target):
-        newest, missing = (
-            _newest(best, wal[best.base.lineage]),
-            "".join(f"; {each}" for each in best.faults()),
-        )
-        raise NoRecoveryPoint(
-            f"the store proves what was committed until {exact(newest)}, not until {exact(target)}{missing}",
-            hint=hint,
-        )
+    best = reaches.nearest_before(target)
+    if isinstance(best, str):
+        raise NoRecoveryPoint(best, hint=reaches.hint(target))
     return _to_time(best, wal[best.base.lineage], target)
 
 
@@ -124,79 +104,17 @@ def decide_stop(choice: RecoveryChoice, *, newest_end: datetime | None, later_en
     return "earlier" if newest_end is None else "end"
 
 
-def _reaches(bases: Sequence[Base], wal: Mapping[Lineage, StoredWal]) -> list[Reach]:
-    found = [find_reach(base, wal[base.lineage]) for base in bases if base.lineage in wal]
-    return [reach for reach in found if reach.is_restorable]
-
-
-def _lineage_order(reaches: Sequence[Reach]) -> Callable[[Reach], tuple[int, datetime]]:
-    """Return what orders reaches by their lineage: by its epoch, then by its newest base."""
-    newest: dict[Lineage, datetime] = {}
-    for base in (reach.base for reach in reaches):
-        newest[base.lineage] = max(base.end, newest.get(base.lineage, base.end))
-    return lambda reach: (reach.base.lineage.epoch, newest[reach.base.lineage])
-
-
-def _spans(reaches: Sequence[Reach], wal: Mapping[Lineage, StoredWal]) -> list[tuple[datetime, datetime]]:
-    """Return what can be restored as spans of moments, oldest first: all that is after the one, up to the other.
-
-    Where a newer lineage has a base, no moment behind that is of an older one, as choose_recovery has it.
-    """
-    order = _lineage_order(reaches)
-    spans: list[tuple[datetime, datetime]] = []
-    for reach in sorted(reaches, key=lambda one: one.base.end):
-        newer = [one.base.end for one in reaches if order(one) > order(reach)]
-        begin, end = reach.base.end, min([_newest(reach, wal[reach.base.lineage]), *newer])
-        if spans and begin <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
-        elif begin < end:
-            spans.append((begin, end))
-    return spans
-
-
-def _hint(spans: Sequence[tuple[datetime, datetime]], target: datetime, last: Reach) -> str:
-    """Return what can be restored instead of target: what is nearest to it on either side, or what is newest."""
-    around = [
-        *[span for span in spans if span[1] < target][-1:],
-        *[each for each in spans if each[0] >= target][:1],
-    ]
-    told = ", or ".join(f"after {exact(begin)} and not after {exact(end)}" for begin, end in around)
-    all_of_it = f"eave the moment out to get all up to {format_lsn(last.end)}."
-    return f"Give a moment {told}; or l{all_of_it}" if told else f"L{all_of_it}"
-
-
 def _interval(reach: Reach, wal: StoredWal) -> Interval:
     base = reach.base
-    return Interval(base, base.end, _newest(reach, wal), reach.end, reach.timeline, reach.faults())
-
-
-def _newest(reach: Reach, wal: StoredWal) -> datetime:
-    """Return the newest moment of which it is known that all that was committed until then is in reach.
-
-    Of a base backup that is when it began: its end is told once it has ended, and what was committed in between lies
-    behind its end LSN.
-    """
-    return max([reach.base.begin, *(mark.time for mark in _held(reach, wal))])
-
-
-def _held(reach: Reach, wal: StoredWal) -> list[Mark]:
-    return [mark for mark in wal.marks if reach.holds(mark.timeline, mark.flush_lsn)]
-
-
-def _covers(reach: Reach, wal: Mapping[Lineage, StoredWal], target: datetime) -> bool:
-    return target <= _newest(reach, wal[reach.base.lineage])
-
-
-def _nearest(reach: Reach) -> tuple[bool, datetime]:
-    return not reach.base.degraded, reach.base.end
+    return Interval(base, base.end, newest_moment(reach, wal), reach.end, reach.timeline, reach.faults())
 
 
 def _to_end(reach: Reach, wal: StoredWal) -> RecoveryChoice:
-    return _choice(reach, wal, target=None, stop="end", held=_held(reach, wal))
+    return _choice(reach, wal, target=None, stop="end", held=held_marks(reach, wal))
 
 
 def _to_time(reach: Reach, wal: StoredWal, target: datetime) -> RecoveryChoice:
-    held = _held(reach, wal)
+    held = held_marks(reach, wal)
     until = [mark for mark in held if mark.time <= target]
     behind = [
         mark.flush_lsn for mark in held if mark.heartbeat_time is not None and mark.heartbeat_time > target
@@ -230,7 +148,7 @@ def _choice(
         segments=reach.segments,
         histories=tuple(sorted(wal.histories)),
         end_lsn=reach.end,
-        newest=_newest(reach, wal),
+        newest=newest_moment(reach, wal),
         stop=stop,
         heartbeat_lsn=max(heartbeats, default=None),
         mark=max(held, key=lambda mark: mark.flush_lsn, default=None),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from drtool.errors import NoRecoveryPoint, UsageError
+from drtool.sources.postgres.branches import left_behind
 from drtool.sources.postgres.coverage import (
     Base,
     Lineage,
@@ -14,7 +15,6 @@ from drtool.sources.postgres.coverage import (
     StoredWal,
     Tail,
     find_reach,
-    left_behind,
 )
 from drtool.sources.postgres.pitr import choose_recovery, decide_stop, restorable_intervals
 from drtool.sources.postgres.wal import Ancestor
@@ -146,6 +146,77 @@ def test_a_base_is_left_behind_where_the_newest_timeline_does_not_hold_all_of_it
     told = left_behind(base(3.1, 3.6), wal)
     assert told == "timeline 1 was left at 0/3800000 for timeline 2, and this ended at 0/3999999"
     assert left_behind(base(3.1, 3.6, timeline=2), replace(wal, histories={3: FORK[2]})) is not None
+
+
+FORKED = StoredWal(
+    S,
+    whole(1, [1, 2, 3, 4, 5]) | whole(2, [3, 4]),
+    histories=FORK,
+    marks=[
+        mark(9, 4.5),
+        mark(11, 5.5),
+        mark(17, 5.9),
+        mark(13, 3.6, timeline=2, beat=3.55),
+        mark(20, 4.9, timeline=2),
+    ],
+)
+FORKED_BASES = [base(1.1, 1.2, at=0), base(4.1, 4.2, at=5)]
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (4, ("b0", 2)),
+        (9, ("b5", 1)),
+        (11, ("b5", 1)),
+        (12.5, ("b5", 1)),
+        (12.6, ("b0", 2)),
+        (15, ("b0", 2)),
+        (20, ("b0", 2)),
+    ],
+)
+def test_a_moment_is_of_the_timeline_that_the_server_was_on_though_a_base_that_was_left_behind_is_nearer(
+    at: float, expected: tuple[str, int]
+) -> None:
+    """The new timeline's first heartbeat is of 12:12:30; the old primary was written beside it, until 12:17."""
+    assert choose(FORKED_BASES, FORKED, at)[:2] == expected
+
+
+def test_a_base_of_the_new_timeline_tells_that_it_had_begun_and_a_mark_without_a_time_does_not() -> None:
+    untimed = replace(mark(0, 3.6, timeline=2), time=datetime(2000, 1, 1, tzinfo=UTC))
+    wal = replace(FORKED, marks=[*FORKED.marks[:3], untimed, FORKED.marks[-1]])
+    assert choose(FORKED_BASES, wal, 15)[:2] == ("b5", 1)
+    assert choose([*FORKED_BASES, base(3.7, 3.8, at=15, timeline=2)], wal, 14.5)[:2] == ("b0", 2)
+
+
+def test_a_moment_that_only_a_base_that_was_left_behind_leads_to_is_refused_and_that_is_told() -> None:
+    told = (
+        "Base backup b5 leads there along timeline 1 alone, and by 2026-03-01T12:12:30Z the server had gone to "
+        "timeline 2."
+    )
+    with pytest.raises(NoRecoveryPoint, match="is of the timeline that the server was on then") as caught:
+        choose(FORKED_BASES[1:], FORKED, 15)
+    assert caught.value.hint == (
+        "Give a moment after 2026-03-01T12:05:00Z and not after 2026-03-01T12:12:30Z; or leave the moment out to get "
+        f"all up to 0/6000000. {told}"
+    )
+    short = replace(FORKED, marks=FORKED.marks[:-1])
+    with pytest.raises(NoRecoveryPoint, match="until 2026-03-01T12:13:00Z") as caught:
+        choose(FORKED_BASES, short, 16)
+    assert caught.value.hint.endswith(
+        f"not after 2026-03-01T12:13:00Z; or leave the moment out to get all up to 0/5000000. {told}"
+    )
+
+
+def test_a_timeline_that_was_left_altogether_leaves_no_base_behind_that_the_next_one_holds() -> None:
+    histories = FORK | {3: (Ancestor(1, 5 * S, "failover"),)}
+    wal = replace(
+        FORKED,
+        complete=FORKED.complete | whole(3, [5, 6]),
+        histories=histories,
+        marks=[*FORKED.marks, mark(30, 6.5, timeline=3)],
+    )
+    assert choose(FORKED_BASES, wal, 15)[:2] == ("b5", 3)
 
 
 def test_a_path_follows_the_histories_and_not_the_numbers() -> None:
