@@ -103,3 +103,9 @@ def test_an_older_base_backup_whose_wal_leads_as_far_is_taken_and_that_is_told(
     assert [(each["name"], each["state"]) for each in restored["passed_over"]] == [
         (new["point"], "not whole")
     ]
+
+    for each in packs(store):
+        each.unlink()
+    said = drtool.restore("postgres", tmp_path / "target", "--dry-run", code=5).error
+    assert said["message"].startswith(f"{new['point']} is not whole: packs/postgres/")
+    assert said["hint"].startswith("No older point of postgres is whole and leads there. ")
