@@ -31,7 +31,7 @@ def choose(job: Job) -> RecoveryChoice:
 def _whole_choice(job: Job) -> RecoveryChoice:
     """Return the choice, from an older base where something of the newer one is gone and the WAL leads as far.
 
-    Raises Corrupt or ObjectMissing, naming what is gone, where it does not, unless that loss is accepted.
+    Raises Refused, naming what is gone, where it does not, unless that loss is accepted.
     """
     wal = {lineage: each.wal for lineage, each in job.inventory.held.items()}
     bases, lacking = list(job.inventory.bases), dict[str, Corrupt | ObjectMissing]()
@@ -41,13 +41,14 @@ def _whole_choice(job: Job) -> RecoveryChoice:
         bases = [base for base in bases if base.id not in lacking]
         try:
             choice = choose_recovery(bases, wal, target=job.request.at)
-        except NoRecoveryPoint as none:
-            raise _not_whole(job, first, lacking, no_older(job.request.volume)) from none
+        except NoRecoveryPoint:
+            way = no_older(job.request.volume, "is whole and leads there")
+            raise _not_whole(job, first, lacking, way) from lacking[first.base.id]
     if not (_leads_as_far(choice, first) or job.request.accept_loss):
         way = (
             f"The newest one that is whole, {choice.base.id}, leads to {exact(choice.newest)}: take that with"
         )
-        raise _not_whole(job, first, lacking, f"{way} --accept-loss.")
+        raise _not_whole(job, first, lacking, f"{way} --accept-loss.") from lacking[first.base.id]
     job.not_whole.update({name: each.message for name, each in lacking.items()})
     return choice
 
@@ -60,7 +61,7 @@ def _leads_as_far(choice: RecoveryChoice, other: RecoveryChoice) -> bool:
 
 def _not_whole(
     job: Job, choice: RecoveryChoice, lacking: Mapping[str, Corrupt | ObjectMissing], way: str
-) -> Corrupt | ObjectMissing:
+) -> Refused:
     return not_whole(job.inventory.snapshots[choice.base.id], lacking[choice.base.id], way)
 
 

@@ -19,6 +19,7 @@ from drtool.operations.restore_job import (
     refuse_newer_unreadable,
 )
 from drtool.operations.session import KeyFiles, Session
+from drtool.operations.whole import not_whole
 from drtool.repository.format.crypto import KEY_SIZE, random_bytes
 from drtool.repository.format.grant import Versions
 from drtool.repository.grant import GrantMaker, no_operator_key
@@ -126,13 +127,24 @@ def _only(inventory: Inventory, point: str) -> Inventory:
 
 
 def _choose(job: Job, *, by_name: bool) -> tuple[Snapshot, RecoveryChoice | None]:
-    if source_of(job) == "postgres":
+    source = source_of(job)
+    if by_name:
+        _refuse_not_whole(job)
+    if source == "postgres":
         choice = choose(job)
         return job.inventory.snapshots[choice.base.id], choice
     snapshot = newest_before(job)
     if not by_name:
         refuse_newer_unreadable(job, snapshot)
     return snapshot, None
+
+
+def _refuse_not_whole(job: Job) -> None:
+    """Return when the one point that was named is whole: of others nothing is known here. Raises Refused."""
+    [named] = job.inventory.snapshots.values()
+    fault = job.fault_of(named)
+    if fault is not None:
+        raise not_whole(named, fault, f"`drtool points {named.volume}` lists the others.") from fault
 
 
 def wal_of(held: Held, choice: RecoveryChoice) -> Iterator[Stored]:

@@ -36,7 +36,12 @@ def way_of(unreadable: Unreadable) -> str:
 
 
 def unread_before(inventory: Inventory, at: datetime | None) -> Iterator[str]:
-    """Yield which points up to at cannot be read, where none can be taken: one of them would be, could it be."""
+    """Yield which points up to at cannot be read, where inventory has no other one up to then that may be chosen.
+
+    One of them would be taken, could it be read. Where there is another one, something else keeps it from being taken.
+    """
+    if any(at is None or each.end <= at for each in inventory.snapshots.values()):
+        return
     found = [each for each in inventory.unreadable if at is None or moment_of(each.name) <= at]
     if found:
         newest = found[-1]

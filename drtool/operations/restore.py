@@ -69,7 +69,7 @@ def run_restore(session: Session, request: RestoreRequest, *, dry_run: bool = Fa
         result = replace(result, passed_over=tuple(newer), notes=(*passed_over_notes(newer), *result.notes))
     except DrtoolError as fault:
         if isinstance(fault, NoRecoveryPoint):
-            fault.hint = " ".join(filter(None, (fault.hint, *unread_before(there, request.at))))
+            fault.hint = " ".join(filter(None, (fault.hint, *unread_before(inventory, request.at))))
         _record(session, request, {"outcome": "failed", "detail": fault.message}, dry_run=dry_run)
         raise
     took = {"size": result.size, "seconds": round(result.seconds, 3)}

@@ -137,7 +137,7 @@ def refuse_used_directory(directory: Path) -> None:
 def newest_before(job: Job) -> Snapshot:
     """Return the newest point not after the moment that is asked for. Raises NoRecoveryPoint, naming the nearest.
 
-    Where something of it is gone from the store, raises as `newest_whole`.
+    Raises Refused where something of it is gone from the store, as `newest_whole` does.
     """
     snapshots, at, volume = list(job.inventory.snapshots.values()), job.request.at, job.request.volume
     if at is not None and _is_to_come(job.session, at):

@@ -50,12 +50,11 @@ class Note:
             os.close(handle)  # whose it was has ended, and took it away before we had it locked
 
     def begin(self, told: Mapping[str, Any]) -> bool:
-        """Write a note anew. Return whether it could be written; otherwise it is gone."""
+        """Write a note anew. Return whether it could be written; otherwise it is to be removed."""
         try:
             os.ftruncate(self.handle, 0)
             self._append(told)
         except OSError:
-            self.remove()
             return False
         return True
 

@@ -67,7 +67,8 @@ class Unfinished:
     def begin(self, writing: Writing) -> None:
         """Note what is about to be written. Raises Refused where another restore is at work, or left something."""
         made = [each for root in writing.roots for each in (root, *root.parents) if not each.exists()]
-        modes = {root: root.stat() for root in writing.roots if root.is_dir()}
+        self._modes = {root: root.stat() for root in writing.roots if root.is_dir()}
+        self._made = [each for each in made if each in writing.directory.parents]
         _make([writing.directory.parent])
         note = Note.take(writing.directory, make=True)
         if note is not None:
@@ -78,10 +79,13 @@ class Unfinished:
             except BaseException:
                 note.close()
                 raise
+        # From here on the directories are ours: whatever comes, `__exit__` knows of all that may have been made.
+        self._note, self._writing, self._made = note, writing, made
+        if note is not None:
             _make(writing.roots, mode=0o700)
             if not note.begin(_told(writing)):
-                note = None
-        self._note, self._writing, self._made, self._modes = note, writing, made, modes
+                self._note = None
+                note.remove()
 
     def end(self) -> None:
         """Say that all is written and proven: from now on it stays, whatever comes."""
@@ -94,6 +98,8 @@ class Unfinished:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writing is None:
+            if fault is not None:
+                self._remove_made()
             return
         note, self._note = self._note, None
         is_done = self._has_ended or fault is None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from drtool.errors import Corrupt, ObjectMissing
+from drtool.errors import Corrupt, ObjectMissing, Refused
 from drtool.policy.moments import exact
 from drtool.repository.snapshot import Snapshot
 
@@ -16,7 +16,7 @@ def newest_whole(
 ) -> tuple[Snapshot, dict[str, str]]:
     """Return the newest point, and what those newer than it lack: none are newer but where that loss is accepted.
 
-    Raises ObjectMissing or Corrupt where the newest is not whole, naming the newest of the older ones that is.
+    Raises Refused where the newest is not whole, naming the newest of the older ones that is.
     """
     faults: dict[str, Corrupt | ObjectMissing] = {}
     older: Snapshot | None = None
@@ -28,12 +28,16 @@ def newest_whole(
         faults[each.name] = fault
     if older is not None and (accept_loss or not faults):
         return older, {name: fault.message for name, fault in faults.items()}
-    raise not_whole(newest_first[0], faults[newest_first[0].name], _way(newest_first[0], older))
+    newest, fault = newest_first[0], faults[newest_first[0].name]
+    raise not_whole(newest, fault, _way(newest, older)) from fault
 
 
-def not_whole(snapshot: Snapshot, fault: Corrupt | ObjectMissing, way: str) -> Corrupt | ObjectMissing:
-    """Return the error for a point that something is gone of; way says which other one may be taken."""
-    return type(fault)(f"{snapshot.name} is not whole: {fault.message}", hint=f"{way} {_MORE}")
+def not_whole(snapshot: Snapshot, fault: Corrupt | ObjectMissing, way: str) -> Refused:
+    """Return the error, to be raised from fault, for a point that something is gone of; way says what may be taken.
+
+    It is a refusal, whatever the fault: the store has answered, and nothing was touched.
+    """
+    return Refused(f"{snapshot.name} is not whole: {fault.message}", hint=f"{way} {_MORE}")
 
 
 def _way(newest: Snapshot, older: Snapshot | None) -> str:
@@ -43,7 +47,7 @@ def _way(newest: Snapshot, older: Snapshot | None) -> str:
     return f"The newest one that is whole is {older.name}: {way}"
 
 
-def no_older(volume: str) -> str:
-    """Return what can be done where no point is whole."""
+def no_older(volume: str, what: str = "is whole") -> str:
+    """Return what can be done where no older point can be taken."""
     back = "Bring what is gone back from a copy of the repository, or from an older version in the bucket."
-    return f"No older point of {volume} is whole. {back}"
+    return f"No older point of {volume} {what}. {back}"

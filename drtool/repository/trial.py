@@ -5,7 +5,7 @@ once all of it was read, which is left to the restore.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +14,7 @@ from drtool.errors import Corrupt, DrtoolError, ObjectMissing, WrongKey
 from drtool.repository.format.grant import Versions
 from drtool.repository.format.places import PackRef, Place
 from drtool.repository.lists import read_list
+from drtool.repository.needs import needs_of, pack_name
 from drtool.repository.reader import Reader
 from drtool.repository.records import stored_objects, versions_of
 from drtool.repository.repository import Repository
@@ -44,23 +45,24 @@ def try_point(repository: Repository, snapshot: Snapshot) -> Trial:
     }
     smallest: dict[bytes, tuple[PackRef, Place]] = {}
     listed = {each.name: each for each in stored_objects(repository.store, f"packs/{snapshot.volume}/")}
-    for name in (*snapshot.streams.content, *snapshot.streams.entries):
-        try:
-            places = read_list(repository.records, name)
-        except ObjectMissing:
-            missing[name] = None
-            continue
-        except Corrupt as fault:
-            faults.append(fault)
-            continue
-        packs = {pack: f"packs/{snapshot.volume}/{pack.name}" for pack in places.packs}
-        objects.update((each, versions_of(listed[each])) for each in packs.values() if each in listed)
-        missing.update((each, None) for each in packs.values() if each not in listed)
+
+    def packs_of(name: str) -> Iterable[PackRef]:
+        places = read_list(repository.records, name)
+        there = {pack for pack in places.packs if pack_name(snapshot, pack) in listed}
         for place in places:
             known = smallest.get(place.pack.run)
             is_smaller = known is None or place.sealed_size < known[1].sealed_size
-            if is_smaller and packs[place.pack] in listed:
+            if is_smaller and place.pack in there:
                 smallest[place.pack.run] = place.pack, place
+        return places.packs
+
+    for need in needs_of(snapshot, packs_of, listed.__contains__):
+        if isinstance(need.fault, ObjectMissing):
+            missing[need.name] = None
+        elif need.fault is not None:
+            faults.append(need.fault)
+        elif need.pack is not None:
+            objects[need.name] = versions_of(listed[need.name])
     faults += _locked(Reader(repository), snapshot, smallest)
     return Trial(tuple(missing), tuple(faults), objects)
 

@@ -14,6 +14,7 @@ from drtool.repository.format.crypto import sha256
 from drtool.repository.format.names import split_hash
 from drtool.repository.heads import pick_head, read_heads
 from drtool.repository.lists import read_list, read_stats
+from drtool.repository.needs import needs_of
 from drtool.repository.reader import Reader
 from drtool.repository.records import Record, Stored, Unreadable, stored_objects
 from drtool.repository.repository import Repository
@@ -110,18 +111,14 @@ def _missing(repository: Repository, snapshot: Snapshot, listed: set[str]) -> It
             read_stats(repository.records, name)
         except (Corrupt, ObjectMissing) as fault:
             yield name, f"{fault.message} (named by {snapshot.name}: the next run reads all its files)"
-    for name in (*snapshot.streams.content, *snapshot.streams.entries):
-        try:
-            packs = read_list(repository.records, name).packs
-        except (Corrupt, ObjectMissing) as fault:
-            yield name, f"{fault.message} (needed by {snapshot.name})"
-            continue
-        for pack in packs:
-            pack_name = f"packs/{snapshot.volume}/{pack.name}"
-            if pack_name not in listed:
-                yield pack_name, f"is not in the store (needed by {snapshot.name})"
-            elif pack.run.hex() not in snapshot.runs:
-                yield snapshot.name, f"vouches for no key of {pack_name}"
+    for need in needs_of(
+        snapshot, lambda name: read_list(repository.records, name).packs, listed.__contains__
+    ):
+        if need.fault is not None:
+            why = need.fault.message if need.pack is None else "is not in the store"
+            yield need.name, f"{why} (needed by {snapshot.name})"
+        elif need.pack is not None and need.pack.run.hex() not in snapshot.runs:
+            yield snapshot.name, f"vouches for no key of {need.name}"
 
 
 def _check_chain(repository: Repository, points: list[Snapshot], found: Found) -> None:

@@ -22,9 +22,8 @@ class ScratchFolder:
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
             self._handle = os.open(self.path, _FLAGS)
-            with suppress(
-                OSError
-            ):  # some network file systems lock no folders: then nobody takes it away either
+            # Some network file systems lock no folders: then nobody takes it away either.
+            with suppress(OSError):
                 fcntl.flock(self._handle, fcntl.LOCK_EX)
             if is_at(self._handle, self.path):
                 return

@@ -199,6 +199,35 @@ def test_a_full_disk_beside_the_directory_leaves_no_note_and_fails_nothing(
     assert open_handles() == before
 
 
+@pytest.mark.parametrize("fault", [Terminate(), KeyboardInterrupt(), RuntimeError("a bug")])
+@pytest.mark.parametrize("call", ["ftruncate", "write", "fsync", "mkdir"])
+def test_what_comes_while_a_restore_begins_leaves_no_directory_no_note_and_no_lock(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, call: str, fault: BaseException
+) -> None:
+    """Whichever of the calls it is that is under way then, the first or any later."""
+    target, before, calls, done = directory / "new" / "data", open_handles(), getattr(os, call), 0
+    directory.mkdir()
+    for number in range(1, 9):
+        done = 0
+
+        def then(*arguments: object, number: int = number) -> object:
+            nonlocal done
+            value = calls(*arguments)
+            done += 1
+            if done == number:
+                raise fault
+            return value
+
+        with monkeypatch.context() as patched, suppress(type(fault)), Unfinished() as unfinished:
+            patched.setattr(os, call, then)
+            unfinished.begin(Writing(POINT, target, BEGUN, lambda: None, (directory / "space",)))
+        if done < number:  # there is no such call: it has begun, and ended
+            break
+        assert list(directory.iterdir()) == []
+        assert open_handles() == before
+    assert 1 < number < 8
+
+
 @pytest.mark.parametrize("name", ["plain", "v[1]", "two words", "a\nline", "it's", "-rf *", "lost+found"])
 def test_the_statement_that_removes_removes_what_was_written_and_nothing_else(
     tmp_path: Path, name: str

@@ -8,6 +8,9 @@ from tests.repository.counting import Noting
 from tests.repository.stage import Stage, back_up, damage, make_stage, message, text
 
 FILES = {"a": text("a", 600_000), "small": b"x"}
+LARGE = {
+    "a": FILES["a"]
+}  # what is small is stored anew by each run, and so no list would be that of the run before
 
 
 @pytest.fixture
@@ -20,14 +23,30 @@ def packs(stage: Stage) -> list[str]:
 
 
 def test_whole_points_cost_one_listing_and_no_pack_is_got(stage: Stage) -> None:
-    first = back_up(stage.writer(), FILES)
-    second = back_up(stage.writer(), FILES, first)
+    first = back_up(stage.writer(), LARGE)
+    second = back_up(stage.writer(), LARGE, first)
     store = Noting(stage.store)
     wholeness = Wholeness(stage.recovered(store=store))
     store.calls.clear()
     assert [wholeness.fault_of(each) for each in (first, second)] == [None, None]
     assert len(store.of("versions") + store.of("list")) == 1
-    assert set(store.families("get")) == {"lists"}
+    streams = [each.streams for each in (first, second)]
+    lists = {name for each in streams for name in (*each.content, *each.entries)}
+    assert set(streams[0].content) & set(streams[1].content)
+    assert sorted(store.of("get")) == sorted(lists)
+
+
+def test_a_list_that_is_gone_is_asked_for_once_whatever_the_number_of_points(stage: Stage) -> None:
+    first = back_up(stage.writer(), LARGE)
+    second = back_up(stage.writer(), LARGE, first)
+    [gone] = set(first.streams.content) & set(second.streams.content)
+    stage.store.delete(gone)
+    store = Noting(stage.store)
+    wholeness = Wholeness(stage.recovered(store=store))
+    store.calls.clear()
+    faults = [wholeness.fault_of(each) for each in (first, second)]
+    assert all(isinstance(each, ObjectMissing) and gone in message(each) for each in faults)
+    assert store.of("get").count(gone) == 1
 
 
 def test_a_point_says_what_is_gone_of_it_and_the_one_that_needs_none_of_that_is_whole(stage: Stage) -> None:

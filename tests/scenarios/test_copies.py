@@ -74,6 +74,10 @@ def test_a_copy_that_lost_times_names_the_points_of_the_writer_that_ended(
     assert f"1 point cannot be read; the newest is {copied.old}: signed by writer-1" in said["hint"]
     assert "copy it again with the times of its objects" in said["hint"]
     assert not target.exists()
+    said = drtool.restore("media", target, "--at", "2999-01-01T00:00:00Z", code=8).error
+    assert "is yet to come" in said["message"]
+    assert "cannot be read" not in said["hint"]
+    assert not target.exists()
     assert drtool.restore("media", target).value["restore"]["point"] == copied.new
 
 

@@ -41,7 +41,7 @@ def test_the_newest_point_that_is_not_whole_is_refused_with_the_older_one_that_i
 ) -> None:
     old, new = two_points(media, store)
     target = tmp_path / "target"
-    said, tried = (media.drtool.restore("media", target, *how, code=7).error for how in ([], ["--dry-run"]))
+    said, tried = (media.drtool.restore("media", target, *how, code=5).error for how in ([], ["--dry-run"]))
     assert said == tried
     assert said["message"].startswith(f"{new} is not whole: packs/media/")
     assert f"The newest one that is whole is {old}: take it with --at " in said["hint"]
@@ -62,12 +62,27 @@ def test_points_of_which_none_is_whole_are_refused_and_verified_as_that(
     old, new = two_points(media, store)
     for each in packs(store):
         each.unlink()
-    said = media.drtool.restore("media", tmp_path / "target", "--accept-loss", code=7).error
+    said = media.drtool.restore("media", tmp_path / "target", "--accept-loss", code=5).error
     assert said["message"].startswith(f"{new} is not whole: ")
     assert "No older point of media is whole" in said["hint"]
     for level in ("L0", "L1"):
         faults = media.drtool("verify", "--level", level, code=4).value["verification"]["faults"]
         assert {old, new} <= {each["name"] for each in faults}
+
+
+def test_a_grant_of_a_named_point_that_is_not_whole_says_nothing_of_others(
+    media: Files, store: Path, tmp_path: Path
+) -> None:
+    old, new = two_points(media, store)
+    line = media.drtool.alone("keys", "runner", tmp_path / "runner").value["runner"]
+    grant = ("keys", "grant", "media", "--to", line, "--output", tmp_path / "grant")
+
+    said = media.drtool.operator(*grant, "--point", new, code=5).error
+
+    assert said["message"].startswith(f"{new} is not whole: packs/media/")
+    assert said["hint"].startswith("`drtool points media` lists the others. ")
+    assert f"newest one that is whole is {old}" in media.drtool.operator(*grant, code=5).error["hint"]
+    assert media.drtool.operator(*grant, "--point", old).value["grant"]["point"] == old
 
 
 def test_an_older_base_backup_whose_wal_leads_as_far_is_taken_and_that_is_told(
@@ -88,3 +103,9 @@ def test_an_older_base_backup_whose_wal_leads_as_far_is_taken_and_that_is_told(
     assert [(each["name"], each["state"]) for each in restored["passed_over"]] == [
         (new["point"], "not whole")
     ]
+
+    for each in packs(store):
+        each.unlink()
+    said = drtool.restore("postgres", tmp_path / "target", "--dry-run", code=5).error
+    assert said["message"].startswith(f"{new['point']} is not whole: packs/postgres/")
+    assert said["hint"].startswith("No older point of postgres is whole and leads there. ")

@@ -14,12 +14,14 @@ def elapsed() -> float:
     return time.clock_gettime(_SLEEPLESS)
 
 
-def within(second: datetime, ours: datetime) -> datetime:
+def within(second: datetime, ours: datetime, took: float) -> datetime:
     """Return the moment of second, which a store's clock tells with its fraction cut off, that ours is nearest to.
 
-    So who asks twice within a second gets them in order, by a machine whose clock agrees with the store's. One that is
-    off by more than that second tells nothing of the fraction: it may be wrong by anything.
+    ours was read behind the answer that told the second, which took so many seconds, that look included. A machine
+    whose clock agrees with the store's so gets moments in the order in which it asks, each at most took behind the
+    store's clock then. One whose clock is ahead by so much that this shows tells nothing of the fraction. Whatever the
+    machine's clock, the moment lies within second, and so is less than a second off from the store's clock.
     """
-    if not second - _SECOND <= ours <= second + 2 * _SECOND:
+    if ours > second + _SECOND + timedelta(seconds=took):
         return second
     return min(max(ours, second), second + _SECOND - timedelta.resolution)

@@ -143,14 +143,17 @@ class S3Store:
         """Return the store's clock: the Date of an answer, which has whole seconds, and what has passed since."""
         seen = self._clock
         if seen is None or elapsed() - seen[1] > CLOCK_AGE_S:
-            # A listing of one object, because a HEAD that is refused says nothing but 403 or 404.
-            answer = self._ask(
-                "read the clock", lambda client: self._list(client, "list_objects_v2", MaxKeys=1)
-            )
-            date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-            told = date.astimezone(UTC)
-            self._clock = seen = (within(told, self._ours()) if self._ours else told, elapsed())
+            self._clock = seen = self._ask("read the clock", self._asked_clock)
         return seen[0] + timedelta(seconds=elapsed() - seen[1])
+
+    def _asked_clock(self, client: Any) -> tuple[datetime, float]:
+        asked = elapsed()
+        # A listing of one object, because a HEAD that is refused says nothing but 403 or 404.
+        answer = self._list(client, "list_objects_v2", MaxKeys=1)
+        told = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+        ours = self._ours() if self._ours else told
+        seen = elapsed()
+        return within(told, ours, seen - asked), seen
 
     def close(self) -> None:
         """Close the connections. The store can still be used, and then opens new ones."""

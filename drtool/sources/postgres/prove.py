@@ -198,9 +198,8 @@ def _prove_database(
     if version is not None or stale or moved:
         yield Proof(f"collations of {name}", not stale and not moved, f"version {before or version}", text)
     unlogged = [row[0] for row in connection.execute(_UNLOGGED).fetchall()]
-    expected = captured.get(
-        "unlogged_tables"
-    )  # unknown of a database that is younger than the base, or was closed
+    # Unknown of a database that is younger than the base, or was closed.
+    expected = captured.get("unlogged_tables")
     if unlogged or expected:
         shown = f"{len(unlogged)}" + (f", all empty: {', '.join(sorted(unlogged))}" if unlogged else "")
         known = "unknown" if expected is None else f"{expected}"

@@ -8,10 +8,8 @@ CONFIG_PATH: Final = "config.txt"
 _SECRETS: Final = ("requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass")
 
 
-_TOLD: Final = {
-    "config": "its configuration",
-    "acl": "its users",
-}  # by the names in facts["missing"] of a capture
+# By the names in facts["missing"] of a capture.
+_TOLD: Final = {"config": "its configuration", "acl": "its users"}
 
 
 def beside_notes(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from drtool.demo.servers.postgres import private_directory
+from drtool.sources.postgres import sockets
 from drtool.sources.postgres.sockets import PREFIX, clear_left
-from drtool.sources.scratch import ScratchFolder
+from drtool.sources.scratch import ScratchFolder, within
 from tests.conftest import NOBODY
 
 SOCKET = ".s.PGSQL.5432"
@@ -73,6 +74,37 @@ def test_the_folder_of_a_server_that_was_left_running_stays(room: Path) -> None:
         server.listen()
         clear()
         assert (path / SOCKET).exists()
+    clear()
+    assert list(room.iterdir()) == []
+
+
+def test_without_proc_nothing_of_a_server_that_may_run_is_removed(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = left_by_a_killed_run(room)
+    (path / SOCKET).unlink()
+    (room / f"{PREFIX}empty").mkdir()
+    with socket.socket(socket.AF_UNIX) as server, monkeypatch.context() as patched:
+        server.bind(str(path / SOCKET))
+        server.listen()
+        patched.setattr(sockets, "within", lambda handle, name: f"/no-proc/self/fd/{handle}/{name}")
+        clear()
+        assert sorted(each.name for each in path.iterdir()) == [SOCKET, f"{SOCKET}.lock"]
+        assert list(room.iterdir()) == [path]
+    clear()
+    assert list(room.iterdir()) == []
+
+
+def test_a_socket_that_its_server_removes_meanwhile_keeps_no_folder(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = left_by_a_killed_run(room)
+
+    def removed(handle: int, name: str) -> str:
+        (path / name).unlink()
+        return within(handle, name)
+
+    monkeypatch.setattr(sockets, "within", removed)
     clear()
     assert list(room.iterdir()) == []
 
