@@ -182,12 +182,12 @@ def _spent(runs: list[Record], volume: str) -> timedelta:
 
 
 def _last_failure(runs: list[Record], volume: str) -> str:
-    """Return what the newest backup of volume, or the newest catch-up of its WAL, failed with."""
+    """Return what the newest backup of volume, or the newest catch-up of its WAL, failed with; the same once."""
     newest = {
         run_kind(run): run for run in runs if run.value.get("volume") == volume and run_kind(run) != "restore"
     }
     failed = [run.value for run in newest.values() if run.value.get("outcome") == "failed"]
-    return "; ".join(str(value.get("error") or value.get("detail") or "") for value in failed)
+    return "; ".join(dict.fromkeys(str(value.get("error") or value.get("detail") or "") for value in failed))
 
 
 def _is_proof_of_a_key(run: Record) -> bool:

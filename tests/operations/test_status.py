@@ -6,10 +6,10 @@ import pytest
 
 from drtool.operations.results import Protection
 from drtool.operations.session import Session, Silent, World
-from drtool.operations.status import _failed_verifications, _last, _weaknesses
+from drtool.operations.status import _failed_verifications, _last, _last_failure, _weaknesses
 from drtool.operations.told_policy import policy_in_force
 from drtool.repository.records import Record
-from drtool.repository.runs import put_run, read_runs
+from drtool.repository.runs import RunKind, put_run, read_runs
 from tests.repository.stage import Stage, WholeSeconds, make_stage
 
 FAILED_L1 = {"level": "L1", "outcome": "failed", "share": 1.0}
@@ -60,6 +60,20 @@ def test_of_two_runs_within_a_second_the_later_one_is_the_last_and_tells_the_pol
     assert last is not None
     assert last.value["seconds"] == "30m"
     assert policy.objectives.rpo == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("of_wal", "told"),
+    [("nothing listens", "nothing listens"), ("the slot is lost", "nothing listens; the slot is lost")],
+)
+def test_what_the_backup_and_the_wal_failed_with_is_said_once(of_wal: str, told: str) -> None:
+    stage = make_stage()
+    kinds: tuple[RunKind, ...] = ("backup", "wal")
+    for kind, error in zip(kinds, ("nothing listens", of_wal), strict=True):
+        value = {"volume": "pg18", "outcome": "failed", "error": error}
+        put_run(stage.writer().records, kind, stage.clock(), value)
+
+    assert _last_failure(runs_of(stage), "pg18") == told
 
 
 @pytest.mark.parametrize(
