@@ -53,8 +53,8 @@ def answer(status: Status, *, check: bool = False) -> Answer:
         verdict = f"status: RED, outside of the RPO: {', '.join(outside)}"
     elif status.faults:
         verdict = f"status: RED, {counted(len(status.faults), 'fault')}"
-    elif status.warnings:
-        verdict += f", {counted(len(status.warnings), 'warning')}"
+    elif warnings := len(status.warnings) + len(_failures(status)):
+        verdict += f", {counted(warnings, 'warning')}"
     advice = _advice(status, outside)
     remarks = _remarks(status, {advice, *map(no_point, outside)})
     return Answer(
@@ -68,7 +68,7 @@ def answer(status: Status, *, check: bool = False) -> Answer:
                 [_row(volume, status.at) for volume in status.volumes],
                 spare=("SOURCE", "POINTS", "VERIFIED", "NEXT RUN"),
             ),
-            *_failures(status),
+            *(each for each in _failures(status) if each != advice),
             *(["", *remarks] if remarks else []),
             "",
             f"repository  {status.repository}",
@@ -87,9 +87,7 @@ def _advice(status: Status, outside: list[str]) -> str:
         is_new = not any(volume.points for volume in status.volumes)
         why = "" if is_known or is_new else "; look at why it did not run"
         return f"Run `drtool backup {' '.join(outside)}`{why}."
-    if status.faults or status.warnings:
-        return (status.faults or status.warnings)[0]
-    return "There is nothing to do."
+    return next(iter((*status.faults, *_failures(status), *status.warnings)), "There is nothing to do.")
 
 
 def _remarks(status: Status, said: set[str]) -> list[str]:

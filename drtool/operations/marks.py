@@ -42,10 +42,14 @@ def bases_of(session: Session, volume: str) -> list[Base]:
 
 
 def witness_marks(session: Session) -> Json:
-    """Return the highest durable mark of each PostgreSQL volume: what a later restore is held against."""
+    """Return the highest durable mark of each PostgreSQL volume: what a later restore is held against.
+
+    A volume that the repository has not taken over yet has none, and holds up the backup of no other.
+    """
     marks: Json = {}
+    known = session.repository.config.volumes
     for volume in session.need_policy().volumes:
-        if isinstance(volume, PostgresVolume):
+        if isinstance(volume, PostgresVolume) and volume.name in known:
             for each in _lineage_marks(session, volume.name):
                 marks[volume.name] = each
     return marks

@@ -27,6 +27,7 @@ from drtool.repository.storage.open import open_store
 from drtool.repository.storage.retry import RetryingStore, fenced
 from drtool.repository.storage.settings import S3Credentials
 
+_OF_ITS_OWN = "One repository serves one policy: give this one a URL of its own."
 STORE_PATIENCE_S = 300.0  # how long an outage of the store is waited out before a command gives up
 
 
@@ -237,9 +238,19 @@ def open_session(policy_file: Path | None, where: Where | None, keys: KeyFiles, 
     if policy is not None and repository.config.policy != policy.name:
         raise UsageError(
             f"the repository belongs to policy {repository.config.policy}, not to {policy.name}",
-            hint="One repository serves one policy: give this one a URL of its own.",
+            hint=_without_policy(policy_file, world) if where else _OF_ITS_OWN,
         )
     return Session(policy, text, repository, world, grant, settings)
+
+
+def _without_policy(policy_file: Path | None, world: World) -> str:
+    """Return how who named a repository goes on, where the policy beside it is of another one."""
+    if str(policy_file) == world.environment.get("DRTOOL_POLICY"):
+        return (
+            f"DRTOOL_POLICY is set to {policy_file}, a policy of another repository: for what takes no policy, as "
+            "restore, points, status and verify, begin with `env -u DRTOOL_POLICY drtool …`."
+        )
+    return f"{_OF_ITS_OWN} What takes no policy, as restore, points, status and verify: leave --policy out."
 
 
 def _open(

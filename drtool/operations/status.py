@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from drtool.operations.cluster_restore.unended import stopped_runs
 from drtool.operations.gaps import standing_gap
 from drtool.operations.lateness import Late, Seen, lateness
+from drtool.operations.limits import not_in_force
 from drtool.operations.points import Inventory, lost_of, points_of, take_inventory
 from drtool.operations.protection import protection_of
 from drtool.operations.results import Point, Protection, Status, VolumeStatus
@@ -62,6 +63,7 @@ def run_status(session: Session) -> Status:
         ),
         warnings=(
             *(each.text for each in late if not each.red),
+            *_limits(policy, config),
             *_warnings(len(config.recipients), proven),
             *_weaknesses(protection, policy.repository.url),
             *map(str, stopped_runs(session, now, listed)),
@@ -185,12 +187,12 @@ def _spent(runs: list[Record], volume: str) -> timedelta:
 
 
 def _last_failure(runs: list[Record], volume: str) -> str:
-    """Return what the newest backup of volume, or the newest catch-up of its WAL, failed with."""
+    """Return what the newest backup of volume, or the newest catch-up of its WAL, failed with; the same once."""
     newest = {
         run_kind(run): run for run in runs if run.value.get("volume") == volume and run_kind(run) != "restore"
     }
     failed = [run.value for run in newest.values() if run.value.get("outcome") == "failed"]
-    return "; ".join(str(value.get("error") or value.get("detail") or "") for value in failed)
+    return "; ".join(dict.fromkeys(str(value.get("error") or value.get("detail") or "") for value in failed))
 
 
 def _is_proof_of_a_key(run: Record) -> bool:
@@ -219,6 +221,13 @@ def _without_points(volumes: tuple[VolumeStatus, ...], config: Config) -> Iterat
             yield f"{volume.volume} came into the policy after the repository was made: run `{TAKE_OVER}`"
         elif volume.newest is None:
             yield no_point(volume.volume)
+
+
+def _limits(policy: Policy, config: Config) -> Iterator[str]:
+    """Yield a line for each volume whose limits the policy raised, and the repository has not taken over."""
+    for volume in policy.volumes:
+        if found := "; ".join(not_in_force(config, volume)):
+            yield f"{volume.name}: {found}"
 
 
 def _faults(runs: list[Record], proven: datetime | None, made: datetime, now: datetime) -> Iterator[str]:

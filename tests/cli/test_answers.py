@@ -108,11 +108,19 @@ def a_volume(*, inside: bool) -> results.VolumeStatus:
     )
 
 
+FAILED = replace(a_volume(inside=True), last_failure="nothing listens")
+
+
 @pytest.mark.parametrize(
     ("given", "verdict", "alarm"),
     [
         ({"volumes": (a_volume(inside=True),)}, "status: forum is inside of its objectives", False),
         ({"warnings": ("one key",)}, "status: forum is inside of its objectives, 1 warning", False),
+        (
+            {"volumes": (FAILED, FAILED), "warnings": ("one key",)},
+            "status: forum is inside of its objectives, 3 warnings",
+            False,
+        ),
         ({"faults": ("gap", "hole")}, "status: RED, 2 faults", True),
         ({"volumes": (a_volume(inside=False),)}, "status: RED, outside of the RPO: redis", True),
     ],
@@ -130,6 +138,9 @@ def test_a_status_ends_with_9_only_when_it_is_red_and_asked_to_check(
 def test_a_status_says_what_to_do() -> None:
     assert status.answer(a_status()).advice == "There is nothing to do."
     assert status.answer(a_status(warnings=("prove a key",))).advice == "prove a key"
+    failed = status.answer(a_status(volumes=(FAILED,), warnings=("prove a key",)))
+    assert failed.advice == "redis: the last run failed: nothing listens"
+    assert failed.advice not in failed.lines
     red = status.answer(a_status(volumes=(a_volume(inside=False),)))
     assert red.advice.startswith("Run `drtool backup redis`")
     assert red.advice.endswith("; look at why it did not run.")

@@ -97,6 +97,29 @@ def test_the_kit_alone_restores_without_a_policy(run: Run, backed_up: Place) -> 
     assert result.stdout.startswith("restore: redis is back as of ")
 
 
+def test_a_policy_of_another_repository_is_said_with_how_to_go_on_without_it(
+    run: Run, backed_up: Place
+) -> None:
+    other = backed_up.root / "shop.yaml"
+    other.write_text(backed_up.policy.read_text().replace("name: forum", "name: shop"))
+    target = backed_up.root / "restored"
+    words = (
+        "restore", "redis", "--to-dir", target,
+        "--repository", f"file://{backed_up.store}", "--recovery-key-file", backed_up.kit,
+    )  # fmt: skip
+
+    exported = run(*words, env={"DRTOOL_POLICY": str(other)})
+    given = run(*words, "--policy", other)
+    alone = run("points", "--policy", other, "--recovery-key-file", backed_up.kit)
+
+    assert {each.exit_code for each in (exported, given, alone)} == {2}
+    assert f"DRTOOL_POLICY is set to {other}" in exported.stderr
+    assert "`env -u DRTOOL_POLICY drtool" in exported.stderr
+    assert "leave --policy out" in given.stderr
+    assert "One repository serves one policy" in alone.stderr
+    assert run(*words, env={"DRTOOL_POLICY": ""}).exit_code == 0
+
+
 def test_an_option_of_another_source_is_refused_where_only_the_store_knows_the_source(
     run: Run, backed_up: Place
 ) -> None:

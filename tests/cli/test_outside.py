@@ -101,6 +101,15 @@ def test_a_policy_that_is_given_wins(run: Run, outside: Place) -> None:
     )
 
 
+def test_a_longer_run_that_the_repository_has_not_taken_over_is_told_once(run: Run, outside: Place) -> None:
+    text = outside.policy.read_text().replace("source: files,", "source: files, max_run: 30d,")
+    outside.policy.write_text(text)
+    said = answer_of(run("status", "--policy", outside.policy, "--bundle", reader(outside), "--json"))
+    [told] = [each for each in said["status"]["warnings"] if "max_run" in each]
+    assert told.startswith("media: max_run is ")
+    assert "drtool keys volumes" in told
+
+
 def test_how_it_was_verified_is_told(run: Run, outside: Place) -> None:
     writer = ("--policy", outside.policy, "--bundle", outside.bundle)
     assert run("verify", "--level", "L1", *writer).exit_code == 0

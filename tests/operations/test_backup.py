@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from drtool.cli.backup import exit_code
 from drtool.operations.backup import newest_snapshot, run_backup
 from drtool.operations.points import take_inventory
 from drtool.operations.session import Session, Silent, World
@@ -25,7 +26,7 @@ def stage() -> Stage:
     return make_stage()
 
 
-def session_of(stage: Stage, folder: Path, store: MemoryStore | Noting) -> Session:
+def session_of(stage: Stage, folder: Path, store: MemoryStore | Noting, *more: dict[str, object]) -> Session:
     (folder / "tree").mkdir(exist_ok=True)
     (folder / "tree/song").write_text("a song")
     text = json.dumps(
@@ -34,7 +35,7 @@ def session_of(stage: Stage, folder: Path, store: MemoryStore | Noting) -> Sessi
             "name": "shop",
             "repository": {"url": f"file://{folder}/repository"},
             "objectives": {"rpo": "15m", "rto": "1h"},
-            "volumes": [{"name": "files", "source": "files", "path": str(folder / "tree")}],
+            "volumes": [{"name": "files", "source": "files", "path": str(folder / "tree")}, *more],
         }
     )
     world = World(stage.clock, {}, Silent())
@@ -83,3 +84,19 @@ def test_of_two_points_that_came_within_a_second_the_later_one_is_built_on(tmp_p
     assert newest is not None
     assert len({each.received for each in inventory.snapshots.values()}) == 1
     assert newest.name == points[-1]
+
+
+@pytest.mark.parametrize("due", [False, True])
+def test_a_volume_that_the_repository_does_not_know_yet_alone_fails(
+    stage: Stage, tmp_path: Path, *, due: bool
+) -> None:
+    later: dict[str, object] = {"name": "pg18", "source": "postgres", "host": "db.test", "user": "drtool"}
+    session = session_of(stage, tmp_path, stage.store, later)
+
+    known, new = run_backup(session, [], due=due)
+
+    assert (known.volume, known.outcome) == ("files", "done"), known.error
+    assert new.error is not None
+    assert (new.volume, new.error.exit_code) == ("pg18", 5)
+    assert "drtool keys volumes" in (new.error.hint or "")
+    assert exit_code([known, new]) == 3

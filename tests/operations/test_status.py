@@ -6,11 +6,11 @@ import pytest
 
 from drtool.operations.results import Protection
 from drtool.operations.session import Session, Silent, World
-from drtool.operations.status import _failed_verifications, _last, _weaknesses, run_status
+from drtool.operations.status import _failed_verifications, _last, _last_failure, _weaknesses, run_status
 from drtool.operations.told_policy import policy_in_force
 from drtool.policy.load import parse_policy
 from drtool.repository.records import Record
-from drtool.repository.runs import put_run, read_runs
+from drtool.repository.runs import RunKind, put_run, read_runs
 from tests.repository.counting import Noting
 from tests.repository.stage import Stage, WholeSeconds, make_stage
 
@@ -80,6 +80,20 @@ def test_a_volume_that_left_the_policy_has_no_month_of_runs_read_for_its_sake(*,
     run_status(session)
 
     assert len([name for name in noting.of("get") if name.startswith("runs/")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("of_wal", "told"),
+    [("nothing listens", "nothing listens"), ("the slot is lost", "nothing listens; the slot is lost")],
+)
+def test_what_the_backup_and_the_wal_failed_with_is_said_once(of_wal: str, told: str) -> None:
+    stage = make_stage()
+    kinds: tuple[RunKind, ...] = ("backup", "wal")
+    for kind, error in zip(kinds, ("nothing listens", of_wal), strict=True):
+        value = {"volume": "pg18", "outcome": "failed", "error": error}
+        put_run(stage.writer().records, kind, stage.clock(), value)
+
+    assert _last_failure(runs_of(stage), "pg18") == told
 
 
 @pytest.mark.parametrize(
