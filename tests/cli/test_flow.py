@@ -150,6 +150,23 @@ def test_a_flipped_byte_ends_verify_and_restore_with_4_and_no_data(run: Run, bac
     assert "Traceback" not in restored.stderr
 
 
+@pytest.mark.parametrize("level", ["L0", "L1"])
+def test_a_list_that_is_gone_is_named_once_in_its_line(run: Run, backed_up: Place, level: str) -> None:
+    gone = [file for file in backed_up.store.glob("lists/**/*") if file.is_file()]
+    for file in gone:
+        file.unlink()
+    writer = ("--policy", backed_up.policy, "--bundle", backed_up.bundle)
+
+    verified = run("verify", "--level", level, *writer)
+
+    assert verified.exit_code == 4
+    lines = verified.stdout.splitlines()
+    for name in (str(file.relative_to(backed_up.store)) for file in gone):
+        [line] = [line for line in lines if line.startswith(name)]
+        assert line.count(name) == 1, line
+        assert f"{name}: is not in the store" in line
+
+
 def test_a_key_of_another_repository_is_said_at_once(run: Run, backed_up: Place) -> None:
     other = Place(backed_up.root / "other")
     other.store.mkdir(parents=True)
