@@ -84,9 +84,10 @@ def _beside_notes(job: Job) -> Iterator[str]:
         return
     secrets = secrets_in(told[0].read_bytes()) if told[0].exists() else []
     clear = f"; {CONFIG_PATH} holds in the clear: {', '.join(secrets)}" if secrets else ""
+    tell, them, their = ("tells", "it", "its") if len(there) == 1 else ("tell", "them", "their")
     yield (
-        f"{' and '.join(there)} tell how the captured server was set up: no server reads them, only their owner may "
-        f"(mode 0600){clear}: delete them once yours is set up"
+        f"{' and '.join(there)} {tell} how the captured server was set up: no server reads {them}, only {their} owner "
+        f"may (mode 0600){clear}: delete {them} once yours is set up"
     )
 
 

@@ -48,7 +48,8 @@ def run_verify(
         bytes=found.bytes,
         points=found.points,
         faults=tuple(
-            Fault(name, message.removeprefix(f"{name}: ")) for name, message in sorted(found.faults.items())
+            Fault(name, message.removeprefix(name).removeprefix(":").lstrip())
+            for name, message in sorted(found.faults.items())
         ),
         seconds=time.monotonic() - begun,
         share=share,

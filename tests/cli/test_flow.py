@@ -150,6 +150,23 @@ def test_a_flipped_byte_ends_verify_and_restore_with_4_and_no_data(run: Run, bac
     assert "Traceback" not in restored.stderr
 
 
+@pytest.mark.parametrize("level", ["L0", "L1"])
+def test_a_list_that_is_gone_is_named_once_in_its_line(run: Run, backed_up: Place, level: str) -> None:
+    gone = [file for file in backed_up.store.glob("lists/**/*") if file.is_file()]
+    for file in gone:
+        file.unlink()
+    writer = ("--policy", backed_up.policy, "--bundle", backed_up.bundle)
+
+    verified = run("verify", "--level", level, *writer)
+
+    assert verified.exit_code == 4
+    lines = verified.stdout.splitlines()
+    for name in (str(file.relative_to(backed_up.store)) for file in gone):
+        [line] = [line for line in lines if line.startswith(name)]
+        assert line.count(name) == 1, line
+        assert f"{name}: is not in the store" in line
+
+
 def test_a_key_of_another_repository_is_said_at_once(run: Run, backed_up: Place) -> None:
     other = Place(backed_up.root / "other")
     other.store.mkdir(parents=True)
@@ -194,7 +211,31 @@ def test_what_lies_beside_a_restored_redis_is_the_owners_alone_and_its_passwords
     [told] = [line for line in result.stdout.splitlines() if line.startswith("note: config.txt and acl.txt")]
     assert "config.txt holds in the clear: masterauth:" in told
     assert "s3cret" not in result.output
+    assert "config.txt and acl.txt tell how the captured server was set up: no server reads them" in told
     assert {(target / name).stat().st_mode & 0o777 for name in ("config.txt", "acl.txt")} == {0o600}
+
+
+def test_a_single_file_beside_a_restored_redis_is_told_of_as_one(
+    run: Run, server: RedisServer, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BK_PASSWORD", "pw")
+    may = ("-@all", "+psync", "+replconf", "+ping", "+info", "+config|get")
+    with server.connect() as connection:
+        connection.call("ACL", "SETUSER", "bk", "on", ">pw", *may)
+    place.write_policy(port=server.port)
+    user = "allow_master: true, username: bk, password: {env: BK_PASSWORD}"
+    place.policy.write_text(place.policy.read_text().replace("source: redis", f"source: redis, {user}"))
+    run("init", "--policy", place.policy, "--bundle", place.bundle, "--kit-file", place.kit)
+    run("backup", "--policy", place.policy, "--bundle", place.bundle)
+    kit = ("--policy", place.policy, "--recovery-key-file", place.kit)
+
+    result = run("restore", "redis", "--to-dir", place.root / "restored", *kit)
+
+    [told] = [line for line in result.stdout.splitlines() if line.startswith("note: config.txt")]
+    assert (
+        "config.txt tells how the captured server was set up: no server reads it, only its owner may" in told
+    )
+    assert told.endswith("delete it once yours is set up")
 
 
 def test_a_backup_says_what_a_redis_did_not_let_it_read(

@@ -110,9 +110,14 @@ _FAULTS = (
         "Check the secrets that the policy names for user and password; PGPASSWORD counts only where it is one.",
     ),
     _Fault(
-        ("is not permitted to log in", "does not exist"),
+        ('fatal:  role "', "is not permitted to log in"),
         "PostgreSQL at {who} knows no such role or database",
-        "Create the role with LOGIN and REPLICATION, and check the database's name.",
+        "Create the role with LOGIN and REPLICATION, or check the user's name in the policy.",
+    ),
+    _Fault(
+        ("does not exist",),
+        "PostgreSQL at {who} knows no such role or database",
+        "Check the database's name in the policy.",
     ),
     _Fault(
         ("server closed the connection unexpectedly",),

@@ -8,7 +8,7 @@ from drtool.demo.servers.postgres import PostgresServer
 from drtool.errors import DrtoolError, Refused, SourceUnavailable, TemporaryFailure
 from drtool.sources.postgres.checkup import examine
 from drtool.sources.postgres.connection import PostgresSettings, Replication, connect
-from drtool.sources.postgres.faults import SourceOutage
+from drtool.sources.postgres.faults import SourceOutage, connection_fault
 from tests.sources.postgres.standins import NewServer, answering, error_response, welcome
 
 
@@ -166,3 +166,18 @@ def test_a_refused_command_leaves_a_connection_that_serves(server: PostgresServe
             with pytest.raises(SourceUnavailable, match="could not open file"):
                 replication.timeline_history(7)
             assert replication.identify().timeline == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ('FATAL:  database "shop" does not exist', "Check the database's name"),
+        ('FATAL:  role "drtool" does not exist', "Create the role with LOGIN and REPLICATION"),
+        ('FATAL:  role "drtool" is not permitted to log in', "Create the role with LOGIN and REPLICATION"),
+    ],
+)
+def test_the_hint_begins_with_what_is_missing(said: str, hint: str) -> None:
+    fault = connection_fault("drtool@db.test:5432", "drtool", said)
+
+    assert "knows no such role or database" in fault.message
+    assert (fault.hint or "").startswith(hint)
