@@ -37,7 +37,7 @@ from tests.repository.stage import save, snapshots
 from tests.scenarios.commands import Commands, s3_repository
 from tests.scenarios.scene import Scene, play
 from tests.scenarios.test_lives import enrol
-from tests.sources.postgres.standins import standby_of
+from tests.sources.postgres.standins import restored, standby_of
 
 
 @dataclass
@@ -255,6 +255,28 @@ def test_a_standby_that_lagged_behind_and_is_promoted_is_backed_up_and_wal_lost_
             family.store.delete(found.name)
     assert family.states()[ahead] == "without WAL"
     assert ahead in [each["name"] for each in family.verified(code=4)["faults"]]
+
+
+def test_what_a_lagging_standby_lost_is_restored_to_a_moment_before_its_promotion(family: Family) -> None:
+    family.primary.sql("create table kept (id int)")
+    family.follow_up()
+    family.standby.stop("immediate")
+    family.primary.sql("insert into kept values (1)")
+    [(moment,)] = family.primary.sql("select clock_timestamp()")
+    write(family.primary, 1)
+    family.drtool("wal", "catch-up")
+    family.primary.kill()
+    family.standby.start()
+    promoted = family.promoted()
+    assert promoted.sql("select id from kept") == []
+    family.over(promoted)("wal", "catch-up")
+    family.backup(promoted)
+
+    at = ("--at", moment.astimezone(UTC).isoformat(), "--bin-dir", str(family.primary.bin_dir))
+    for directory, more, ids in (("then", at, [(1,)]), ("newest", at[2:], [])):
+        family.drtool.restore("postgres", family.scene.directory / directory, *more)
+        with restored(family.primary, family.scene.directory / directory) as server:
+            assert server.sql("select id from kept") == ids
 
 
 def test_a_server_that_was_promoted_beside_another_one_is_refused(family: Family) -> None:

@@ -5,7 +5,7 @@ the old branch alone: whatever came later is not to be had from it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from drtool.sources.postgres.coverage import Base, StoredWal, leave_of, path_of
@@ -48,6 +48,21 @@ def left_for(base: Base, wal: StoredWal, bases: Sequence[Base]) -> Branch | None
         if timeline > ours and (seen := [*_seen(timeline, base, wal, bases)])
     ]
     return min(found, key=lambda branch: (branch.since, branch.timeline), default=None)
+
+
+def known_by(target: datetime, base: Base, wal: StoredWal, bases: Sequence[Base]) -> StoredWal:
+    """Return wal without the timelines above base's of which all that tells when they began is later than target."""
+    later = {
+        timeline
+        for timeline in wal.histories
+        if timeline > base.timeline and (seen := [*_seen(timeline, base, wal, bases)]) and min(seen) > target
+    }
+    if not later:
+        return wal
+    histories = {timeline: found for timeline, found in wal.histories.items() if timeline not in later}
+    complete = frozenset(each for each in wal.complete if each[0] not in later)
+    tails = [tail for tail in wal.tails if tail.timeline not in later]
+    return replace(wal, histories=histories, complete=complete, tails=tails)
 
 
 def _holds(timeline: int, base: Base, wal: StoredWal) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from drtool.policy.moments import exact
-from drtool.sources.postgres.branches import Branch, left_for
+from drtool.sources.postgres.branches import Branch, known_by, left_for
 from drtool.sources.postgres.coverage import Base, Lineage, Mark, Reach, StoredWal, find_reach
 from drtool.sources.postgres.wal import format_lsn
 
@@ -47,7 +47,9 @@ class Reaches:
         """Return the reach that leads to target from nearest before it, or why there is none.
 
         A moment at which the server had gone to a newer timeline is of that one alone, though a base backup that was
-        left behind is nearer; one before that may be of the old branch, which the server was writing then.
+        left behind is nearer; one before that may be of the old branch, which the server was writing then. So is what
+        was stored of that branch behind the point where it was left: a promoted standby lagged, or somebody served a
+        restore of an earlier moment.
         """
         before = [reach for reach in self.all if reach.base.end < target]
         if not before:
@@ -59,7 +61,11 @@ class Reaches:
         along = [reach for reach in before if not self._is_left(reach, target)]
         if not along:
             return f"no base backup that ended before {exact(target)} is of the timeline that the server was on then"
-        best = max(along, key=lambda one: (self._order(one), self._covers(one, target), *_nearest(one)))
+        along += [then for reach in along if (then := self._then(reach, target)) is not None]
+        best = max(
+            along,
+            key=lambda one: (self._order(one), self._covers(one, target), *_nearest(one), -one.timeline),
+        )
         if self._covers(best, target):
             return best
         newest = newest_moment(best, self._wal[best.base.lineage])
@@ -114,6 +120,20 @@ class Reaches:
                     f"{exact(branch.since)} the server had gone to timeline {branch.timeline}."
                 )
                 return
+
+    def _then(self, reach: Reach, target: datetime) -> Reach | None:
+        """Return what its base reaches along the timelines that had begun by target, where that is needed.
+
+        None where what reach shares with them holds target: nothing of it lies behind the point where they were left.
+        """
+        wal = self._wal[reach.base.lineage]
+        known = known_by(target, reach.base, wal, self._bases)
+        then = reach if known is wal else find_reach(reach.base, known)
+        leave = next((each.leave for each in reach.path if each.timeline == then.timeline), None)
+        if then.timeline == reach.timeline or leave is None:
+            return None
+        is_shared = any(mark.time >= target for mark in held_marks(then, wal) if mark.flush_lsn <= leave)
+        return None if is_shared else then
 
     def _order(self, reach: Reach) -> tuple[int, datetime]:
         """Return what orders reaches by their lineage: by its epoch, then by its newest base."""

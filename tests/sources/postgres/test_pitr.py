@@ -166,7 +166,7 @@ FORKED_BASES = [base(1.1, 1.2, at=0), base(4.1, 4.2, at=5)]
 @pytest.mark.parametrize(
     ("at", "expected"),
     [
-        (4, ("b0", 2)),
+        (4, ("b0", 1)),
         (9, ("b5", 1)),
         (11, ("b5", 1)),
         (12.5, ("b5", 1)),
@@ -178,8 +178,27 @@ FORKED_BASES = [base(1.1, 1.2, at=0), base(4.1, 4.2, at=5)]
 def test_a_moment_is_of_the_timeline_that_the_server_was_on_though_a_base_that_was_left_behind_is_nearer(
     at: float, expected: tuple[str, int]
 ) -> None:
-    """The new timeline's first heartbeat is of 12:12:30; the old primary was written beside it, until 12:17."""
+    """The new timeline's first heartbeat is of 12:12:30; the old primary was written beside it, until 12:17.
+
+    Whether what was committed by 12:04 lies before the fork, nothing tells: so it is taken from the old timeline.
+    """
     assert choose(FORKED_BASES, FORKED, at)[:2] == expected
+
+
+def test_a_moment_before_a_promotion_is_of_the_old_timeline_though_that_was_left_before_its_end() -> None:
+    """A standby that lagged was promoted at 3.5, first seen at 12:20; the old timeline was stored to 4.9, of 12:10."""
+    wal = StoredWal(
+        S,
+        whole(1, [1, 2, 3]) | whole(2, [3, 4]),
+        [tail(1, 4, 4.9)],
+        FORK,
+        [mark(5, 3.4), mark(8, 4.2), mark(10, 4.9), mark(20, 4.5, timeline=2), mark(30, 5, timeline=2)],
+    )
+    for at, timeline in ((3, 2), (7, 1), (9.5, 1), (15, 2), (25, 2)):
+        found = choose([base(1.1, 1.2)], wal, at)
+        assert found[:2] == ("b0", timeline), at
+    choice = choose_recovery([base(1.1, 1.2)], {LINEAGE: wal}, target=minute(9.5))
+    assert choice.histories == (2,), "PostgreSQL is not to take that number for its own next timeline"
 
 
 def test_a_base_of_the_new_timeline_tells_that_it_had_begun_and_a_mark_without_a_time_does_not() -> None:
@@ -216,7 +235,8 @@ def test_a_timeline_that_was_left_altogether_leaves_no_base_behind_that_the_next
         histories=histories,
         marks=[*FORKED.marks, mark(30, 6.5, timeline=3)],
     )
-    assert choose(FORKED_BASES, wal, 15)[:2] == ("b5", 3)
+    assert choose(FORKED_BASES, wal, 15)[:2] == ("b5", 1), "the third one was first seen later"
+    assert choose(FORKED_BASES, wal, 25)[:2] == ("b5", 3)
 
 
 def test_a_path_follows_the_histories_and_not_the_numbers() -> None:
