@@ -342,7 +342,7 @@ def test_the_clock_is_the_stores_and_asked_for_once(store: S3Store, proxy: Fault
 
 @pytest.mark.parametrize(
     ("ahead_s", "fraction_s"),
-    [(0.7, 0.7), (-0.2, 0.0), (1.4, 0.999999), (-1.5, 0.0), (2.5, 0.0), (3600.7, 0.0)],
+    [(0.7, 0.7), (-0.2, 0.0), (1.4, 0.0), (-1.5, 0.0), (2.5, 0.0), (3600.7, 0.0)],
     ids=["within", "behind", "ahead", "far behind", "far ahead", "another hour"],
 )
 def test_what_a_store_cuts_off_of_its_clock_is_told_by_a_machine_that_agrees_with_it(
