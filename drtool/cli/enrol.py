@@ -6,7 +6,7 @@ import click
 
 from drtool.cli.exits import STORE, exit_codes
 from drtool.cli.keyfiles import refuse_present, write_key_file
-from drtool.cli.options import DRY_RUN, PLACE, RECOVERY_KEY, Invocation, common
+from drtool.cli.options import ADMIN_KEY, DRY_RUN, PLACE, RECOVERY_KEY, Invocation, common
 from drtool.cli.output import Answer
 from drtool.operations.enrol import EnrolResult, run_enrol
 from drtool.operations.key_files import read_key_file
@@ -16,12 +16,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("enrol", epilog=exit_codes(4, 5, *STORE))
-@click.option(
-    "--admin-key-file",
-    type=_FILE,
-    required=True,
-    help="A file that holds the DRTOOL-ADMIN- line of the admin sheet.",
-)
+@ADMIN_KEY
 @click.option(
     "--bundle", "bundle_file", type=_FILE, required=True, help="The new file for the new writer's keys."
 )

@@ -163,6 +163,12 @@ CHOICE: Final[Sequence[Decorator]] = (
 AT: Final[Decorator] = click.option(
     "--at", metavar="TIME", help="A moment: 2026-11-25T10:00:00Z, an offset as +02:00, or `10m ago`."
 )
+ADMIN_KEY: Final[Decorator] = click.option(
+    "--admin-key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="A file that holds the DRTOOL-ADMIN- line of the admin sheet.",
+)
 DRY_RUN: Final[Decorator] = click.option(
     "--dry-run", is_flag=True, help="Say what would be done; write nothing."
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from drtool.cli.exits import STORE, exit_codes
-from drtool.cli.options import DRY_RUN, KEYS, PLACE, Invocation, common
+from drtool.cli.options import ADMIN_KEY, DRY_RUN, KEYS, PLACE, Invocation, common
 from drtool.cli.output import Answer
 from drtool.operations.key_files import read_key_file
 from drtool.operations.take_over import TakeOver, run_take_over
@@ -13,12 +13,7 @@ from drtool.repository.kit import parse_seed
 
 
 @click.command("volumes", epilog=exit_codes(4, 5, *STORE))
-@click.option(
-    "--admin-key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="A file that holds the DRTOOL-ADMIN- line of the admin sheet.",
-)
+@ADMIN_KEY
 @DRY_RUN
 @common(PLACE, KEYS)
 def volumes(invocation: Invocation, admin_key_file: Path, *, dry_run: bool) -> int:
